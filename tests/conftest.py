@@ -1,0 +1,35 @@
+"""What all tests share: hypothesis profiles, a matplotlib without windows, and MNIST where it is at hand."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+os.environ["MPLBACKEND"] = "Agg"  # for the subprocesses too
+if os.environ.get("NBGRAD_DATA"):
+    os.environ["NBGRAD_DATA"] = os.path.abspath(os.environ["NBGRAD_DATA"])  # tests run in other folders
+
+# No deadline: the first example of a test may compile for a second.
+settings.register_profile("dev", deadline=None, max_examples=50)
+settings.register_profile("ci", deadline=None, max_examples=100, derandomize=True, print_blob=True)
+settings.register_profile("thorough", deadline=None, max_examples=2000, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("mnist"):
+        from nbgrad.datasets import MNIST_SHA256
+
+        folder = os.environ.get("NBGRAD_DATA")
+        if not folder:
+            pytest.skip("NBGRAD_DATA does not name a folder with MNIST's files")
+        for name in MNIST_SHA256:
+            if not any(Path(folder, name + suffix).is_file() for suffix in ("", ".gz")):
+                pytest.skip(f"NBGRAD_DATA: {folder} has no {name}")
+
+
+@pytest.fixture
+def mnist_folder() -> Path:
+    """The folder of MNIST's four files, for tests marked ``mnist``."""
+    return Path(os.environ["NBGRAD_DATA"])
