@@ -1,0 +1,140 @@
+"""What every public kernel does before it computes: turn arguments into native, contiguous float arrays, and check ``out``.
+
+All errors about an array argument are made here. They name the argument, what was expected and what came.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["FLOAT32", "FLOAT64", "as_float", "as_labels", "check_choice", "check_number", "contiguous", "normalize_axis", "output", "store"]
+
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+
+
+def as_float(value: Any, name: str) -> NDArray[Any]:
+    """``value`` as an array of native float32 or float64: floats keep their precision, integers and bools become float64."""
+    array = value if type(value) is np.ndarray else _as_array(value, name)
+    dtype = array.dtype
+    if dtype == FLOAT32 or dtype == FLOAT64:
+        return array
+    if dtype.kind in "iub":
+        return array.astype(FLOAT64)
+    native = dtype.newbyteorder("=")
+    if native in (FLOAT32, FLOAT64):
+        return array.astype(native)
+    raise TypeError(f"{name}: expected float32, float64, integers or bools, got {dtype}")
+
+
+def _as_array(value: Any, name: str) -> NDArray[Any]:
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name}: expected an array without a mask, got a masked array (fill it first: {name}.filled(...))")
+    if hasattr(value, "__cuda_array_interface__"):
+        raise TypeError(f"{name}: expected an array in the CPU's memory, got a CUDA array ({type(value).__name__})")
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise TypeError(f"{name}: expected an array or a number, got {type(value).__name__} ({error})") from None
+
+
+def as_floats(values: dict[str, Any]) -> tuple[list[NDArray[Any]], np.dtype[Any]]:
+    """Several arguments as arrays of one precision: float64 if any is; Python's numbers adapt to the others."""
+    arrays = [as_float(value, name) for name, value in values.items()]
+    strong = [a.dtype for a, v in zip(arrays, values.values(), strict=True) if type(v) is not float and type(v) is not int]
+    dtype = FLOAT32 if strong and all(d == FLOAT32 for d in strong) else FLOAT64
+    return [a.astype(dtype, copy=False) for a in arrays], dtype
+
+
+def broadcast(arrays: dict[str, NDArray[Any]]) -> tuple[int, ...]:
+    """The common shape of the arguments."""
+    shapes = [a.shape for a in arrays.values()]
+    if all(s == shapes[0] for s in shapes):
+        return shapes[0]
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        listed = ", ".join(f"{name} {shape}" for name, shape in zip(arrays, shapes, strict=True))
+        raise ValueError(f"{next(iter(arrays))}: expected shapes that broadcast together, got {listed}") from None
+
+
+def contiguous(array: NDArray[Any], shape: tuple[int, ...] | None = None) -> NDArray[Any]:
+    """``array``, broadcast to ``shape``, in C order, aligned, and writeable in Numba's eyes; copied only where it must be.
+
+    Numba compiles every loop a second time for read-only arguments. The kernels never write to an input, so a read-only array is
+    handed over as a view without the flag.
+    """
+    if shape is not None and array.shape != shape:
+        array = np.broadcast_to(array, shape)
+    flags = array.flags
+    if not (flags.c_contiguous and flags.aligned):
+        array = np.array(array, order="C", copy=True)
+    elif not flags.writeable:
+        array = np.asarray(_Writeable(array))
+    return array
+
+
+class _Writeable:
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.array = array  # kept alive by the view
+        interface = dict(array.__array_interface__)
+        interface["data"] = (interface["data"][0], False)
+        self.__array_interface__ = interface
+
+
+def output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], name: str = "out") -> None:
+    """Refuse an ``out`` that cannot take the result."""
+    if type(out) is not np.ndarray:
+        raise TypeError(f"{name}: expected a numpy.ndarray, got {type(out).__name__}")
+    if out.dtype.newbyteorder("=") != dtype:
+        raise TypeError(f"{name}: expected dtype {dtype}, got {out.dtype}")
+    if out.shape != shape:
+        raise ValueError(f"{name}: expected shape {shape}, got {out.shape}")
+    if not out.flags.writeable:
+        raise ValueError(f"{name}: expected a writeable array, got a read-only one")
+    if any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):
+        raise ValueError(f"{name}: expected an array with memory for each element, got a broadcast view (strides {out.strides})")
+
+
+def store(result: NDArray[Any], out: NDArray[Any] | None) -> Any:
+    """The result as the caller gets it: in ``out`` if given; a NumPy scalar where the result has no dimension."""
+    if out is not None:
+        if result is not out:
+            out[...] = result
+        return out
+    return result[()] if result.ndim == 0 else result
+
+
+def check_number(value: Any, name: str, dtype: np.dtype[Any]) -> Any:
+    """A real number (a parameter) in the precision ``dtype``."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name}: expected a real number, got {type(value).__name__}")
+    return dtype.type(value)
+
+
+def check_choice(value: Any, name: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def normalize_axis(axis: Any, ndim: int, name: str = "axis") -> int:
+    """``axis`` counted from the front."""
+    try:
+        index = axis.__index__()
+    except AttributeError:
+        raise TypeError(f"{name}: expected an integer, got {type(axis).__name__}") from None
+    if not -ndim <= index < ndim:
+        raise ValueError(f"{name}: expected {-ndim}..{ndim - 1} for {ndim} dimensions, got {index}")
+    return int(index % ndim)
+
+
+def as_labels(value: Any, name: str) -> NDArray[np.int64]:
+    """Class labels as native, contiguous int64."""
+    array = value if type(value) is np.ndarray else _as_array(value, name)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name}: expected integer class labels, got {array.dtype}")
+    if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{name}: expected labels below 2**63, got {array.max()}")
+    return contiguous(array.astype(np.int64, copy=False))

@@ -1,0 +1,1 @@
+"""One file a device: plain formulas become loops over arrays (`cpu`)."""

@@ -1,0 +1,134 @@
+"""All Numba policy of nbgrad: compile options, disk cache, threads. No other file hands an option to Numba.
+
+Two kinds of compiled functions:
+
+* **scalar** functions (`scalar`, `overload_scalar`): plain Python functions of numbers. They stay plain functions; compiled code
+  (nbgrad's loops and a user's ``@njit`` functions alike) may call them. Their options are fixed here, whatever the caller's are:
+  Numba would hand a caller's ``fastmath`` down to them otherwise, and ``reassoc`` makes exp wrong by 20 % (it cancels the rounding trick).
+* **loops** (`Loop`): functions of arrays, compiled at their first call, serial and parallel, and kept in the disk cache.
+
+Nothing here happens at import: no compilation, no choice of a threading layer.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+from numba.extending import overload, register_jitable
+
+__all__ = ["Loop", "array_overload", "overload_scalar", "row", "scalar", "source_hash"]
+
+# Division by zero gives inf or nan: Python's ZeroDivisionError would be a branch that keeps a loop from being vectorised.
+# No fastmath flag: where a product and a sum are to be fused the formulas say `fma`, so that a value does not depend on its
+# place in the array ("contract" leaves that choice to LLVM, which may choose otherwise in a loop's remainder).
+_SCALAR: dict[str, Any] = {"error_model": "numpy", "fastmath": False}
+# Sums may be reordered, which is what lets them be vectorised; nan and inf keep their meaning.
+_REDUCTION: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"}}
+
+#: The files and folders whose code ends up in cached machine code: an edit in one of them makes every cached loop a new one.
+COMPILED_SOURCES = ("jit.py", "intrinsics.py", "elementary.py", "formulas.py", "rows.py", "backends", "regression", "optim.py")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def scalar(function: F) -> F:
+    """Make a plain function callable from compiled code; the function itself is returned unchanged."""
+    return register_jitable(**_SCALAR)(function)
+
+
+def row(function: F) -> F:
+    """`scalar` for functions of a whole row, whose sums may be reordered."""
+    return register_jitable(**_REDUCTION)(function)
+
+
+def overload_scalar(function: Callable[..., Any]) -> Callable[[F], F]:
+    """`numba.extending.overload` with the options of scalar functions (the implementation depends on the types)."""
+    return overload(function, jit_options=_SCALAR, strict=False)
+
+
+def array_overload(function: Callable[..., Any]) -> Callable[[F], F]:
+    """`numba.extending.overload` for a public function of arrays: what runs when a user's ``@njit`` function calls it."""
+    return overload(function, jit_options=_SCALAR, strict=False, prefer_literal=True)
+
+
+@functools.cache
+def source_hash() -> str:
+    """A hash of every source file that is compiled into machine code.
+
+    It becomes a part of each loop's name in the disk cache. Numba itself looks only at the file that defines the loop: after an edit
+    of a formula in another file it would run the old machine code.
+    """
+    digest = hashlib.sha256()
+    root = Path(__file__).parent
+    for entry in COMPILED_SOURCES:
+        path = root / entry
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            if file.exists():
+                digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _compile(function: Callable[..., Any], name: str, options: dict[str, Any]) -> Any:
+    # Numba names the cache files after the function: a new source hash means new files, a stale one is never read.
+    function.__qualname__ = f"{name}-{source_hash()}"
+    try:
+        return numba.njit(cache=True, nogil=True, **options)(function)
+    except RuntimeError:  # no folder for the cache can be written: compile for this process alone
+        return numba.njit(nogil=True, **options)(function)
+
+
+class Loop:
+    """A function of arrays, written once with `numba.prange`, compiled serial and parallel, each at its first use.
+
+    ``reduction=True`` lets sums be reordered. `serial` and `parallel` are the compiled functions; calling the object runs the
+    one or the other: parallel where ``work`` (elements touched) exceeds ``threshold``.
+    """
+
+    def __init__(self, function: Callable[..., Any], *, name: str = "", reduction: bool = False, threshold: int = 32_768) -> None:
+        self.function = function
+        self.name = name or function.__name__
+        self.options = _REDUCTION if reduction else _SCALAR
+        self.threshold = threshold
+
+    def __call__(self, work: int, *args: Any) -> Any:
+        # One parallel loop of ours at a time: the workqueue layer aborts the process when two threads meet in it. A second
+        # caller does not wait, it runs serially.
+        if work <= self.threshold or _serial_only or not _parallel.acquire(blocking=False):
+            return self.serial(*args)
+        try:
+            return self.parallel(*args)
+        finally:
+            _parallel.release()
+
+    @functools.cached_property
+    def serial(self) -> Any:
+        return _compile(self.function, self.name, self.options)
+
+    @functools.cached_property
+    def parallel(self) -> Any:
+        return _compile(self.function, self.name + "_parallel", {**self.options, "parallel": True})
+
+
+_parallel = threading.Lock()
+_serial_only = False
+
+
+def _after_fork() -> None:
+    """In a forked child: GNU OpenMP kills a child that launches a parallel loop after its parent did; stay serial there."""
+    global _parallel, _serial_only
+    _parallel = threading.Lock()
+    try:
+        _serial_only = numba.threading_layer() == "omp"
+    except ValueError:  # the parent never launched a parallel loop
+        _serial_only = False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
