@@ -1,6 +1,6 @@
-"""Rebuild this folder's two files of digits from scikit-learn's copy of them; in the checkout's top folder run
+"""Rebuild this folder's two files of digits from scikit-learn's copy of them.
 
-python -m data.make_digits [FOLDER]
+In the checkout's top folder: python -m data.make_digits [FOLDER]
 """
 
 import sys

@@ -82,8 +82,9 @@ def load_digits() -> Dataset:
     folder = _digits_folder()
     images = read_idx(folder / "digits-images-idx3-ubyte.gz")
     labels = read_idx(folder / "digits-labels-idx1-ubyte.gz")
+    _check("digits", images, labels, 16)
     test = _stratified_fifth(labels)
-    return _checked(Dataset(images[~test], labels[~test], images[test], labels[test], "digits", 16))
+    return Dataset(images[~test], labels[~test], images[test], labels[test], "digits", 16)
 
 
 def load_mnist(root: _Path | None = None) -> Dataset:
@@ -114,7 +115,9 @@ def load_mnist(root: _Path | None = None) -> Dataset:
             raise FileNotFoundError(f"{argument}: expected {name} or the same .gz in {folder}, got neither")
         arrays.append(read_idx(path, sha256=sha256))
     train_images, train_labels, test_images, test_labels = arrays
-    return _checked(Dataset(train_images, train_labels, test_images, test_labels, "mnist", 255))
+    _check("mnist", train_images, train_labels, 255)
+    _check("mnist", test_images, test_labels, 255)
+    return Dataset(train_images, train_labels, test_images, test_labels, "mnist", 255)
 
 
 def cache_folder() -> Path:
@@ -253,20 +256,16 @@ def _stratified_fifth(labels: np.ndarray) -> np.ndarray:
     return test
 
 
-def _checked(dataset: Dataset) -> Dataset:
-    """The dataset itself, if it is what Dataset promises: a foreign label would index foreign memory."""
-    image_shape, name = dataset.train_images.shape[1:], dataset.name
-    for images, labels in (dataset[0:2], dataset[2:4]):
-        for kind, array, shape, most in (
-            ("pixels", images, (len(images), *image_shape), dataset.max_value),
-            ("labels", labels, (len(images),), 9),
-        ):
-            if array.dtype != np.uint8 or array.shape != shape:
-                got = f"shape {array.shape} of {array.dtype}"
-                raise ValueError(f"{name}: expected {kind} of shape {shape} of uint8, got {got}")
-            if array.max(initial=0) > most:
-                raise ValueError(f"{name}: expected {kind} in 0..{most}, got {array.max()}")
-    return dataset
+def _check(name: str, images: np.ndarray, labels: np.ndarray, max_value: int) -> None:
+    """Refuse what is not as Dataset promises: a foreign label would index foreign memory."""
+    for kind, array, ndim, most in (("images", images, 3, max_value), ("labels", labels, 1, 9)):
+        if array.dtype != np.uint8 or array.ndim != ndim:
+            got = f"shape {array.shape} of {array.dtype}"
+            raise ValueError(f"{name}: expected {kind} of {ndim} dimensions of uint8, got {got}")
+        if array.max(initial=0) > most:
+            raise ValueError(f"{name}: expected {kind} with values in 0..{most}, got {array.max()}")
+    if len(images) != len(labels):
+        raise ValueError(f"{name}: expected a label for each of {len(images)} images, got {len(labels)}")
 
 
 def _find(folder: Path, name: str) -> Path | None:
@@ -297,7 +296,8 @@ def _download(folder: Path, name: str, sha256: str) -> np.ndarray:
         partial = Path(temporary, f"{name}.gz")
         for mirror in MNIST_MIRRORS:
             try:
-                with tqdm(desc=name, unit="B", unit_scale=True) as progress:
+                # pooch sets the total; before that it asks for the bar's truth, which without one is an error
+                with tqdm(desc=name, total=1, unit="B", unit_scale=True) as progress:
                     download = pooch.HTTPDownloader(progressbar=progress, chunk_size=1 << 16, timeout=30)
                     download(mirror + partial.name, str(partial), None)
                 array = read_idx(partial, sha256=sha256)
