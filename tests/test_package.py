@@ -1,0 +1,130 @@
+"""The package as a whole: what importing it costs, one version everywhere, and what a built wheel holds."""
+
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import nbgrad
+
+ROOT = Path(__file__).parent.parent
+# numba-cuda puts a start-up hook of its own into every process: numba.cuda is what tells of an import.
+HEAVY = re.compile(r"(matplotlib|pooch|tqdm|hypothesis|scipy|sklearn|dask|torch|cupy|numba\.cuda|PIL)(\.|$)")
+EXTRAS = {"cupy", "dask", "distributed", "hypothesis", "numba_cuda", "sklearn"}  # may be missing
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in (ROOT / "nbgrad").rglob("*.py")
+    if path.name != "__main__.py"
+)
+
+
+def run(code, *arguments, cwd=ROOT, **environment):
+    """The JSON that the code prints in a new process."""
+    command, environment = [sys.executable, "-c", code, *map(str, arguments)], os.environ | environment
+    answer = subprocess.run(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, check=True)
+    return json.loads(answer.stdout.splitlines()[-1])
+
+
+def test_import_is_light_and_compiles_nothing():
+    code = """
+import json, sys
+import numba  # brings scipy's own __init__ where that is installed
+from numba.core import event
+before = set(sys.modules)
+with event.install_recorder("numba:compile") as record:
+    import nbgrad
+print(json.dumps([sorted(set(sys.modules) - before), len(record.buffer)]))
+"""
+    modules, compilations = run(code)
+    assert "nbgrad" in modules
+    assert [name for name in modules if HEAVY.match(name)] == []
+    assert compilations == 0
+
+
+def test_every_module_can_be_imported_and_compiles_nothing():
+    code = """
+import importlib, json, sys
+from numba.core import event
+missing = {}
+with event.install_recorder("numba:compile") as record:
+    for name in sys.argv[1:]:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            missing[name] = error.name
+print(json.dumps([missing, len(record.buffer)]))
+"""
+    missing, compilations = run(code, *MODULES, MPLBACKEND="Agg")
+    assert {name: cause for name, cause in missing.items() if cause.partition(".")[0] not in EXTRAS} == {}
+    assert compilations == 0
+
+
+def test_the_version_is_the_same_everywhere():
+    citation = re.search(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text("utf-8"), re.MULTILINE)
+    changelog = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert (citation[1], changelog[1]) == (nbgrad.__version__, nbgrad.__version__)
+
+
+def test_the_version_is_that_of_the_installed_package():
+    try:
+        installed = importlib.metadata.version("nbgrad")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("nbgrad is not installed, the checkout itself is tested")
+    assert installed == nbgrad.__version__
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory):
+    """A wheel built of the checkout, and one built of the checkout's source distribution."""
+    folder = tmp_path_factory.mktemp("build")
+    source = folder / "source"  # a copy: a build leaves files behind, which would get into the next one
+    junk = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "runs", "venv")
+    shutil.copytree(ROOT, source, ignore=junk)
+    build = (
+        "import json, sys; from setuptools import build_meta\n"
+        "print(json.dumps(getattr(build_meta, sys.argv[1])(sys.argv[2])))"
+    )
+    wheel = folder / run(build, "build_wheel", folder, cwd=source)
+    sdist = folder / run(build, "build_sdist", folder, cwd=source)
+    shutil.unpack_archive(sdist, folder, filter="data")
+    unpacked = folder / sdist.name.removesuffix(".tar.gz")
+    (folder / "again").mkdir()
+    again = folder / "again" / run(build, "build_wheel", folder / "again", cwd=unpacked)
+    return wheel, again, unpacked
+
+
+def test_the_wheel_holds_every_module_the_data_and_nothing_else(distributions):
+    wheel, again, _ = distributions
+    files = zipfile.ZipFile(wheel).namelist()
+    sources = [path.relative_to(ROOT).as_posix() for path in (ROOT / "nbgrad").rglob("*.py")]
+    data = [f"nbgrad/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "data").glob("*.*")]
+    metadata = [file for file in files if file.startswith(f"nbgrad-{nbgrad.__version__}.dist-info/")]
+    assert sorted(files) == sorted([*sources, *data, "nbgrad/py.typed", *metadata])
+    assert any(file.endswith("/licenses/LICENSE") for file in metadata)
+    assert sorted(zipfile.ZipFile(again).namelist()) == sorted(files)
+
+
+def test_the_source_distribution_holds_the_tests(distributions):
+    *_, unpacked = distributions
+    tests = {path.name for path in (ROOT / "tests").glob("*.py")}
+    assert {path.name for path in (unpacked / "tests").glob("*.py")} == tests
+    assert (unpacked / "CHANGELOG.md").is_file()
+
+
+def test_the_digits_are_loaded_from_an_installed_wheel(distributions, tmp_path):
+    wheel, _, _ = distributions
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    code = """
+import json
+from nbgrad import datasets
+print(json.dumps([datasets.__file__, datasets.load_digits().test_images.shape]))
+"""
+    path, shape = run(code, cwd=tmp_path.parent, PYTHONPATH=str(tmp_path))
+    assert Path(path).parent == tmp_path / "nbgrad" and shape == [359, 8, 8]
