@@ -79,6 +79,7 @@ def test_compression_is_recognised_by_content_and_repeatable(path, tmp_path):
     write_idx(tmp_path / "another.gz", ARRAY)
     compressed = (tmp_path / "one.gz").read_bytes()
     assert compressed == (tmp_path / "another.gz").read_bytes()
+    assert compressed[4:8] == bytes(4)  # the time in the gzip header
     assert gzip.decompress(compressed) == BYTES
     np.testing.assert_array_equal(read(path, compressed), ARRAY)
     np.testing.assert_array_equal(read(path.with_suffix(".gz"), BYTES), ARRAY)
