@@ -217,13 +217,17 @@ def test_mnist_is_downloaded_once(small, server, monkeypatch, capfd):
     assert len(requests) == 4
 
 
-def test_a_damaged_file_in_the_cache_is_fetched_anew(small, server, monkeypatch):
+@pytest.mark.parametrize("damage", ["cut off", "other data"])
+def test_a_damaged_file_in_the_cache_is_fetched_anew(small, server, monkeypatch, damage):
     mirror, requests = server(small)
     monkeypatch.setattr(datasets, "MNIST_MIRRORS", (mirror,))
     load_mnist()
     requests.clear()
     path = datasets.cache_folder() / "mnist" / "t10k-images-idx3-ubyte.gz"
-    path.write_bytes(path.read_bytes()[:-1])
+    if damage == "cut off":
+        path.write_bytes(path.read_bytes()[:-1])
+    else:
+        write_idx(path, read_idx(path) // 2)
     assert_is_small(load_mnist(), small)
     assert requests == ["/t10k-images-idx3-ubyte.gz"]
 
