@@ -113,8 +113,10 @@ def test_the_wheel_holds_every_module_the_data_and_nothing_else(distributions):
 
 def test_the_source_distribution_holds_the_tests(distributions):
     *_, unpacked = distributions
-    tests = {path.name for path in (ROOT / "tests").glob("*.py")}
-    assert {path.name for path in (unpacked / "tests").glob("*.py")} == tests
+    tests, again = (
+        sorted(path.relative_to(root) for path in (root / "tests").rglob("*.py")) for root in (ROOT, unpacked)
+    )
+    assert tests == again
     assert (unpacked / "CHANGELOG.md").is_file()
 
 
