@@ -1,0 +1,242 @@
+"""`Arithmetic`: the operators and methods of a Tensor that compute, each thin over its rule in
+`nbgrad.rules_arithmetic`.
+
+Dtypes are NumPy's (NEP 50): a Python number is weak, so float32 times 2.5 stays float32; float32 with
+float64, or with an int64 array, is float64; an integer tensor over or to a float is float64. Floating-point
+warnings are NumPy's too.
+"""
+
+from __future__ import annotations
+
+import operator
+import weakref
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+
+from nbgrad import rules_arithmetic as rules
+from nbgrad.autograd import _KEPT_SIZE, Node, mode, next_order
+from nbgrad.convert import check_dtype
+
+__all__ = ["Arithmetic", "apply", "binary", "result"]
+
+_new = object.__new__
+
+
+def _constant(value: Any) -> Any:
+    """The other operand where it is not a tensor: a Python number as it is, an array or NumPy scalar;
+    NotImplemented else.
+    """
+    if type(value) in (float, int, bool):
+        return value
+    if isinstance(value, np.ndarray | np.generic):
+        check_dtype(value.dtype, "operand")
+        return value
+    return value + 0 if isinstance(value, float | int) else NotImplemented  # an IntEnum is a number too
+
+
+def result(cls: type, node: Node | None, data: Any, recorded: bool) -> Any:
+    """A new tensor around `data`; `node` becomes a part of the graph if `recorded`."""
+    out: Any = _new(cls)
+    out._data = data
+    out._viewed = False
+    if recorded and node is not None:
+        node._order = next_order()
+        node._shape = data.shape
+        node._dtype = data.dtype
+        node._retain = False
+        node._value = data if data.size <= _KEPT_SIZE else weakref.ref(data)
+        out._node = node
+    else:
+        out._node = None
+    return out
+
+
+def binary(op: type[Node], a: Any, b: Any, *args: Any) -> Any:
+    """The tensor that `op().forward(a, b, *args)` gives; one of `a` and `b` is a tensor, the other may be a
+    number or an array.
+    """
+    if isinstance(a, Arithmetic):
+        cls = type(a)
+        x, edge_a = a._data, a._node
+    else:
+        cls = type(b)
+        x, edge_a = _constant(a), None
+    if isinstance(b, Arithmetic):
+        y, edge_b = b._data, b._node
+    else:
+        y, edge_b = _constant(b), None
+    if x is NotImplemented or y is NotImplemented:
+        return NotImplemented
+    node = op()
+    node._edges = edge_a, edge_b
+    return result(
+        cls, node, node.forward(x, y, *args), (edge_a is not None or edge_b is not None) and mode.enabled
+    )
+
+
+def apply(node: Node, inputs: tuple[Any, ...], *args: Any) -> Any:
+    """The tensor that `node.forward(*arrays of the inputs, *args)` gives, recorded where an input requires a
+    gradient.
+    """
+    recorded = mode.enabled and any([t._node is not None for t in inputs])
+    # Without a graph no edge is set: the losses look there whether to compute a gradient with the value.
+    node._edges = tuple([t._node if recorded else None for t in inputs])
+    return result(type(inputs[0]), node, node.forward(*[t._data for t in inputs], *args), recorded)
+
+
+def _compare(function: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
+    """A comparison or a logical operator: nothing to differentiate."""
+    y = b._data if isinstance(b, Arithmetic) else _constant(b)
+    if y is NotImplemented:
+        return NotImplemented
+    return result(type(a), None, function(a._data, y), False)
+
+
+class Arithmetic:
+    """The computing half of `nbgrad.Tensor`; see there."""
+
+    __slots__ = ("__weakref__", "_data", "_node", "_viewed")
+    _data: Any  # the array; where ndim is 0 it may be a NumPy scalar
+    _node: Node | None  # None: requires no gradient
+    _viewed: bool  # a view of the memory was handed out
+
+    __array_ufunc__ = None  # array + tensor calls the tensor's __radd__
+    __hash__ = object.__hash__
+
+    def __add__(self, other: Any) -> Self:
+        return binary(rules.Add, self, other)
+
+    def __radd__(self, other: Any) -> Self:
+        return binary(rules.Add, other, self)
+
+    def __sub__(self, other: Any) -> Self:
+        return binary(rules.Sub, self, other)
+
+    def __rsub__(self, other: Any) -> Self:
+        return binary(rules.Sub, other, self)
+
+    def __mul__(self, other: Any) -> Self:
+        return binary(rules.Mul, self, other)
+
+    def __rmul__(self, other: Any) -> Self:
+        return binary(rules.Mul, other, self)
+
+    def __truediv__(self, other: Any) -> Self:
+        return binary(rules.Div, self, other)
+
+    def __rtruediv__(self, other: Any) -> Self:
+        return binary(rules.Div, other, self)
+
+    def __pow__(self, other: Any) -> Self:
+        return binary(rules.Pow, self, other)
+
+    def __rpow__(self, other: Any) -> Self:
+        return binary(rules.Pow, other, self)
+
+    def __matmul__(self, other: Any) -> Self:
+        return binary(rules.MatMul, self, other)
+
+    def __rmatmul__(self, other: Any) -> Self:
+        return binary(rules.MatMul, other, self)
+
+    def __neg__(self) -> Self:
+        return apply(rules.Neg(), (self,))
+
+    def __pos__(self) -> Self:
+        return self
+
+    def __abs__(self) -> Self:
+        return self.abs()
+
+    def __eq__(self, other: Any) -> Any:
+        return _compare(operator.eq, self, other)
+
+    def __ne__(self, other: Any) -> Any:
+        return _compare(operator.ne, self, other)
+
+    def __lt__(self, other: Any) -> Self:
+        return _compare(operator.lt, self, other)
+
+    def __le__(self, other: Any) -> Self:
+        return _compare(operator.le, self, other)
+
+    def __gt__(self, other: Any) -> Self:
+        return _compare(operator.gt, self, other)
+
+    def __ge__(self, other: Any) -> Self:
+        return _compare(operator.ge, self, other)
+
+    def __and__(self, other: Any) -> Self:
+        return _compare(operator.and_, self, other)
+
+    def __or__(self, other: Any) -> Self:
+        return _compare(operator.or_, self, other)
+
+    def __xor__(self, other: Any) -> Self:
+        return _compare(operator.xor, self, other)
+
+    def __invert__(self) -> Self:
+        return _compare(lambda x, _: ~x, self, 0)
+
+    def abs(self) -> Self:
+        """|x|; derivative sign(x), 0 at the kink.
+
+        >>> import nbgrad
+        >>> nbgrad.tensor([-2.0, 3.0]).abs()
+        tensor([2., 3.])
+        """
+        return apply(rules.Abs(), (self,))
+
+    def exp(self) -> Self:
+        """eˣ; derivative eˣ.
+
+        >>> import nbgrad
+        >>> nbgrad.tensor([0.0, -1000.0]).exp()
+        tensor([1., 0.])
+        """
+        return apply(rules.Exp(), (self,))
+
+    def log(self) -> Self:
+        """ln x; derivative 1/x. -inf at 0 and NaN below, with NumPy's warnings.
+
+        >>> import nbgrad
+        >>> nbgrad.tensor([1.0]).log()
+        tensor([0.])
+        """
+        return apply(rules.Log(), (self,))
+
+    def sqrt(self) -> Self:
+        """√x; derivative 1/(2√x), inf at 0, with NumPy's warning.
+
+        >>> import nbgrad
+        >>> nbgrad.tensor([4.0, 9.0]).sqrt()
+        tensor([2., 3.])
+        """
+        return apply(rules.Sqrt(), (self,))
+
+    def clip(self, min: float | None = None, max: float | None = None) -> Self:
+        """x limited to [min, max], numbers; derivative 1 within and at the bounds, 0 outside.
+
+        >>> import nbgrad
+        >>> nbgrad.tensor([-2.0, 0.5, 3.0]).clip(0, 1)
+        tensor([0. , 0.5, 1. ])
+        """
+        for name, bound in (("min", min), ("max", max)):
+            if bound is not None and (np.ndim(bound) or not isinstance(bound, float | int | np.generic)):
+                raise TypeError(
+                    f"{name}: expected a number, got {type(bound).__name__}; maximum and minimum take tensors"
+                )
+        if min is None and max is None:
+            raise TypeError("min: expected a number for min or max, got neither")
+        return apply(rules.Clip(), (self,), min, max)
+
+    def clone(self) -> Self:
+        """A copy, within the graph.
+
+        >>> import nbgrad
+        >>> nbgrad.tensor([1.0, 2.0]).clone()
+        tensor([1., 2.])
+        """
+        return apply(rules.Cast(), (self,), self._data.dtype)

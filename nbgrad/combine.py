@@ -1,0 +1,92 @@
+"""Functions of several tensors: joining them, and choosing between them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nbgrad import rules_arithmetic, rules_shape
+from nbgrad.arithmetic import apply, binary
+from nbgrad.autograd import Node
+from nbgrad.tensor import Tensor
+
+__all__ = ["cat", "maximum", "minimum", "stack", "where"]
+
+
+def cat(tensors: Any, axis: int = 0, *, dim: int | None = None) -> Tensor:
+    """The tensors one behind the other, along an axis that is there.
+
+    >>> from nbgrad import tensor
+    >>> cat([tensor([1, 2]), tensor([3])])
+    tensor([1, 2, 3])
+    """
+    return apply(rules_shape.Cat(), _as_tensors(tensors), axis if dim is None else dim)
+
+
+def stack(tensors: Any, axis: int = 0, *, dim: int | None = None) -> Tensor:
+    """The tensors, all of one shape, one behind the other along a new axis.
+
+    >>> from nbgrad import tensor
+    >>> stack([tensor([1, 2]), tensor([3, 4])], axis=1)
+    tensor([[1, 3],
+            [2, 4]])
+    """
+    return apply(rules_shape.Stack(), _as_tensors(tensors), axis if dim is None else dim)
+
+
+def maximum(input: Any, other: Any) -> Tensor:
+    """The greater of each pair of elements, broadcast; NaN where one is NaN.
+
+    The gradient goes to the greater; where they are equal each gets half of it, as in PyTorch.
+
+    >>> from nbgrad import tensor
+    >>> maximum(tensor([1.0, 5.0]), 3.0)
+    tensor([3., 5.])
+    """
+    return _pair(rules_arithmetic.Maximum, input, other)
+
+
+def minimum(input: Any, other: Any) -> Tensor:
+    """The smaller of each pair of elements, broadcast; NaN where one is NaN.
+
+    The gradient goes to the smaller; where they are equal each gets half of it, as in PyTorch.
+
+    >>> from nbgrad import tensor
+    >>> minimum(tensor([1.0, 5.0]), 3.0)
+    tensor([1., 3.])
+    """
+    return _pair(rules_arithmetic.Minimum, input, other)
+
+
+def where(condition: Any, input: Any, other: Any) -> Tensor:
+    """`input` where `condition` (bools) is true, else `other`, all broadcast. The gradient goes to the one
+    that was taken.
+
+    >>> from nbgrad import tensor
+    >>> x = tensor([-1.0, 2.0])
+    >>> where(x > 0, x, 0.0)
+    tensor([0., 2.])
+    """
+    condition = condition._data if isinstance(condition, Tensor) else np.array(condition)
+    if condition.dtype != bool:
+        raise TypeError(f"condition: expected bools, got {condition.dtype}")
+    return _pair(rules_arithmetic.Where, input, other, condition)
+
+
+def _as_tensors(values: Any) -> tuple[Tensor, ...]:
+    if not isinstance(values, list | tuple) or not values:
+        raise TypeError(
+            f"tensors: expected a list or tuple of at least one tensor, got {type(values).__name__}"
+        )
+    return tuple(value if isinstance(value, Tensor) else Tensor(value) for value in values)
+
+
+def _pair(op: type[Node], input: Any, other: Any, *args: Any) -> Tensor:
+    if not isinstance(input, Tensor) and not isinstance(other, Tensor):
+        input = Tensor(input)
+    out = binary(op, input, other, *args)
+    if out is NotImplemented:
+        kinds = " and ".join(type(value).__name__ for value in (input, other))
+        raise TypeError(f"input, other: expected tensors, arrays or numbers, got {kinds}")
+    return out

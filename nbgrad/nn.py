@@ -1,0 +1,225 @@
+"""Layers: functions with parameters of their own, as `torch.nn`. Losses are in `nbgrad.functional`,
+optimisers in `nbgrad.optim`.
+
+A Module needs no registration: every leaf tensor among its attributes belongs to its state, those that
+require a gradient are its parameters, and Modules among its attributes belong to it too. Names that begin
+with `_` are left out.
+
+>>> import nbgrad
+>>> net = Sequential(Linear(4, 8), ReLU(), Linear(8, 3))
+>>> net(nbgrad.tensor([[1.0, 2.0, 3.0, 4.0]])).shape
+(1, 3)
+>>> [name for name, _ in net.named_parameters()]
+['0.weight', '0.bias', '2.weight', '2.bias']
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from nbgrad import functional
+from nbgrad.module import Module
+from nbgrad.tensor import Tensor
+
+__all__ = [
+    "ELU", "Dropout", "Flatten", "LeakyReLU", "Linear", "LogSoftmax", "Maxout", "Module", "ReLU",
+    "Sequential", "Sigmoid", "Softmax", "Tanh",
+]  # fmt: skip
+
+
+def _check_sizes(**sizes: Any) -> None:
+    for name, value in sizes.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
+            raise TypeError(f"{name}: expected an integer, got {type(value).__name__}")
+        if value < 1:
+            raise ValueError(f"{name}: expected at least 1, got {value}")
+
+
+def _uniform(rng: np.random.Generator, bound: float, shape: tuple[int, ...], dtype: Any) -> Tensor:
+    return Tensor(rng.uniform(-bound, bound, shape).astype(dtype), requires_grad=True)
+
+
+class Linear(Module):
+    """x wᵀ + b, with w of shape (out_features, in_features); see `functional.linear`.
+
+    Weight and bias begin uniform in ±1/√in_features, as PyTorch's, drawn from `rng` (weight first) or from a
+    fresh generator.
+
+    >>> Linear(3, 2)
+    Linear(in_features=3, out_features=2)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        rng: np.random.Generator | None = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        _check_sizes(in_features=in_features, out_features=out_features)
+        self.in_features, self.out_features = in_features, out_features
+        rng = np.random.default_rng() if rng is None else rng
+        bound = in_features**-0.5
+        self.weight = _uniform(rng, bound, (out_features, in_features), dtype)
+        self.bias = _uniform(rng, bound, (out_features,), dtype) if bias else None
+
+    def forward(self, input: Any) -> Tensor:
+        return functional.linear(input, self.weight, self.bias)
+
+    def __repr__(self) -> str:
+        bias = "" if self.bias is not None else ", bias=False"
+        return f"Linear(in_features={self.in_features}, out_features={self.out_features}{bias})"
+
+
+class Maxout(Module):
+    """Each of `out_features` units is the greatest of `num_pieces` linear functions of the input; see
+    `functional.maxout`.
+
+    `linear` is a Linear of out_features·num_pieces outputs; the pieces of one unit are neighbours.
+
+    >>> import nbgrad
+    >>> Maxout(3, 2, 4)(nbgrad.tensor([[1.0, 2.0, 3.0]])).shape
+    (1, 2)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        num_pieces: int,
+        *,
+        rng: np.random.Generator | None = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        _check_sizes(in_features=in_features, out_features=out_features, num_pieces=num_pieces)
+        self.num_pieces = num_pieces
+        self.linear = Linear(in_features, out_features * num_pieces, rng=rng, dtype=dtype)
+
+    def forward(self, input: Any) -> Tensor:
+        return functional.maxout(self.linear(input), self.num_pieces)
+
+
+class Sigmoid(Module):
+    """`functional.sigmoid` as a layer."""
+
+    def forward(self, input: Any) -> Tensor:
+        return functional.sigmoid(input)
+
+
+class Tanh(Module):
+    """`functional.tanh` as a layer."""
+
+    def forward(self, input: Any) -> Tensor:
+        return functional.tanh(input)
+
+
+class ReLU(Module):
+    """`functional.relu` as a layer."""
+
+    def forward(self, input: Any) -> Tensor:
+        return functional.relu(input)
+
+
+class LeakyReLU(Module):
+    """`functional.leaky_relu` as a layer; the default slope is 0.1, PyTorch's is 0.01."""
+
+    def __init__(self, negative_slope: float = 0.1) -> None:
+        self.negative_slope = negative_slope
+
+    def forward(self, input: Any) -> Tensor:
+        return functional.leaky_relu(input, self.negative_slope)
+
+
+class ELU(Module):
+    """`functional.elu` as a layer."""
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = alpha
+
+    def forward(self, input: Any) -> Tensor:
+        return functional.elu(input, self.alpha)
+
+
+class Softmax(Module):
+    """`functional.softmax` as a layer."""
+
+    def __init__(self, axis: int = -1) -> None:
+        self.axis = axis
+
+    def forward(self, input: Any) -> Tensor:
+        return functional.softmax(input, self.axis)
+
+
+class LogSoftmax(Module):
+    """`functional.log_softmax` as a layer."""
+
+    def __init__(self, axis: int = -1) -> None:
+        self.axis = axis
+
+    def forward(self, input: Any) -> Tensor:
+        return functional.log_softmax(input, self.axis)
+
+
+class Dropout(Module):
+    """`functional.dropout` as a layer, in training only; `rng` is one generator for all calls, a fresh one
+    where none is given.
+
+    >>> import nbgrad
+    >>> Dropout(0.9).eval()(nbgrad.tensor([1.0, 2.0]))
+    tensor([1., 2.])
+    """
+
+    def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
+        if not 0 <= p <= 1:
+            raise ValueError(f"p: expected a probability in 0..1, got {p}")
+        self.p = p
+        self.rng = np.random.default_rng() if rng is None else rng
+
+    def forward(self, input: Any) -> Tensor:
+        return functional.dropout(input, self.p, self.training, rng=self.rng)
+
+
+class Flatten(Module):
+    """The axes from `start_dim` to `end_dim` as one: by default all but the first, the batch."""
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        self.start_dim, self.end_dim = start_dim, end_dim
+
+    def forward(self, input: Tensor) -> Tensor:
+        return input.flatten(self.start_dim, self.end_dim)
+
+
+class Sequential(Module):
+    """Layers one after the other; in names they are numbered."""
+
+    def __init__(self, *layers: Module) -> None:
+        for layer in layers:
+            if not isinstance(layer, Module):
+                raise TypeError(f"layers: expected Modules, got {type(layer).__name__}")
+        self.layers = list(layers)
+
+    def _members(self) -> Iterator[tuple[str, Any]]:
+        return ((str(i), layer) for i, layer in enumerate(self.layers))
+
+    def forward(self, input: Any) -> Any:
+        for layer in self.layers:
+            input = layer(input)
+        return input
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self.layers)
+
+    def __getitem__(self, index: Any) -> Any:
+        return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
+
+    def __repr__(self) -> str:
+        lines = [line for i, layer in enumerate(self) for line in f"({i}): {layer!r}".split("\n")]
+        return "\n".join(["Sequential(", *("  " + line for line in lines), ")"])

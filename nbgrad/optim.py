@@ -1,0 +1,234 @@
+"""Optimisers with PyTorch's update rules: `SGD` and `Adam`.
+
+Each update is one compiled pass over a parameter: NumPy's separate passes take five times as long for the 269
+000 weights of a 784-256-256-10 network. The arithmetic is the parameter's own precision, element by element:
+the result does not depend on the number of threads.
+
+>>> import nbgrad
+>>> w = nbgrad.tensor([1.0, 2.0], requires_grad=True)
+>>> optimizer = SGD([w], lr=0.1)
+>>> (w * w).sum().backward()
+>>> optimizer.step()
+>>> w
+tensor([0.8, 1.6], requires_grad=True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from nbgrad.autograd import note_mutation
+from nbgrad.jit import Loop
+from nbgrad.tensor import Tensor
+
+__all__ = ["SGD", "Adam", "Optimizer"]
+
+
+def _sgd(p, g, lr, weight_decay):
+    for i in prange(p.size):
+        p[i] -= lr * (g[i] + weight_decay * p[i])
+
+
+def _sgd_momentum(p, g, buffer, lr, weight_decay, momentum, nesterov):
+    for i in prange(p.size):
+        d = g[i] + weight_decay * p[i]
+        b = momentum * buffer[i] + d
+        buffer[i] = b
+        p[i] -= lr * (d + momentum * b if nesterov else b)
+
+
+def _adam(p, g, mean, square, rate, root, eps, weight_decay, rest1, beta2, rest2):
+    for i in prange(p.size):
+        d = g[i] + weight_decay * p[i]
+        m = mean[i] + rest1 * (d - mean[i])
+        s = beta2 * square[i] + rest2 * d * d
+        mean[i] = m
+        square[i] = s
+        p[i] -= rate * m / (np.sqrt(s) / root + eps)
+
+
+_sgd_loop, _sgd_momentum_loop, _adam_loop = Loop(_sgd), Loop(_sgd_momentum), Loop(_adam)
+
+
+class Optimizer:
+    """What the optimisers share. Hyperparameters are attributes and may be changed between steps."""
+
+    #: names of the hyperparameters, and of the arrays kept per parameter
+    hyperparameters: tuple[str, ...] = ()
+    arrays: tuple[str, ...] = ()
+
+    def __init__(self, params: Iterable[Tensor]) -> None:
+        if isinstance(params, Tensor):
+            raise TypeError("params: expected an iterable of tensors, got a Tensor")
+        self.params = list(params)
+        if not self.params:
+            raise ValueError("params: expected at least one tensor, got none")
+        for param in self.params:
+            if not isinstance(param, Tensor):
+                raise TypeError(f"params: expected tensors, got {type(param).__name__}")
+            if not (param.is_leaf and param.requires_grad):
+                raise ValueError("params: expected leaf tensors that require a gradient")
+        if len(set(self.params)) < len(self.params):
+            raise ValueError("params: expected each tensor once")
+        #: per parameter: what the optimiser remembers of it; empty before its first gradient
+        self.state: list[dict[str, Any]] = [{} for _ in self.params]
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for param in self.params:
+            param.grad = None
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient, in place."""
+        for param, state in zip(self.params, self.state, strict=True):
+            if param.grad is None:
+                continue
+            p = param._own()
+            if not (p.flags.c_contiguous and p.flags.writeable):
+                raise ValueError("params: expected writeable arrays in C order to update in place")
+            if not state:
+                state["step"] = 0
+                state.update((name, np.zeros(p.shape, p.dtype)) for name in self.arrays)
+            state["step"] += 1
+            self._update(p.reshape(-1), np.ascontiguousarray(param.grad._data).reshape(-1), state)
+            note_mutation(p)
+
+    def _update(self, p: np.ndarray, g: np.ndarray, state: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """Hyperparameters and memory in one flat dict: numbers, and copies of arrays named "0.exp_avg" and so
+        on.
+        """
+        out: dict[str, Any] = {name: getattr(self, name) for name in self.hyperparameters}
+        for i, state in enumerate(self.state):
+            out |= {
+                f"{i}.{name}": value.copy() if isinstance(value, np.ndarray) else value
+                for name, value in state.items()
+            }
+        return out
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` returned, bitwise; numbers may be arrays of dimension 0, as from an
+        npz file.
+
+        ValueError, with nothing changed, where names or shapes are not those of this optimiser and its
+        parameters.
+        """
+        rest = dict(state_dict)
+        try:
+            values = {
+                name: type(getattr(self, name))(np.asarray(rest.pop(name)).item())
+                for name in self.hyperparameters
+            }
+        except KeyError as error:
+            raise ValueError(f"state_dict: {error.args[0]} is missing") from None
+        states: list[dict[str, Any]] = [{} for _ in self.params]
+        for i, (param, state) in enumerate(zip(self.params, states, strict=True)):
+            names = [name for name in ("step", *self.arrays) if f"{i}.{name}" in rest]
+            if names and len(names) != 1 + len(self.arrays):
+                raise ValueError(
+                    f"state_dict: expected all of {('step', *self.arrays)} for parameter {i}, got {names}"
+                )
+            for name in names:
+                array = np.array(rest.pop(f"{i}.{name}"))
+                shape = () if name == "step" else param.shape
+                if array.shape != shape:
+                    raise ValueError(f"state_dict: {i}.{name}: expected shape {shape}, got {array.shape}")
+                state[name] = int(array) if name == "step" else array.astype(param.dtype)
+        if rest:
+            raise ValueError(f"state_dict: {sorted(rest)[0]} is not expected")
+        self.state = states
+        for name, value in values.items():
+            setattr(self, name, value)
+
+
+def _check(low: float, high: float, **numbers: Any) -> None:
+    """ValueError unless each number is in low <= number < high."""
+    for name, value in numbers.items():
+        if not low <= value < high:
+            raise ValueError(f"{name}: expected a number in [{low}, {high}), got {value}")
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent: with d = gradient + weight_decay·p, p ← p − lr·d.
+
+    With momentum μ, from b = 0: b ← μ·b + d, p ← p − lr·b; with `nesterov` p ← p − lr·(d + μ·b). There is no
+    dampening.
+
+    Source: I. Sutskever et al., On the importance of initialization and momentum in deep learning, ICML 2013.
+    """
+
+    hyperparameters = ("lr", "momentum", "weight_decay", "nesterov")
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
+        super().__init__(params)
+        _check(0, np.inf, lr=lr, momentum=momentum, weight_decay=weight_decay)
+        if nesterov and not momentum:
+            raise ValueError("nesterov: expected False where momentum is 0, got True")
+        self.lr, self.momentum, self.weight_decay, self.nesterov = (
+            float(lr),
+            float(momentum),
+            float(weight_decay),
+            bool(nesterov),
+        )
+        self.arrays = ("momentum_buffer",) if momentum else ()
+
+    def _update(self, p: np.ndarray, g: np.ndarray, state: dict[str, Any]) -> None:
+        T = p.dtype.type
+        if not self.arrays:
+            _sgd_loop(p.size, p, g, T(self.lr), T(self.weight_decay))
+            return
+        buffer = state["momentum_buffer"].reshape(-1)
+        _sgd_momentum_loop(
+            p.size, p, g, buffer, T(self.lr), T(self.weight_decay), T(self.momentum), self.nesterov
+        )
+
+
+class Adam(Optimizer):
+    """Adaptive moments: with d = gradient + weight_decay·p and step t, m ← β₁m + (1 − β₁)d, s ← β₂s + (1 −
+    β₂)d², p ← p − lr/(1 − β₁ᵗ) · m / (√s/√(1 − β₂ᵗ) + eps).
+
+    Source: D. Kingma, J. Ba, Adam: a method for stochastic optimization, ICLR 2015.
+    """
+
+    hyperparameters = ("lr", "beta1", "beta2", "eps", "weight_decay")
+    arrays = ("exp_avg", "exp_avg_sq")
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params)
+        self.beta1, self.beta2 = map(float, betas)
+        _check(0, np.inf, lr=lr, eps=eps, weight_decay=weight_decay)
+        _check(0, 1, beta1=self.beta1, beta2=self.beta2)
+        self.lr, self.eps, self.weight_decay = float(lr), float(eps), float(weight_decay)
+
+    def _update(self, p: np.ndarray, g: np.ndarray, state: dict[str, Any]) -> None:
+        rate = self.lr / (1 - self.beta1 ** state["step"])
+        root = (1 - self.beta2 ** state["step"]) ** 0.5
+        numbers = rate, root, self.eps, self.weight_decay, 1 - self.beta1, self.beta2, 1 - self.beta2
+        _adam_loop(
+            p.size,
+            p,
+            g,
+            state["exp_avg"].reshape(-1),
+            state["exp_avg_sq"].reshape(-1),
+            *map(p.dtype.type, numbers),
+        )

@@ -1,0 +1,325 @@
+"""`Tensor`: an array with a gradient. Here: making one, its place in the graph, conversions.
+
+Its operators are in `nbgrad.arithmetic`; indexing, changes in place, shapes, reductions in `nbgrad.shaping`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+
+from nbgrad import rules_arithmetic as rules
+from nbgrad.arithmetic import apply, result
+from nbgrad.autograd import Leaf, Node, accumulate, mode, propagate
+from nbgrad.convert import as_array, check_device, check_dtype
+from nbgrad.shaping import Shaping
+
+__all__ = ["Tensor", "tensor"]
+
+
+class Tensor(Shaping):
+    """An n-dimensional array of float32, float64, integers or bools that can be differentiated through.
+
+    `Tensor(array)` shares the memory of a NumPy array (of a byte-swapped one it takes a copy); `tensor(data)`
+    always copies, and of Python floats makes float32. `requires_grad=True`, for floats only, makes it a leaf
+    of graphs: whatever is computed from it is recorded, and `backward()` of the result puts the gradient into
+    its `.grad`.
+
+    The names are PyTorch's, but an axis is called `axis` (`dim` works too). Backward passes are not recorded:
+    there are no second derivatives.
+
+    >>> w = Tensor(np.array([1.0, 2.0]), requires_grad=True)
+    >>> loss = (3 * w**2).sum()
+    >>> loss
+    tensor(15., dtype=float64, grad_fn=<SumBackward>)
+    >>> loss.backward()
+    >>> w.grad
+    tensor([ 6., 12.], dtype=float64)
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = False) -> None:
+        self._data, self._node, self._viewed = as_array(data, copy=False), None, False
+        if requires_grad:
+            self.requires_grad = True
+
+    # ---- what it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The lengths of the axes."""
+        return self._data.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self._data.ndim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The NumPy dtype of the elements."""
+        return self._data.dtype
+
+    @property
+    def device(self) -> str:
+        """Where the elements are: "cpu"."""
+        return "cpu"
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return self._data.size
+
+    def __len__(self) -> int:
+        if not self._data.ndim:
+            raise TypeError("len() of a 0-d tensor")
+        return self._data.shape[0]
+
+    def __iter__(self) -> Iterator[Self]:
+        if not self._data.ndim:
+            raise TypeError("iteration over a 0-d tensor")
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        text = np.array2string(self._data, separator=", ", prefix="tensor(")
+        if self.dtype not in (np.float32, np.int64, np.bool_):
+            text += f", dtype={self.dtype}"
+        if self.grad_fn is not None:
+            text += f", grad_fn={self.grad_fn}"
+        elif self.requires_grad:
+            text += ", requires_grad=True"
+        return f"tensor({text})"
+
+    # ---- the graph
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether operations on it are recorded. Can be set on leaves of a float dtype."""
+        return self._node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if value and self._node is None:
+            if self._data.dtype.kind != "f":
+                raise TypeError(f"requires_grad: expected a float32 or float64 tensor, got {self.dtype}")
+            self._node = Leaf(self)
+        elif not value:
+            if not self.is_leaf:
+                raise RuntimeError("requires_grad: only a leaf can be taken out of the graph; use detach()")
+            self._node = None
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Set `requires_grad`; returns the tensor itself.
+
+        >>> tensor([1.0, 2.0]).requires_grad_()
+        tensor([1., 2.], requires_grad=True)
+        """
+        self.requires_grad = requires_grad
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """True for a tensor that no recorded operation has made."""
+        return self._node is None or type(self._node) is Leaf
+
+    @property
+    def grad_fn(self) -> Node | None:
+        """The node of the operation that made it: `name()`, `next_functions`, `backward`. None for a leaf."""
+        return None if self.is_leaf else self._node._as_next()[0]  # type: ignore[union-attr]
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that backward passes have added up, a Tensor; None before the first. Of a non-leaf,
+        see `retain_grad`.
+        """
+        node = self._node
+        return node._grad if node is not None and (node._order is None or node._retain) else None
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        node = self._node
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(f"grad: expected a Tensor or None, got {type(value).__name__}")
+            if node is None:
+                raise RuntimeError("grad: the tensor does not require a gradient")
+            if value.shape != self.shape or value.dtype != self.dtype:
+                raise ValueError(f"grad: expected {self.dtype} {self.shape}, got {value.dtype} {value.shape}")
+        if node is not None:
+            node._grad = value
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this intermediate tensor too: backward passes add it to `.grad`.
+
+        >>> w = tensor(3.0, requires_grad=True)
+        >>> b = w * 2
+        >>> b.retain_grad()
+        >>> (b * b).backward()
+        >>> b.grad
+        tensor(12.)
+        """
+        node = self._node
+        if node is None:
+            raise RuntimeError("retain_grad: the tensor does not require a gradient")
+        if node._order is not None and not node._retain:
+            node._retain, node._grad = True, None
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+        """Add the gradient of this tensor to the `.grad` of every leaf that it was computed from.
+
+        `gradient` is the gradient with respect to this tensor, of its shape; it may be left out where there
+        is one element. The graph is freed, and a second pass is an error, unless `retain_graph`. Nothing
+        changes where an error is raised.
+        """
+        node = self._node
+        if node is None:
+            raise RuntimeError("backward: the tensor does not require a gradient and has no grad_fn")
+        for n, g in propagate(node, self._seed(gradient), retain_graph=retain_graph).items():
+            accumulate(n, g, wrap)
+
+    def _seed(self, gradient: Any) -> Any:
+        data = self._data
+        if gradient is None:
+            if data.size != 1:
+                raise RuntimeError(
+                    f"gradient: expected one, as the tensor has shape {self.shape} and is not a single number"
+                )
+            return data.dtype.type(1) if not data.ndim else np.ones_like(data)
+        seed = gradient._data if isinstance(gradient, Tensor) else np.asarray(gradient)
+        check_dtype(seed.dtype, "gradient")
+        if seed.shape != data.shape:
+            raise ValueError(f"gradient: expected shape {data.shape}, got {seed.shape}")
+        return seed.astype(data.dtype, copy=False)
+
+    def detach(self) -> Tensor:
+        """The same memory outside the graph.
+
+        >>> tensor([1.0], requires_grad=True).detach()
+        tensor([1.])
+        """
+        return Tensor(self._own())
+
+    # ---- conversions
+
+    def numpy(self) -> np.ndarray:
+        """The elements as a NumPy array that shares the tensor's memory and is outside the graph.
+
+        >>> tensor([1.0, 2.0], requires_grad=True).numpy()
+        array([1., 2.], dtype=float32)
+        """
+        return self._own()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        # np.dot(array, tensor) comes here: it would cut the graph unseen, and a gradient would be wrong.
+        if self.requires_grad and mode.enabled:
+            raise RuntimeError(
+                "a tensor that requires a gradient becomes no array unasked; use .numpy() or no_grad()"
+            )
+        return np.array(self._own(), dtype=dtype, copy=copy)
+
+    def item(self) -> Any:
+        """The one element as a Python number.
+
+        >>> tensor([2.5]).item()
+        2.5
+        """
+        if self._data.size != 1:
+            raise ValueError(f"item: expected a tensor of one element, got shape {self.shape}")
+        return self._data.item()
+
+    def tolist(self) -> Any:
+        """The elements as nested lists of Python numbers."""
+        return self._data.tolist()
+
+    def __bool__(self) -> bool:
+        if self._data.size != 1:
+            raise ValueError(
+                f"the truth value of a tensor of shape {self.shape} is ambiguous; use .numpy().all() or any()"
+            )
+        return bool(self._data)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self._data.dtype.kind not in "iu" or self._data.ndim:
+            raise TypeError(f"index: expected a 0-d integer tensor, got {self.dtype} of shape {self.shape}")
+        return int(self._data)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec and self._data.size == 1 else format(repr(self), spec)
+
+    def to(self, *args: Any, dtype: Any = None, device: Any = None) -> Tensor:
+        """The tensor with another dtype, within the graph, or on another device (there is "cpu" only); itself
+        if it is so already.
+
+        >>> tensor([1, 2]).to(np.float32)
+        tensor([1., 2.])
+        """
+        for arg in args:
+            if isinstance(arg, str) and re.fullmatch(r"(cpu|cuda)(:\d+)?", arg):
+                device = arg
+            else:
+                dtype = arg
+        if device is not None:
+            check_device(device)
+        if dtype is None:
+            return self
+        dtype = np.dtype(dtype)
+        check_dtype(dtype, "dtype")
+        if dtype == self.dtype:
+            return self
+        if dtype.kind != "f":
+            return Tensor(self._data.astype(dtype))
+        return apply(rules.Cast(), (self,), dtype)
+
+    def cpu(self) -> Tensor:
+        """The tensor itself: it is there already."""
+        return self
+
+    def cuda(self) -> Tensor:
+        """RuntimeError: this version of nbgrad computes on the CPU only."""
+        return self.to("cuda")
+
+    def __reduce__(self) -> tuple[Any, ...]:  # pickle, copy, deepcopy
+        if not self.is_leaf:
+            raise RuntimeError("only a leaf tensor can be pickled or deep-copied; use detach()")
+        return _rebuild, (type(self), self._own(), self.requires_grad, self.grad)
+
+
+def _rebuild(cls: type[Tensor], data: np.ndarray, requires_grad: bool, grad: Tensor | None) -> Tensor:
+    out = cls(data, requires_grad)
+    out.grad = grad
+    return out
+
+
+def wrap(data: Any) -> Tensor:
+    """A tensor around the result of a computation, unchecked."""
+    return result(Tensor, None, data, False)
+
+
+def tensor(data: Any, dtype: Any = None, *, requires_grad: bool = False, device: Any = "cpu") -> Tensor:
+    """A new leaf tensor with a copy of `data`: numbers, nested lists of numbers, an array or a tensor.
+
+    Of Python floats it makes float32, as PyTorch does, of Python integers int64; NumPy's values keep their
+    dtype. `dtype` overrides that. `requires_grad` is for float32 and float64 only. TypeError for other
+    dtypes, ragged lists, objects.
+
+    >>> tensor([[1.0, 2.0], [3.0, 4.0]])
+    tensor([[1., 2.],
+            [3., 4.]])
+    >>> tensor(np.zeros(2)).dtype
+    dtype('float64')
+    """
+    check_device(device)
+    array = as_array(data, copy=True)
+    if dtype is not None:
+        check_dtype(np.dtype(dtype), "dtype")
+        array = array.astype(dtype)
+    return Tensor(array, requires_grad)
