@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FLOAT32", "FLOAT64", "as_float", "as_labels", "check_choice", "check_number", "contiguous", "normalize_axis", "output", "store"]
+__all__ = ["FLOAT32", "FLOAT64", "as_array", "as_float", "as_labels", "check_choice", "check_number", "contiguous", "normalize_axis", "output", "store"]
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
 def as_float(value: Any, name: str) -> NDArray[Any]:
     """``value`` as an array of native float32 or float64: floats keep their precision, integers and bools become float64."""
-    array = value if type(value) is np.ndarray else _as_array(value, name)
+    array = as_array(value, name)
     dtype = array.dtype
     if dtype == FLOAT32 or dtype == FLOAT64:
         return array
@@ -29,7 +29,10 @@ def as_float(value: Any, name: str) -> NDArray[Any]:
     raise TypeError(f"{name}: expected float32, float64, integers or bools, got {dtype}")
 
 
-def _as_array(value: Any, name: str) -> NDArray[Any]:
+def as_array(value: Any, name: str) -> NDArray[Any]:
+    """``value`` as an array of whatever dtype. (``numpy.asarray`` alone would drop a mask without a word.)"""
+    if type(value) is np.ndarray:
+        return value
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name}: expected an array without a mask, got a masked array (fill it first: {name}.filled(...))")
     if hasattr(value, "__cuda_array_interface__"):
@@ -43,7 +46,7 @@ def _as_array(value: Any, name: str) -> NDArray[Any]:
 def as_floats(values: dict[str, Any]) -> tuple[list[NDArray[Any]], np.dtype[Any]]:
     """Several arguments as arrays of one precision: float64 if any is; Python's numbers adapt to the others."""
     arrays = [as_float(value, name) for name, value in values.items()]
-    strong = [a.dtype for a, v in zip(arrays, values.values(), strict=True) if type(v) is not float and type(v) is not int]
+    strong = [a.dtype for a, v in zip(arrays, values.values(), strict=True) if type(v) not in (float, int, bool)]
     dtype = FLOAT32 if strong and all(d == FLOAT32 for d in strong) else FLOAT64
     return [a.astype(dtype, copy=False) for a in arrays], dtype
 
@@ -111,7 +114,11 @@ def check_number(value: Any, name: str, dtype: np.dtype[Any]) -> Any:
     """A real number (a parameter) in the precision ``dtype``."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name}: expected a real number, got {type(value).__name__}")
-    return dtype.type(value)
+    try:
+        with np.errstate(over="raise"):
+            return dtype.type(value)
+    except (OverflowError, FloatingPointError):
+        raise ValueError(f"{name}: expected a number in the range of {dtype}, got a larger one") from None
 
 
 def check_choice(value: Any, name: str, choices: tuple[str, ...]) -> None:
@@ -125,6 +132,8 @@ def normalize_axis(axis: Any, ndim: int, name: str = "axis") -> int:
         index = axis.__index__()
     except AttributeError:
         raise TypeError(f"{name}: expected an integer, got {type(axis).__name__}") from None
+    if ndim == 0:
+        raise ValueError(f"{name}: expected an array of at least 1 dimension to go along, got a number")
     if not -ndim <= index < ndim:
         raise ValueError(f"{name}: expected {-ndim}..{ndim - 1} for {ndim} dimensions, got {index}")
     return int(index % ndim)
@@ -132,7 +141,7 @@ def normalize_axis(axis: Any, ndim: int, name: str = "axis") -> int:
 
 def as_labels(value: Any, name: str) -> NDArray[np.int64]:
     """Class labels as native, contiguous int64."""
-    array = value if type(value) is np.ndarray else _as_array(value, name)
+    array = as_array(value, name)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected integer class labels, got {array.dtype}")
     if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:

@@ -37,7 +37,7 @@ def tanh(x):
     T = type(x)
     m = expm1(T(-2) * abs(x))
     y = quotient(-m, T(2), m)
-    return y if x >= T(0) else -y
+    return y if x > T(0) else (-y if x < T(0) else x)  # x itself keeps -0
 
 
 @scalar

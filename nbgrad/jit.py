@@ -18,6 +18,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType
 from typing import Any, TypeVar
 
 import numba
@@ -77,6 +78,8 @@ def source_hash() -> str:
 
 def _compile(function: Callable[..., Any], name: str, options: dict[str, Any]) -> Any:
     # Numba names the cache files after the function: a new source hash means new files, a stale one is never read.
+    # A copy, because another thread may be naming and compiling the same function the other way (serial, parallel).
+    function = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
     function.__qualname__ = f"{name}-{source_hash()}"
     try:
         return numba.njit(cache=True, nogil=True, **options)(function)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arrays import as_float, as_labels, check_choice, check_number, contiguous, output, store
+from nbgrad.arrays import as_array, as_float, as_labels, check_choice, check_number, contiguous, output, store
 from nbgrad.backends import cpu_rows
-from nbgrad.kernels.losses import REDUCTIONS, mean_scale
+from nbgrad.kernels.losses import REDUCTIONS, mean_scale, scaled_sum
 
 __all__ = ["cross_entropy", "cross_entropy_value_and_grad", "nll_loss", "nll_loss_value_and_grad"]
 
@@ -24,15 +24,19 @@ def _logits(x: Any, name: str) -> tuple[NDArray[Any], int]:
     x = as_float(x, name)
     if x.ndim == 0:
         raise ValueError(f"{name}: expected shape (C,), (N, C) or (N, C, d1, ...), got a number")
-    return x, 0 if x.ndim == 1 else 1
+    axis = 0 if x.ndim == 1 else 1
+    if x.shape[axis] == 0:
+        raise ValueError(f"{name}: expected at least one class, got shape {x.shape}")
+    return x, axis
 
 
 def _checked_labels(target: Any, x: NDArray[Any], class_axis: int, ignore_index: Any, name: str) -> NDArray[np.int64]:
     """Class labels, flat, each in 0..C − 1 or ``ignore_index``."""
     shape = x.shape[:class_axis] + x.shape[class_axis + 1 :]
-    if np.shape(target) != shape:
-        raise ValueError(f"target: expected labels of shape {shape} for {name} of shape {x.shape}, got {np.shape(target)}")
-    labels = as_labels(target, "target").reshape(-1)
+    labels = as_labels(target, "target")
+    if labels.shape != shape:
+        raise ValueError(f"target: expected labels of shape {shape} for {name} of shape {x.shape}, got {labels.shape}")
+    labels = labels.reshape(-1)
     bad = cpu_rows.first_bad_label().serial(labels, x.shape[class_axis], ignore_index)
     if bad >= 0:
         classes = x.shape[class_axis]
@@ -53,12 +57,14 @@ def _class_weight(weight: Any, x: NDArray[Any], classes: int) -> NDArray[Any]:
 def _finish(loss: NDArray[Any], scale: float, shape: tuple[int, ...], x: NDArray[Any], reduction: str) -> Any:
     if reduction == "none":
         return loss.reshape(shape)[()]
-    return x.dtype.type(loss.sum(dtype=np.float64) * scale)
+    return scaled_sum(loss, scale, x.dtype)
 
 
 def _ignore_index(value: Any) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"ignore_index: expected an integer, got {type(value).__name__}")
+    if not -(2**63) <= value < 2**63:
+        raise ValueError("ignore_index: expected an integer of 64 bits, got a larger one")
     return int(value)
 
 
@@ -77,7 +83,7 @@ def _cross_entropy(
         output(grad_out, x.shape, x.dtype, "grad_out")
     x_rows = _class_rows(x, axis)
     loss = np.empty(len(x_rows), x.dtype)
-    target = target if type(target) is np.ndarray else np.asarray(target)
+    target = as_array(target, "target")
     if target.dtype.kind in "iub" or target.shape != x.shape:
         if target.dtype.kind not in "iu":
             raise TypeError(
@@ -106,7 +112,7 @@ def _cross_entropy(
         loop(x.size, *arguments)
         return _finish(loss, scale, shape, x, reduction)
     direct = grad_out is not None and x.ndim <= 2 and grad_out.flags.carray and grad_out.dtype.isnative and grad_out.size
-    direct = direct and not any(np.may_share_memory(grad_out, a) for a in (x, target))
+    direct = direct and not any(np.may_share_memory(grad_out, a) for a in (x, target, class_weight))
     gradient = grad_out.reshape(x_rows.shape) if direct else np.empty_like(x_rows)
     loop(x.size, *arguments, x.dtype.type(scale), gradient)
     value = _finish(loss, scale, shape, x, reduction)
@@ -191,7 +197,8 @@ def nll_loss_value_and_grad(
     scale = mean_scale(reduction, float(w.sum(dtype=np.float64)))
     x_rows = _class_rows(x, axis)
     loss = np.zeros(len(x_rows), x.dtype)
-    loss[counted] = -w * x_rows[counted, picked]
+    with np.errstate(all="ignore"):  # 0 times -inf is nan, without a warning
+        loss[counted] = -w * x_rows[counted, picked]
     gradient = np.zeros_like(x_rows)
     gradient[counted, picked] = -w * x.dtype.type(scale)
     full = np.moveaxis(gradient.reshape(*shape, classes), -1, axis)

@@ -46,6 +46,12 @@ def mean_scale(reduction: str, count: float) -> float:
     return (1 / count if count else np.nan) if reduction == "mean" else 1.0
 
 
+def scaled_sum(losses: NDArray[Any], scale: float, dtype: np.dtype[Any]) -> Any:
+    """Their sum, made in float64, times ``scale``; inf where that is too large for ``dtype`` (the kernels do not warn)."""
+    with np.errstate(all="ignore"):
+        return dtype.type(losses.sum(dtype=np.float64) * scale)
+
+
 def _loss(
     op: Elementwise, first: str, x: Any, target: Any, reduction: str, parameters: dict[str, Any], *,
     weight: Any = None, grad: bool = False, grad_out: Any = None,
@@ -64,22 +70,23 @@ def _loss(
     scale = mean_scale(reduction, x.size)
     if not grad:
         cpu.loss_sums(op)(x.size, *flat, partial, *numbers)
-        return x.dtype.type(partial.sum() * scale)
+        return scaled_sum(partial, scale, x.dtype)
     direct = grad_out is not None and grad_out.flags.carray and grad_out.dtype.isnative
     direct = direct and not any(np.may_share_memory(grad_out, a) for a in (x, target))
     gradient = grad_out if direct else np.empty(x.shape, x.dtype)
     cpu.loss_sums_and_grad(op)(x.size, *flat, partial, gradient.reshape(-1), x.dtype.type(scale), *numbers)
-    return x.dtype.type(partial.sum() * scale), store(gradient, grad_out)
+    return scaled_sum(partial, scale, x.dtype), store(gradient, grad_out)
 
 
 def _reduced(loss: Any, gradient: Any, x: NDArray[Any], weight: Any, reduction: str, grad: bool, grad_out: Any) -> Any:
     """The general way, in several passes: elementwise loss and gradient are there; weigh and reduce them."""
-    if weight is not None:
-        weight = _matching(weight, x, "weight", "logits")
-        loss, gradient = loss * weight, gradient * weight
-    if reduction != "none":
-        scale = mean_scale(reduction, x.size)
-        loss, gradient = x.dtype.type(np.sum(loss, dtype=np.float64) * scale), gradient * x.dtype.type(scale)
+    with np.errstate(all="ignore"):
+        if weight is not None:
+            weight = _matching(weight, x, "weight", "logits")
+            loss, gradient = loss * weight, gradient * weight
+        if reduction != "none":
+            scale = mean_scale(reduction, x.size)
+            loss, gradient = scaled_sum(loss, scale, x.dtype), gradient * x.dtype.type(scale)
     loss = loss[()]
     return (loss, store(np.asarray(gradient), grad_out)) if grad else loss
 

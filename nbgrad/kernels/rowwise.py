@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad import rows
-from nbgrad.arrays import as_float, as_floats, contiguous, normalize_axis, output, store
+from nbgrad.arrays import as_array, as_float, as_floats, contiguous, normalize_axis, output, store
 from nbgrad.backends import cpu_rows
 
 __all__ = [
@@ -157,7 +157,8 @@ def logsumexp_backward(grad_output: Any, x: Any, *, axis: int = -1, out: Any = N
         raise ValueError(f"grad_output: expected shape {shape}, got {grad_output.shape}") from None
     if out is not None:
         output(out, x.shape, dtype)
-    return store(softmax(x, axis=axis) * grad_output, out)
+    with np.errstate(all="ignore"):  # the compiled kernels do not warn either
+        return store(softmax(x, axis=axis) * grad_output, out)
 
 
 def _pieces(num_pieces: Any) -> int:
@@ -206,7 +207,7 @@ def maxout_backward(grad_output: Any, index: Any, num_pieces: int, *, axis: int 
     """
     grad_output = as_float(grad_output, "grad_output")
     num_pieces = _pieces(num_pieces)
-    index = np.asarray(index)
+    index = as_array(index, "index")
     if index.dtype.kind not in "iu":
         raise TypeError(f"index: expected integers, got {index.dtype}")
     if index.shape != grad_output.shape:
