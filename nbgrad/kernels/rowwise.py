@@ -127,8 +127,8 @@ def logsumexp(x: Any, *, axis: int = -1, out: Any = None) -> Any:
     Source: as `log_softmax`.
 
     >>> import numpy as np
-    >>> float(logsumexp(np.array([1000.0, 1000.0]))) == 1000 + np.log(2)
-    True
+    >>> logsumexp(np.array([1000.0, 1000.0]))
+    np.float64(1000.6931471805599)
     """
     x = as_float(x, "x")
     axis = normalize_axis(axis, x.ndim)
