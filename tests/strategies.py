@@ -1,0 +1,103 @@
+"""What hypothesis draws for the kernels: floats by their bits, shapes, and every way an array can lie in memory."""
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+DTYPES = (np.float32, np.float64)
+dtypes = st.sampled_from(DTYPES)
+
+
+def bits(dtype):
+    """Unsigned integers as wide as ``dtype``."""
+    return np.dtype(f"u{np.dtype(dtype).itemsize}")
+
+
+def arrays(dtype, shape):
+    """Any float at all, uniform in the bits: log-uniform over all exponents, subnormal numbers, ±0, ±inf and nan among them; or ordinary."""
+    whole = hnp.arrays(bits(dtype), shape).map(lambda a: a.view(dtype))
+    width = 8 * np.dtype(dtype).itemsize
+    ordinary = hnp.arrays(dtype, shape, elements=st.floats(-30, 30, width=width))
+    return whole | ordinary
+
+
+def shapes(min_dims=0, max_dims=4, min_side=0, max_side=4):
+    return hnp.array_shapes(min_dims=min_dims, max_dims=max_dims, min_side=min_side, max_side=max_side)
+
+
+def same_bits(a, b):
+    """Equal to the last bit, the sign of zero included; all nan are one."""
+    a, b = np.asarray(a), np.asarray(b)
+    assert a.dtype == b.dtype and a.shape == b.shape, (a.dtype, b.dtype, a.shape, b.shape)
+    equal = (a == b) & (np.signbit(a) == np.signbit(b)) | (np.isnan(a) & np.isnan(b))
+    assert equal.all(), (a[~equal][:5], b[~equal][:5], np.argwhere(~equal)[:5])
+
+
+def _strided(a, step):
+    big = np.full(tuple(2 * n + 1 for n in a.shape), 7, a.dtype)
+    view = big[tuple(slice(None, None, step) for _ in a.shape)][tuple(slice(0, n) for n in a.shape)]
+    view[...] = a
+    return view
+
+
+def _fortran(a):
+    return np.array(a, order="F")
+
+
+def _transposed(a):
+    return np.array(a.T, order="C").T
+
+
+def _read_only(a):
+    a = a.copy() if a.flags.owndata else a
+    a.flags.writeable = False
+    return a
+
+
+def _unaligned(a):
+    view = np.empty(a.nbytes + 1, np.uint8)[1:].view(a.dtype).reshape(a.shape)
+    view[...] = a
+    return view
+
+
+def _packed(a):
+    table = np.zeros(a.shape, [("tag", "u1"), ("value", a.dtype), ("more", "u1")])
+    table["value"] = a
+    return table["value"]
+
+
+def _swapped(a):
+    return a.astype(a.dtype.newbyteorder())
+
+
+def _offset(a):
+    view = np.empty(a.size + 3, a.dtype)[3:].reshape(a.shape)
+    view[...] = a
+    return view
+
+
+#: one name a layout: the same values, lying otherwise in memory
+LAYOUTS = {
+    "contiguous": np.copy,
+    "offset": _offset,
+    "strided": lambda a: _strided(a, 2),
+    "backwards": lambda a: _strided(a, -2),
+    "fortran": _fortran,
+    "transposed": _transposed,
+    "byte-swapped": _swapped,
+    "unaligned": _unaligned,
+    "packed": _packed,
+    "byte-swapped backwards": lambda a: _strided(_swapped(a), -1),
+}
+READ_ONLY_LAYOUTS = {
+    "read-only": _read_only,
+    "read-only strided": lambda a: _read_only(_strided(a, 2)),
+    "buffer": lambda a: np.frombuffer(b"x" + a.tobytes(), a.dtype, a.size, 1).reshape(a.shape),
+}
+INPUT_LAYOUTS = LAYOUTS | READ_ONLY_LAYOUTS
+layouts = st.sampled_from(sorted(INPUT_LAYOUTS))
+out_layouts = st.sampled_from(sorted(LAYOUTS))
+
+
+def lay(array, layout):
+    return INPUT_LAYOUTS[layout](array)
