@@ -171,8 +171,8 @@ class Tensor(Shaping):
         """Add the gradient of this tensor to the `.grad` of every leaf that it was computed from.
 
         `gradient` is the gradient with respect to this tensor, of its shape; it may be left out where there
-        is one element. The graph is freed, and a second pass is an error, unless `retain_graph`. Nothing
-        changes where an error is raised.
+        is one element. The graph is freed, and a second pass is an error, unless `retain_graph`. Where
+        an error is raised no `.grad` has changed.
         """
         node = self._node
         if node is None:

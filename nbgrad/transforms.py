@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from nbgrad.autograd import enable_grad, propagate
+from nbgrad.autograd import Node, enable_grad, propagate
 from nbgrad.tensor import Tensor, tensor, wrap
 
 __all__ = ["grad", "value_and_grad"]
 
 
+class _Running(threading.local):
+    """What the calls now running differentiate by: a call within a call must not lose sight of it."""
+
+    leaves: frozenset[Node] = frozenset()
+
+
+_running = _Running()
+
+
 def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
-    """The function that returns `(f(...), gradient)`, the gradient with respect to the argument(s) number
-    `argnums`.
+    """The function that returns `(f(...), gradient)`, the gradient by the argument(s) number `argnums`.
 
     An argument to differentiate by is a float tensor, array or number, or a list, tuple or dict of such,
-    nested too; `f` gets it with tensors in the places of the numbers, and the gradient, of tensors, has its
-    form. For a tuple `argnums` the gradient is a tuple. `f` must return a tensor of one element, which comes
-    back outside the graph. The `.grad` of no tensor changes, whatever `f` uses besides. Backward passes are
-    not recorded: `grad(grad(f))` is refused.
+    nested too; `f` gets it with tensors in their places, and the gradient has its form. For a tuple `argnums`
+    the gradient is a tuple. `f` must return a tensor of one element, which comes back outside the graph. The
+    `.grad` of no tensor changes, whatever `f` uses besides. There are no second derivatives: `grad(grad(f))`
+    is refused.
 
-    TypeError for an argument that has no floats, or a result that is no tensor; ValueError for one with
-    several elements.
+    TypeError for an argument without floats and for a result that is no tensor; ValueError for a result of
+    several elements; RuntimeError for a second derivative.
 
     >>> value_and_grad(lambda w, x: (w * x).sum())(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
     (tensor(11., dtype=float64), tensor([3., 4.], dtype=float64))
@@ -34,24 +43,31 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) ->
 
     @functools.wraps(f)
     def value_and_gradient(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        inputs: dict[int, Any] = {}
+        outer = _running.leaves
+        arguments = list(args)
+        leaves: set[Node] = set()
         for number in numbers:
             if not -len(args) <= number < len(args):
-                raise ValueError(
-                    f"argnums: expected numbers of the {len(args)} positional arguments, got {number}"
-                )
-            inputs[number] = _map(functools.partial(_leaf, number), args[number])
-        arguments = list(args)
-        for number, value in inputs.items():
-            arguments[number] = value
-        with enable_grad():
-            value = f(*arguments, **kwargs)
+                raise ValueError(f"argnums: expected a number of one of {len(args)} arguments, got {number}")
+            leaf = functools.partial(_leaf, f"argument {number}", leaves)
+            arguments[number] = _map(leaf, args[number])
+        _running.leaves = outer | leaves
+        try:
+            with enable_grad():
+                value = f(*arguments, **kwargs)
+        finally:
+            _running.leaves = outer
         if not isinstance(value, Tensor):
             raise TypeError(f"f: expected it to return a Tensor, got {type(value).__name__}")
         if value.numel() != 1:
             raise ValueError(f"f: expected it to return one number, got a tensor of shape {value.shape}")
-        grads = propagate(value._node, np.ones(value.shape, value.dtype)) if value._node is not None else {}
-        found = [_map(lambda leaf: _gradient(grads, leaf), inputs[number]) for number in numbers]
+        grads: dict[Node, Any] = {}
+        if value._node is not None:
+            # The graph may be a part of a greater one: it is left for that one's own pass.
+            grads = propagate(value._node, np.ones(value.shape, value.dtype), retain_graph=True)
+        if not outer.isdisjoint(grads):
+            raise _second_derivative()
+        found = [_map(functools.partial(_gradient, grads), arguments[number]) for number in numbers]
         return value.detach(), tuple(found) if isinstance(argnums, tuple) else found[0]
 
     return value_and_gradient
@@ -72,34 +88,39 @@ def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[
     return gradient
 
 
+def _second_derivative() -> RuntimeError:
+    return RuntimeError(
+        "grad: a gradient is not recorded, so it has no gradient: there are no second derivatives"
+    )
+
+
 def _map(function: Callable[[Any], Any], tree: Any) -> Any:
     """The same nesting of lists, tuples and dicts with `function` applied to each innermost value."""
     if isinstance(tree, dict):
         return {key: _map(function, value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
-        return type(tree)([_map(function, value) for value in tree])
+        values = [_map(function, value) for value in tree]
+        return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)  # a namedtuple
     return function(tree)
 
 
-def _leaf(number: int, value: Any) -> Tensor:
-    if isinstance(value, Tensor) and not value.is_leaf:
-        raise TypeError(
-            f"argument {number}: expected a leaf, got a recorded result: there are no second derivatives"
-        )
-    if not isinstance(value, Tensor | np.ndarray | np.generic | float):
-        raise TypeError(f"argument {number}: expected floats to differentiate by, got {type(value).__name__}")
-    out = (
-        wrap(value._own())
-        if isinstance(value, Tensor)
-        else Tensor(value)
-        if isinstance(value, np.ndarray)
-        else tensor(value)
-    )
+def _leaf(name: str, leaves: set[Node], value: Any) -> Tensor:
+    """A leaf of its own for an argument; its node goes into `leaves`."""
+    if isinstance(value, Tensor):
+        if not value.is_leaf or value._node in _running.leaves:
+            raise _second_derivative()
+        out = value.detach()
+    elif isinstance(value, np.ndarray | np.generic | float):
+        out = Tensor(value) if isinstance(value, np.ndarray) else tensor(value)
+    else:
+        raise TypeError(f"{name}: expected floats to differentiate by, got {type(value).__name__}")
     if out.dtype.kind != "f":
-        raise TypeError(f"argument {number}: expected floats to differentiate by, got {out.dtype}")
-    return out.requires_grad_()
+        raise TypeError(f"{name}: expected floats to differentiate by, got {out.dtype}")
+    out.requires_grad = True
+    leaves.add(out._node)  # type: ignore[arg-type]
+    return out
 
 
-def _gradient(grads: dict[Any, Any], leaf: Tensor) -> Tensor:
-    gradient = grads.get(leaf._node)
+def _gradient(grads: dict[Node, Any], leaf: Tensor) -> Tensor:
+    gradient = grads.get(leaf._node)  # type: ignore[arg-type]
     return wrap(np.zeros(leaf.shape, leaf.dtype) if gradient is None else gradient)
