@@ -76,21 +76,32 @@ def weights(images: np.ndarray, title: str = "") -> Figure:
 
     The colours are symmetric about 0 and the same for all classes.
 
-    >>> len(weights(np.zeros((10, 8, 8))).axes)  # ten images and the colour bar
-    11
+    >>> [text.get_text() for text in weights(np.zeros((3, 8, 8))).axes[0].texts]
+    ['0', '1', '2']
     """
     limit = float(np.abs(images).max()) or 1.0
     columns = min(5, len(images))
-    figure = _figure(1.6 * columns + 1.2, 1.75 * -(-len(images) // columns) + 0.5)
-    grid = figure.subplots(-(-len(images) // columns), columns, squeeze=False)
-    for label, (axes, image) in enumerate(zip(grid.flat, images, strict=False)):
-        drawn = axes.imshow(image, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-        axes.set_title(str(label))
-    for axes in grid.flat:
-        axes.set_axis_off()
-    figure.colorbar(drawn, ax=grid, label="weight of a pixel scaled to 0…1", shrink=0.9)
+    figure = _figure(1.5 * columns + 1.2, 1.8 * -(-len(images) // columns) + 0.3)
+    axes = figure.subplots()
+    drawn = _mosaic(axes, images, [str(label) for label in range(len(images))], columns, cmap="RdBu_r")
+    drawn.set_clim(-limit, limit)
+    figure.colorbar(drawn, ax=axes, label="weight of a pixel scaled to 0…1", shrink=0.9)
     figure.suptitle(title)
     return figure
+
+
+def _mosaic(axes: Any, images: np.ndarray, titles: Sequence[str], columns: int, **options: Any) -> Any:
+    """Images in rows of `columns`, each with its title above, as one image: 40 subplots take 0.8 s."""
+    _, height, width = images.shape
+    across, down = width + -(-width // 8), height + -(-2 * height // 5)
+    rows = -(-len(images) // columns)
+    whole = np.full((rows * down, columns * across), np.nan)  # nan is drawn as nothing
+    for number, (image, title) in enumerate(zip(images, titles, strict=True)):
+        top, left = (number // columns + 1) * down - height, number % columns * across
+        whole[top : top + height, left : left + width] = image
+        axes.text(left + (width - 1) / 2, top - 0.7, title, ha="center", va="bottom", fontsize=9)
+    axes.set_axis_off()
+    return axes.imshow(whole, interpolation="nearest", **options)
 
 
 def confusion(counts: np.ndarray, title: str = "") -> Figure:
@@ -123,6 +134,7 @@ def misclassified(
 ) -> Figure:
     """The wrongly classified among `images` (n, height, width), surest mistakes first, at most MOST_MISTAKES.
 
+    Over each stand its true class, the predicted one and the probability that the model gave to that.
     `labels` are the true classes, `predicted` the model's (n,), `probabilities` what it gave the predicted
     class.
 
@@ -133,15 +145,11 @@ def misclassified(
     wrong = np.flatnonzero(labels != predicted)
     wrong = wrong[np.argsort(-probabilities[wrong], kind="stable")][:MOST_MISTAKES]
     columns = 8 if len(wrong) > 10 else 5
-    rows = max(1, -(-len(wrong) // columns))
-    figure = _figure(1.15 * columns, 1.45 * rows + 0.5)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes, at in zip(grid.flat, wrong, strict=False):
-        axes.imshow(images[at], cmap="gray", vmin=0, interpolation="nearest")
-        axes.set_title(f"{labels[at]} as {predicted[at]}\n{100 * probabilities[at]:.0f} %", fontsize=9)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    if not len(wrong):
+    figure = _figure(1.15 * columns, 1.5 * max(1, -(-len(wrong) // columns)) + 0.4)
+    if len(wrong):
+        titles = [f"{labels[at]} as {predicted[at]}\n{100 * probabilities[at]:.0f} %" for at in wrong]
+        _mosaic(figure.subplots(), images[wrong], titles, columns, cmap="gray", vmin=0, vmax=images.max())
+    else:
         figure.text(0.5, 0.4, "no mistakes", ha="center", va="center", fontsize=14)
     figure.suptitle(title)
     return figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def read_images(
 def _read_npy(path: str | os.PathLike[str]) -> np.ndarray:
     try:  # mapped, so that a header which claims a terabyte is found out instead of believed
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OverflowError) as error:
+    except Exception as error:  # NumPy parses the header as Python: tokenize.TokenError, SyntaxError, ...
         why = str(error).partition("\n")[0]
         raise ValueError(f"{path}: expected a .npy file, got a damaged one ({why})") from None
 
@@ -64,18 +65,23 @@ def _read_npy(path: str | os.PathLike[str]) -> np.ndarray:
 def _read_png(path: str | os.PathLike[str], height: int, width: int) -> np.ndarray:
     from PIL import Image  # matplotlib brings it
 
+    pixels = None
     try:
-        with Image.open(path, formats=["PNG"]) as image:
-            if image.size != (width, height):  # asked before the pixels are unpacked
-                got = f"{image.height}x{image.width}"
-                raise ValueError(f"{path}: expected an image of {height}x{width} pixels, got {got}")
-            # of 16 bits: convert would clip them, not scale them
-            if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
-                raise ValueError(f"{path}: expected 8 bits a channel, got a PNG of mode {image.mode}")
-            black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-            return np.asarray(Image.alpha_composite(black, image.convert("RGBA")).convert("L"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # PIL's words for damaged files
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=["PNG"]) as image:
+                size, mode = image.size, image.mode
+                # Asked before the pixels are unpacked; and 16 bits are refused: convert would clip them.
+                if size == (width, height) and mode in ("1", "L", "LA", "P", "RGB", "RGBA"):
+                    black = Image.new("RGBA", size, (0, 0, 0, 255))
+                    pixels = np.asarray(Image.alpha_composite(black, image.convert("RGBA")).convert("L"))
+    except Exception as error:  # PIL's are OSError, SyntaxError, ValueError, DecompressionBombError, ...
         raise ValueError(f"{path}: expected a PNG file, got a damaged one ({error})") from None
+    if size != (width, height):
+        raise ValueError(f"{path}: expected an image of {height}x{width} pixels, got {size[1]}x{size[0]}")
+    if pixels is None:
+        raise ValueError(f"{path}: expected 8 bits a channel, got a PNG of mode {mode}")
+    return pixels
 
 
 def mostly_white(images: np.ndarray, white: int) -> bool:

@@ -1,4 +1,5 @@
 import gzip
+import zlib
 
 import numpy as np
 import pytest
@@ -63,6 +64,7 @@ def bad_files():
         "empty": b"",
         "cut.png": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0",
         "cut.npy": b"\x93NUMPY\1\0",
+        "odd.npy": b"\x93NUMPY\1\0\6\0{'a':(\n",
         "cut.idx": b"\0\0\x08\x03\0\0",
         "cut.gz": gzip.compress(b"\0\0\x08\x03")[:-3],
         "code.idx": b"\0\0\x07\x01\0\0\0\0",
@@ -115,9 +117,25 @@ def test_pngs_that_do_not_fit_are_refused(tmp_path):
             read(path)
 
 
+def test_a_png_that_claims_to_be_huge_is_not_unpacked(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(IMAGES[0]).save(path)
+    whole = path.read_bytes()
+    for side, message in ((2_000, "got 2000x2000"), (10_000, "damaged"), (100_000, "damaged")):
+        header = b"IHDR" + 2 * side.to_bytes(4, "big") + whole[24:29]
+        path.write_bytes(whole[:12] + header + zlib.crc32(header).to_bytes(4, "big") + whole[33:])
+        with pytest.raises(ValueError, match=rf"a\.png: expected .*{message}"):
+            read(path)
+
+
 def test_a_header_that_claims_a_terabyte_is_not_believed(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((1, 5, 4), np.uint8))
-    data = (tmp_path / "a.npy").read_bytes().replace(b"(1, 5, 4)", b"(99999999999, 5, 4)").replace(b" " * 10, b"", 1)
+    data = (
+        (tmp_path / "a.npy")
+        .read_bytes()
+        .replace(b"(1, 5, 4)", b"(99999999999, 5, 4)")
+        .replace(b" " * 10, b"", 1)
+    )
     (tmp_path / "a.npy").write_bytes(data)
     with pytest.raises(ValueError, match=r"a\.npy: expected"):
         read(tmp_path / "a.npy")

@@ -1,0 +1,185 @@
+"""The command line: `nbgrad train`, `predict`, `plot` and `info`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import nbgrad
+
+__all__ = ["main"]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, without argparse's usage above it."""
+        self.exit(2, f"nbgrad: error: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line (`sys.argv[1:]` by default) and return the exit status.
+
+    0: done; 2: an error, told in one line on stderr; 130: interrupted by Ctrl-C.
+
+    >>> main(["--version"])
+    nbgrad 0.1.0
+    0
+    """
+    try:
+        arguments = _parser().parse_args(argv)
+        arguments.run(arguments)
+        sys.stdout.flush()
+        return 0
+    except SystemExit as exit:  # argparse leaves so, after --help as after an error
+        return int(exit.code or 0)
+    except KeyboardInterrupt as interrupt:
+        print(f"nbgrad: {interrupt or 'interrupted'}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output left, as `head` does
+        # Python flushes stdout once more at its end; into the void it succeeds.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror}" if error.strerror else str(error))
+    except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
+        return _fail(str(error))
+    except MemoryError as error:
+        return _fail(f"out of memory {error}".rstrip())
+
+
+def _fail(message: str) -> int:
+    print("nbgrad: error: " + " ".join(message.split()), file=sys.stderr)
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    from nbgrad.models import MODELS
+
+    parser = _Parser(prog="nbgrad", description="Train and use small models on handwritten digits.")
+    parser.add_argument("--version", action="version", version=f"nbgrad {nbgrad.__version__}")
+    parser.set_defaults(run=lambda _: parser.print_help())
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    text = argparse.RawDescriptionHelpFormatter
+    train = commands.add_parser(
+        "train",
+        help="train a model on handwritten digits",
+        description="Train a model and write weights, metrics.json and pictures into a folder.",
+        epilog="\n".join(["models:", *(f"  {name:<13} {model.summary}" for name, model in MODELS.items())])
+        + """
+
+Files of an earlier run in the folder are replaced, other files are left alone.
+A run that was interrupted or killed is continued by --resume (options that are
+not given are taken from it) and ends with bitwise the same weights as one that
+was not, for the same number of threads.""",
+        formatter_class=text,
+    )
+    train.set_defaults(run=_train)
+    datasets = next(iter(MODELS.values())).recipes
+    integer: dict[str, Any] = {"type": int, "metavar": "N"}
+    train.add_argument("--dataset", choices=list(datasets), help="digits (default; embedded) or mnist")
+    train.add_argument("--model", choices=list(MODELS), help="default: softmax; see below")
+    train.add_argument("--epochs", **integer, help="passes over the training images")
+    train.add_argument("--batch-size", **integer, help="images per step")
+    train.add_argument("--lr", type=float, metavar="X", help="learning rate of the first step; it falls to 0")
+    train.add_argument("--seed", **integer, help="of initial weights, order and dropout (default: 0)")
+    train.add_argument("--device", choices=["cpu", "cuda"], help="where to compute (default: cpu)")
+    train.add_argument("--out", type=Path, metavar="DIR", help="default: runs/DATASET-MODEL")
+    train.add_argument("--resume", action="store_true", help="continue the run in the folder")
+
+    predict = commands.add_parser(
+        "predict",
+        help="name the digits in image files",
+        description="Print, a line an image, its class and the probability that the model gives it.",
+        epilog="""An IDX file (also gzipped) or .npy file holds one image or many, with pixels
+from 0 to the data set's maximum (16 for digits, 255 for mnist); a PNG file
+holds one. They must have the size that the model was trained on, and the digits
+are white on black.""",
+        formatter_class=text,
+    )
+    predict.set_defaults(run=_predict)
+    predict.add_argument("--model", type=Path, required=True, metavar="DIR", help="what `nbgrad train` wrote")
+    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGES", help="IDX, PNG or .npy file")
+
+    plot = commands.add_parser("plot", help="draw the activations", description="Draw a picture into a file.")
+    plot.set_defaults(run=_plot)
+    plot.add_argument("what", choices=["activations"], help="each activation with its derivative")
+    plot.add_argument(
+        "--out",
+        type=Path,
+        default=Path("activations.png"),
+        metavar="FILE",
+        help="PNG, SVG, PDF, ... by its ending (default: %(default)s)",
+    )
+
+    info = commands.add_parser(
+        "info",
+        help="show versions, threads, CUDA state, folders",
+        description="Show the facts a bug report needs.",
+    )
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from nbgrad.train import train
+
+    options = {name: value for name, value in vars(arguments).items() if name != "run"}
+    result = train(**options)
+    print(_table(result.metrics))
+    if not result.epochs_trained:
+        print("The run was complete already; its results were written again.")
+    print(textwrap.fill(f"In {result.folder}: {', '.join(result.files)}", 80, break_long_words=False))
+
+
+def _table(metrics: dict[str, Any]) -> str:
+    """What a training reached, in at most 80 columns."""
+    rows = [f"{'':10}{'training set':>14}{'test set':>12}"]
+    rows.append(f"{'images':10}{metrics['train_images']:>14}{metrics['test_images']:>12}")
+    rows.append(f"{'loss':10}{metrics['train_loss']:>14.4f}{metrics['test_loss']:>12.4f}")
+    accuracies = [f"{100 * metrics[part + '_accuracy']:.2f} %" for part in ("train", "test")]
+    rows.append(f"{'accuracy':10}{accuracies[0]:>14}{accuracies[1]:>12}")
+    line = "-" * len(rows[0])
+    head = (
+        f"{metrics['model']} on {metrics['dataset']}: {metrics['epochs']} epochs "
+        f"in {metrics['seconds']:.1f} s, {metrics['images_per_second']:,.0f} images/s"
+    )
+    return "\n".join([head, line, rows[0], line, *rows[1:], line])
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from nbgrad import models, predict
+
+    net, description = models.load_model(arguments.model)
+    model = models.MODELS[description["model"]]
+    size = {key: description[key] for key in ("height", "width", "max_value")}
+    for path in arguments.images:
+        images, white = predict.read_images(path, **size)
+        if predict.mostly_white(images, white):
+            note = f"{path} is mostly white, but the model knows white digits on black"
+            print(f"nbgrad: note: {note}", file=sys.stderr)
+        probabilities = model.probabilities(models.score(net, images, white))
+        for index, row in enumerate(probabilities):
+            name = predict.name_of(path, index, len(images))
+            print(f"{name}  class {row.argmax()}  probability {row.max():.4f}")
+
+
+def _plot(arguments: argparse.Namespace) -> None:
+    from nbgrad import checkpoint, plots
+
+    picture = plots.to_bytes(plots.activations(), arguments.out.suffix.removeprefix(".") or "png")
+    checkpoint.write_atomically(arguments.out, picture)
+    print(f"wrote {arguments.out}")
+
+
+def _info(arguments: argparse.Namespace) -> None:
+    from nbgrad.info import info
+
+    for name, value in info().items():
+        print(f"{name:<17} {value}")

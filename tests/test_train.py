@@ -1,0 +1,282 @@
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from nbgrad import checkpoint, models
+from nbgrad import train as module
+from nbgrad.datasets import load_digits
+from nbgrad.train import train
+
+RESULTS = [
+    "confusion.png",
+    "curves.png",
+    "metrics.json",
+    "misclassified.png",
+    "model.json",
+    "model.npz",
+    "weights.png",
+]
+
+
+def weights(folder):
+    return (folder / "model.npz").read_bytes()
+
+
+def test_a_run_leaves_what_it_promises(tmp_path):
+    result = train(epochs=3, out=tmp_path / "deep" / "folder")
+    folder = result.folder
+    assert sorted(os.listdir(folder)) == sorted([*RESULTS, "checkpoint.npz"]) == sorted(result.files)
+    assert result.epochs_trained == 3
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics == result.metrics
+    assert (metrics["dataset"], metrics["model"], metrics["seed"], metrics["epochs"]) == (
+        "digits",
+        "softmax",
+        0,
+        3,
+    )
+    assert 0.8 < metrics["test_accuracy"] < 1 and 0 < metrics["train_loss"] < metrics["test_loss"] < 1
+    assert metrics["seconds"] > 0 and metrics["images_per_second"] > 0
+    assert [entry["epoch"] for entry in metrics["history"]] == [1, 2, 3]
+    # and they are the figures of the model beside them
+    data = load_digits()
+    net, description = models.load_model(folder)
+    assert description["max_value"] == 16
+    scores = models.score(net, data.test_images, 16)
+    assert metrics["test_accuracy"] == np.mean(scores.argmax(1) == data.test_labels)
+    assert metrics["history"][-1]["test_accuracy"] == metrics["test_accuracy"]
+    p = np.exp(scores.astype(float)) / np.exp(scores.astype(float)).sum(1, keepdims=True)
+    loss = -np.mean(np.log(p[np.arange(len(p)), data.test_labels]))
+    assert metrics["test_loss"] == pytest.approx(loss, rel=1e-5)
+
+
+@pytest.mark.parametrize("model", models.MODELS)
+def test_the_seed_decides_the_weights(tmp_path, model):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train(model=model, epochs=2, seed=seed, out=tmp_path / name)
+    assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")
+
+
+@pytest.mark.parametrize("model", models.MODELS)
+def test_interrupted_and_resumed_ends_with_the_same_weights(tmp_path, model, monkeypatch):
+    train(model=model, epochs=4, out=tmp_path / "whole")
+    epoch, calls = module._Run._epoch, []
+
+    def interrupted(self, bar):
+        calls.append(1)
+        if len(calls) in (3, 5):
+            epoch(self, bar)  # in the middle of an epoch: its work is lost
+            raise KeyboardInterrupt
+        return epoch(self, bar)
+
+    monkeypatch.setattr(module._Run, "_epoch", interrupted)
+    monkeypatch.setattr(module, "_SECONDS_BETWEEN_CHECKPOINTS", 0)
+    with pytest.raises(
+        KeyboardInterrupt, match="interrupted after epoch 2 of 4; to continue: nbgrad train --resume"
+    ):
+        train(model=model, epochs=4, out=tmp_path / "parts")
+    assert os.listdir(tmp_path / "parts") == ["checkpoint.npz"]
+    with pytest.raises(KeyboardInterrupt, match="after epoch 3 of 4"):
+        train(out=tmp_path / "parts", resume=True)
+    result = train(model=model, epochs=4, out=tmp_path / "parts", resume=True)
+    assert result.epochs_trained == 1
+    assert weights(tmp_path / "whole") == weights(tmp_path / "parts")
+    one, two = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("whole", "parts"))
+    for metrics in (one, two):
+        for entry in [metrics, *metrics["history"]]:
+            for key in ("seconds", "images_per_second"):
+                entry.pop(key, None)
+    assert one == two
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_and_resumed_ends_with_the_same_weights(tmp_path):
+    options = ["--model", "mlp", "--epochs", "12", "--out"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+
+    def start(folder, *more):
+        command = [sys.executable, "-m", "nbgrad", "train", *options, str(folder), *more]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+
+    with start(tmp_path / "whole") as process:
+        began = time.perf_counter()
+        assert process.wait() == 0
+        lasted = time.perf_counter() - began
+    rng = np.random.default_rng(0)
+    kills = 0
+    while True:
+        resume = ["--resume"] if (tmp_path / "parts" / "checkpoint.npz").exists() else []
+        with start(tmp_path / "parts", *resume) as process:
+            try:
+                if kills < 6:
+                    process.wait(rng.uniform(0.2, 0.9) * lasted)
+                else:
+                    process.wait()
+                assert process.returncode == 0, process.stderr.read()
+                break
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+    assert kills >= 1
+    assert weights(tmp_path / "whole") == weights(tmp_path / "parts")
+    assert sorted(os.listdir(tmp_path / "parts")) == sorted(os.listdir(tmp_path / "whole"))
+
+
+def test_resuming_a_finished_run_writes_its_results_again(tmp_path):
+    train(epochs=1, out=tmp_path)
+    before = weights(tmp_path)
+    for name in RESULTS:
+        (tmp_path / name).unlink()
+    result = train(out=tmp_path, resume=True)
+    assert result.epochs_trained == 0 and weights(tmp_path) == before
+    assert sorted(result.files) == sorted(os.listdir(tmp_path)) == sorted([*RESULTS, "checkpoint.npz"])
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"model": "mlp"}, "model: expected softmax, as the run in .* began, got mlp"),
+        ({"epochs": 3}, "epochs: expected 1, as"),
+        ({"lr": 0.5}, r"lr: expected 0\.05, as"),
+        ({"batch_size": 7}, "batch_size: expected 32, as"),
+        ({"seed": 1}, "seed: expected 0, as"),
+        ({"dataset": "mnist"}, "dataset: expected digits, as"),
+    ],
+)
+def test_a_run_is_not_resumed_with_other_settings(tmp_path, option, message):
+    train(epochs=1, out=tmp_path)
+    with pytest.raises(ValueError, match=message):
+        train(**option, out=tmp_path, resume=True)
+
+
+def test_without_a_good_checkpoint_nothing_is_resumed(tmp_path):
+    with pytest.raises(ValueError, match=r"resume: there is no checkpoint\.npz in .*none"):
+        train(out=tmp_path / "none", resume=True)
+    assert not (tmp_path / "none").exists()
+    train(epochs=1, out=tmp_path)
+    path = tmp_path / "checkpoint.npz"
+    data = path.read_bytes()
+    path.write_bytes(data[:-100])
+    with pytest.raises(ValueError, match=r"checkpoint\.npz is damaged"):
+        train(out=tmp_path, resume=True)
+    checkpoint.save(path, {}, {"version": 2})
+    with pytest.raises(ValueError, match="another version"):
+        train(out=tmp_path, resume=True)
+    checkpoint.save(path, {}, [])
+    with pytest.raises(ValueError, match="another version"):
+        train(out=tmp_path, resume=True)
+
+
+def test_a_new_run_replaces_old_results_and_leaves_other_files(tmp_path, monkeypatch):
+    train(epochs=1, out=tmp_path)
+    for name in ("notes.txt", "other.png", ".model.npz.7.tmp", ".checkpoint.npz.7.tmp"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(module._Run, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        train(epochs=2, out=tmp_path)
+    # killed right after its start, the new run can be resumed, and no old result can be taken for its own
+    assert sorted(os.listdir(tmp_path)) == ["checkpoint.npz", "notes.txt", "other.png"]
+    monkeypatch.undo()
+    assert train(out=tmp_path, resume=True).epochs_trained == 2
+    train(model="mlp", epochs=1, out=tmp_path)
+    assert not (tmp_path / "weights.png").exists()
+
+
+def test_two_trainings_do_not_share_a_folder(tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    handle = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(OSError, match="out: another training is writing to"):
+            train(epochs=1, out=tmp_path)
+    finally:
+        os.close(handle)
+    assert train(epochs=1, out=tmp_path).epochs_trained == 1
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_training(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OSError, match="out: cannot write to .*file"):
+            train(out=out)
+    assert (tmp_path / "file").read_text() == "x"
+
+
+@pytest.mark.parametrize("model", ["softmax", "mlp"])
+def test_a_diverging_training_stops_and_keeps_the_last_good_checkpoint(tmp_path, model, monkeypatch):
+    monkeypatch.setattr(module, "_SECONDS_BETWEEN_CHECKPOINTS", 0)
+    with pytest.raises(FloatingPointError, match=r"lr: expected one that keeps the loss finite, got 1e\+38"):
+        train(model=model, lr=1e38, out=tmp_path)
+    arrays, _, _ = checkpoint.load(tmp_path / "checkpoint.npz")
+    assert all(np.isfinite(array).all() for array in arrays.values())
+    assert os.listdir(tmp_path) == ["checkpoint.npz"]
+
+
+@pytest.mark.parametrize(
+    ("option", "error", "message"),
+    [
+        ({"dataset": "cifar"}, ValueError, "dataset: expected one of digits, mnist, got 'cifar'"),
+        ({"model": "svm"}, ValueError, "model: expected one of softmax, logistic, .*, got 'svm'"),
+        ({"epochs": 0}, ValueError, "epochs: expected at least 1, got 0"),
+        ({"epochs": 1.5}, TypeError, "epochs: expected an integer, got float"),
+        ({"batch_size": 0}, ValueError, "batch_size: expected at least 1, got 0"),
+        ({"seed": -1}, ValueError, "seed: expected at least 0, got -1"),
+        ({"seed": True}, TypeError, "seed: expected an integer, got bool"),
+        ({"lr": 0.0}, ValueError, r"lr: expected a finite number above 0, got 0\.0"),
+        ({"lr": math.nan}, ValueError, "lr: expected a finite number above 0, got nan"),
+        ({"lr": math.inf}, ValueError, "lr: expected a finite number above 0, got inf"),
+        ({"lr": "fast"}, TypeError, "lr: expected a number, got str"),
+        ({"device": "tpu"}, ValueError, "device: expected one of cpu, cuda, got 'tpu'"),
+        ({"device": "cuda"}, ValueError, "device: expected cpu, got cuda"),
+    ],
+)
+def test_wrong_settings_are_refused_before_anything_is_written(tmp_path, option, error, message):
+    with pytest.raises(error, match=message):
+        train(**option, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 1438, 100_000])
+def test_any_batch_size_trains_on_every_image_once_an_epoch(tmp_path, batch_size, monkeypatch):
+    seen = []
+
+    def tensor(x):
+        seen.append(x.copy())
+        return Tensor(x)
+
+    Tensor = module.Tensor
+    monkeypatch.setattr(module, "Tensor", tensor)
+    train(epochs=1, batch_size=batch_size, lr=1e-3, out=tmp_path)
+    assert {len(x) for x in seen[:-1]} <= {batch_size} and len(seen[-1]) <= batch_size
+    trained = np.concatenate(seen)
+    expected = load_digits().train_images.reshape(1438, 64) / np.float32(16)
+    assert not np.array_equal(trained, expected)  # in another order
+    np.testing.assert_array_equal(trained[np.lexsort(trained.T)], expected[np.lexsort(expected.T)])
+
+
+def test_the_learning_rate_falls_to_zero():
+    rates = [module._learning_rate({"lr": 0.5}, step, 100) for step in range(100)]
+    assert rates[0] == 0.5 and rates[50] == pytest.approx(0.25) and 0 < rates[-1] < 0.001
+    assert all(a > b for a, b in zip(rates, rates[1:], strict=False))
+
+
+@pytest.mark.parametrize(
+    ("model", "least"),
+    [("softmax", 0.95), ("mlp", 0.97), ("maxout", 0.97), ("logistic", 0.94), ("logistic-mse", 0.94)],
+)
+def test_accuracy_on_the_digits(tmp_path, model, least):
+    assert train(model=model, out=tmp_path).metrics["test_accuracy"] >= least
+
+
+@pytest.mark.mnist
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "least"), [("softmax", 0.922), ("mlp", 0.982), ("maxout", 0.984)])
+def test_accuracy_on_mnist(tmp_path, model, least):
+    assert train(dataset="mnist", model=model, out=tmp_path).metrics["test_accuracy"] >= least
