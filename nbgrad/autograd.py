@@ -255,7 +255,7 @@ def note_mutation(array: Any) -> None:
 
 def check_unmodified(node: Node) -> None:
     """RuntimeError if an array that the node saved was changed in place since."""
-    saved = node._saved
+    saved = getattr(node, "_saved", None)  # not every rule keeps something
     for array in saved if type(saved) is tuple else (saved,):
         if type(array) is np.ndarray:
             entry = _mutations.get(id(_owner(array)))

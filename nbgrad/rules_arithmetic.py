@@ -9,6 +9,9 @@ A result of dimension 0 is a NumPy scalar, not an array: its arithmetic takes 40
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 
 from nbgrad.autograd import Node
@@ -138,6 +141,11 @@ class Sqrt(Node):
         return (g / (2 * self._saved),)
 
 
+def rows(array: Any) -> Any:
+    """All vectors along the last axis as the rows of one matrix; reshape(-1, 0) would be an error."""
+    return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
+
+
 class MatMul(Node):
     __slots__ = ()
 
@@ -169,7 +177,7 @@ class MatMul(Node):
         if b:
             x = x[None] if row else x
             if x_ndim > 2 >= y_ndim:  # one product over all matrices, not one each and their sum
-                b = x.reshape(-1, x.shape[-1]).T @ g.reshape(-1, g.shape[-1])
+                b = rows(x).T @ rows(g)
             else:
                 b = x.swapaxes(-1, -2) @ g
             b = b[..., 0] if column else b

@@ -10,6 +10,7 @@ import numpy as np
 
 from nbgrad import kernels
 from nbgrad.autograd import Node
+from nbgrad.rules_arithmetic import rows
 
 
 def _camel(name: str) -> str:
@@ -96,7 +97,7 @@ class Linear(Node):
                 raise ValueError(f"bias: expected shape {w.shape[:1]}, got {b.shape}")
         a, c = self._edges[:2]
         self._saved = c and x, a and w, x.shape
-        y = x.reshape(-1, x.shape[-1]) @ w.T
+        y = rows(x) @ w.T
         for b in bias:
             y = np.add(y, b, out=y if b.dtype == y.dtype else None)  # y is fresh
         return y.reshape(*x.shape[:-1], len(w))
@@ -104,9 +105,9 @@ class Linear(Node):
     def vjp(self, g):
         x, w, shape = self._saved
         a, c, *bias = self._edges
-        g = g.reshape(-1, g.shape[-1])
+        g = rows(g)
         a = a and (g @ w).reshape(shape)
-        c = c and g.T @ x.reshape(-1, shape[-1])
+        c = c and g.T @ rows(x)
         return a, c, *(b and np.add.reduce(g, axis=0) for b in bias)
 
 

@@ -1,0 +1,464 @@
+"""The tape, the backward pass, Functions, no_grad, grad and value_and_grad."""
+
+import gc
+import threading
+import tracemalloc
+import weakref
+
+import numpy as np
+import pytest
+from differences import check_gradient, grid
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nbgrad.autograd import enable_grad, is_grad_enabled, no_grad
+from nbgrad.combine import cat
+from nbgrad.function import Function
+from nbgrad.tensor import Tensor, tensor
+from nbgrad.transforms import grad, value_and_grad
+
+
+def leaf(*values, dtype=np.float64):
+    return tensor(values[0] if len(values) == 1 else list(values), dtype, requires_grad=True)
+
+
+@pytest.fixture
+def slides():
+    """The slides' graph: a, w1..w4 = 2, 3, 5, 7, 11, so b = 6, c = 10, d = 152, L = -142."""
+    a, w1, w2, w3, w4 = (tensor(value, requires_grad=True) for value in (2.0, 3.0, 5.0, 7.0, 11.0))
+    b = w1 * a
+    c = w2 * a
+    d = w3 * b + w4 * c
+    return {"a": a, "w1": w1, "w2": w2, "w3": w3, "w4": w4, "b": b, "c": c, "d": d, "L": 10 - d}
+
+
+def test_the_slides_graph(slides):
+    slides["L"].backward()
+    # the chain rule by hand: dL/dd = -1, dd/dw3 = b, dd/dw1 = w3 a, and so on; a is reached on two ways
+    expected = {"w4": -10, "w3": -6, "w2": -11 * 2, "w1": -7 * 2, "a": -(7 * 3 + 11 * 5)}
+    assert {name: slides[name].grad.item() for name in expected} == expected
+    assert slides["L"].item() == -142 and slides["w1"].grad.dtype == np.float32
+    assert slides["b"].grad is None
+
+
+def test_the_graph_can_be_walked_by_hand_as_on_the_slides(slides):
+    def walk(function, incoming):
+        for (following, _), gradient in zip(function.next_functions, function.backward(incoming), strict=True):
+            if following is not None:
+                walk(following, gradient)
+
+    L = slides["L"]
+    assert L.grad_fn.name() == "SubBackward" and repr(L.grad_fn) == "<SubBackward>"
+    (ten, _), (d, number) = L.grad_fn.next_functions
+    assert ten is None and d is slides["d"].grad_fn and number == 0 and d.name() == "AddBackward"
+    b = slides["b"].grad_fn
+    w1, a = (function for function, _ in b.next_functions)
+    assert w1.name() == "AccumulateGrad" and w1.variable is slides["w1"] and a.next_functions == ()
+    assert [g.item() for g in b(tensor(10.0))] == [20, 30]  # calling it is the same
+    walk(L.grad_fn, tensor(1.0))
+    assert [slides[name].grad.item() for name in ("w1", "w2", "w3", "w4", "a")] == [-14, -22, -6, -10, -76]
+    with pytest.raises(TypeError, match="grad_output: expected a Tensor, got float"):
+        b.backward(1.0)
+    with pytest.raises(ValueError, match=r"grad_output: expected shape \(\), got \(2,\)"):
+        b.backward(tensor([1.0, 2.0]))
+    with pytest.raises(TypeError, match="expected 1 gradients"):
+        b.backward()
+    L.backward()
+    with pytest.raises(RuntimeError, match="freed"):
+        b.backward(tensor(1.0))
+    with pytest.raises(RuntimeError, match="freed"):
+        b.next_functions  # noqa: B018
+
+
+def test_by_hand_a_broadcast_gradient_is_reduced():
+    x, y = leaf(1.0, 2.0), tensor(np.ones((3, 1), np.float32), requires_grad=True)
+    gx, gy = (x * y).grad_fn.backward(Tensor(np.ones((3, 2))))
+    assert gx.shape == (2,) and gx.dtype == np.float64 and gy.shape == (3, 1) and gy.dtype == np.float32
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99), st.sampled_from("+-*")), min_size=1, max_size=12), grid(3))
+def test_random_graphs(steps, values):
+    """Diamonds, nodes used many times, dead branches: each step combines two earlier values."""
+
+    def build(*leaves):
+        made = list(leaves)
+        for i, j, operation in steps:
+            x, y = made[i % len(made)], made[j % len(made)]
+            made.append({"+": x + y, "-": x - 0.5 * y, "*": x * y * 0.25}[operation])
+        return made[-1] + sum(leaves) * 1.0
+
+    check_gradient(build, *(np.array(value) for value in values))
+
+
+def test_gradients_accumulate_over_passes_and_into_the_same_array():
+    w = leaf(1.0, 2.0)
+    (w * 3).sum().backward()
+    first = w.grad
+    (w * w).sum().backward()
+    assert w.grad is first and first.tolist() == [5, 7]
+    w.grad = None
+    (w * w).sum().backward()
+    assert w.grad.tolist() == [2, 4] and first.tolist() == [5, 7]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda x, y: x + y, lambda x, y: (x + y).reshape(2, 1), lambda x, y: x.T - y, lambda x, y: cat([x, y]),
+     lambda x, y: (x + y)[:], lambda x, y: x.permute(0) + y.clone()],
+)  # fmt: skip
+def test_no_two_gradients_share_memory(function):
+    """Rules that hand on the gradient they got must not give two leaves, or a leaf and the caller, the same array."""
+    x, y = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    z = function(x, y)
+    mine = Tensor(np.ones(z.shape))
+    z.retain_grad()
+    z.backward(mine)
+    arrays = [t.numpy() for t in (x.grad, y.grad, z.grad, mine)]
+    assert not any(np.shares_memory(p, q) for i, p in enumerate(arrays) for q in arrays[:i])
+    ones = Tensor(np.ones(2))
+    x.backward(ones)
+    x.backward(ones)
+    assert ones.tolist() == [1, 1]
+
+
+def test_retain_grad(slides):
+    slides["b"].retain_grad()
+    slides["L"].retain_grad()
+    slides["L"].backward(retain_graph=True)
+    assert slides["b"].grad.item() == -7 and slides["L"].grad.item() == 1 and slides["c"].grad is None
+    slides["L"].backward()
+    assert slides["b"].grad.item() == -14
+    slides["a"].retain_grad()  # of a leaf: nothing to do
+    with pytest.raises(RuntimeError, match="retain_grad"):
+        tensor(1.0).retain_grad()
+
+
+def test_second_backward(slides):
+    L = slides["L"]
+    L.backward(retain_graph=True)
+    L.backward()
+    assert slides["w1"].grad.item() == -28
+    with pytest.raises(RuntimeError, match="retain_graph=True"):
+        L.backward()
+    with pytest.raises(RuntimeError, match="retain_graph=True"):  # a part of the graph is gone, too
+        (slides["b"] * 2).backward()
+    assert slides["w1"].grad.item() == -28  # nothing changed
+
+
+def test_bad_calls_of_backward():
+    w = leaf(1.0, 2.0)
+    with pytest.raises(RuntimeError, match=r"gradient: expected one, as the tensor has shape \(2,\)"):
+        (w * 2).backward()
+    with pytest.raises(RuntimeError, match="does not require a gradient"):
+        tensor(1.0).backward()
+    for wrong in (tensor([1.0]), 1.0, np.ones((2, 2))):
+        with pytest.raises(ValueError, match=r"gradient: expected shape \(2,\)"):
+            (w * 2).backward(wrong)
+    for wrong in ([1j, 1j], ["a", "b"], np.ones(2, np.float16)):
+        with pytest.raises(TypeError, match="gradient: expected dtype"):
+            (w * 2).backward(wrong)
+    assert w.grad is None
+    (w * 2).backward([1, 3])  # numbers, integers too, are taken in the tensor's dtype
+    assert w.grad.tolist() == [2, 6] and w.grad.dtype == np.float64
+
+
+def test_grad_is_checked_when_set():
+    w = leaf(1.0, 2.0)
+    with pytest.raises(TypeError, match="grad: expected a Tensor or None, got ndarray"):
+        w.grad = np.ones(2)
+    for wrong in (tensor([1.0, 2.0]), Tensor(np.ones(3))):
+        with pytest.raises(ValueError, match=r"grad: expected float64 \(2,\)"):
+            w.grad = wrong
+    with pytest.raises(RuntimeError, match="grad"):
+        tensor(1.0).grad = tensor(1.0)
+    w.grad = Tensor(np.ones(2))
+    w.sum().backward()
+    assert w.grad.tolist() == [2, 2]
+
+
+def test_requires_grad():
+    w = tensor([1.0])
+    assert not w.requires_grad and w.requires_grad_() is w and w.requires_grad
+    y = w * 2
+    with pytest.raises(RuntimeError, match="detach"):
+        y.requires_grad = False
+    w.requires_grad_(False)
+    assert not w.requires_grad and not (w * 2).requires_grad and not y.detach().requires_grad
+
+
+DEPTH = 100_000
+
+
+@pytest.mark.parametrize("shape", [(), (2,)])
+def test_a_deep_chain(shape):
+    def chain():
+        x = Tensor(np.ones(shape), requires_grad=True)
+        y = x
+        for _ in range(DEPTH // 2):
+            y = -(y + 1.0)
+        return x, y
+
+    x, y = chain()
+    y.sum().backward()
+    assert (x.grad.numpy() == (-1) ** (DEPTH // 2)).all()
+    x, y = chain()
+    del y  # dropped with no backward pass
+    x, y = chain()
+    y.sum().backward(retain_graph=True)
+    del y
+
+
+@pytest.fixture
+def no_garbage_collector():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_a_pass_frees_the_graph(no_garbage_collector):
+    w = Tensor(np.ones(1000), requires_grad=True)
+    h = w * 2
+    kept = weakref.ref(h.numpy())
+    loss = (h * h).sum()
+    del h
+    loss.backward(retain_graph=True)
+    assert kept() is not None  # the product keeps its factors
+    loss.backward()
+    assert kept() is None
+
+
+def test_a_dropped_graph_is_freed_at_once(no_garbage_collector):
+    w = Tensor(np.ones(1000), requires_grad=True)
+    h = w * 2
+    kept = weakref.ref(h.numpy())
+    loss = Both.apply(Product.apply(h, h, 1.0))[0].sum()
+    del h
+    assert kept() is not None
+    del loss
+    assert kept() is None
+
+
+def test_a_sum_does_not_keep_large_intermediate_arrays():
+    x = Tensor(np.ones(10_000), requires_grad=True)
+    y = x
+    tracemalloc.start()
+    try:
+        for _ in range(100):
+            y = (y + 1.0) * 0.5
+        used = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert used < 5 * 80_000
+
+
+def test_no_grad_and_enable_grad():
+    w = leaf(1.0)
+
+    @no_grad()
+    def without():
+        assert not is_grad_enabled()
+        with enable_grad():
+            assert (w * 2).requires_grad
+        return w * 2
+
+    assert not without().requires_grad and is_grad_enabled()
+    with pytest.raises(KeyError), no_grad():
+        raise KeyError
+    assert is_grad_enabled() and (w * 2).requires_grad
+    seen = []
+    with no_grad():
+        thread = threading.Thread(target=lambda: seen.append(is_grad_enabled()))
+        thread.start()
+        thread.join()
+    assert seen == [True]  # each thread has its own
+
+
+# ---- Functions
+
+
+class Product(Function):
+    @staticmethod
+    def forward(ctx, x, y, factor):
+        ctx.save_for_backward(x, y)
+        ctx.factor = factor
+        ctx.shape = "the user's own"
+        return x * y * factor
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        x, y = ctx.saved_tensors
+        assert not is_grad_enabled() and not x.requires_grad and ctx.shape == "the user's own"
+        gx = grad_output * y * ctx.factor if ctx.needs_input_grad[0] else None
+        return gx, grad_output * x * ctx.factor, None
+
+
+class Both(Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x, x.exp(), x.argmax()
+
+    @staticmethod
+    def backward(ctx, g_square, g_exp, g_index):
+        (x,) = ctx.saved_tensors
+        assert g_index.tolist() == 0
+        return 2 * x * g_square + x.exp() * g_exp
+
+
+@settings(max_examples=15)
+@given(grid((2, 3)), grid((2, 3), 1))
+def test_functions_of_ones_own(x, y):
+    check_gradient(lambda a, b: Product.apply(a, b, 3.0), x, y)
+    check_gradient(lambda b: Product.apply(Tensor(x), b, 3.0), y)
+    check_gradient(lambda a: Both.apply(a)[0], x)  # the other outputs are not used
+    check_gradient(lambda a: Both.apply(a)[0] * Both.apply(a)[1], x)
+
+    def several(a):
+        square, exp, _ = Both.apply(a * 2)
+        return square * exp + exp + square.sum()
+
+    check_gradient(several, x)
+
+
+def test_the_graph_of_a_function():
+    x = leaf(1.0, 2.0)
+    y = Product.apply(x, x, 2.0)
+    assert y.grad_fn.name() == "ProductBackward" and repr(y).endswith("grad_fn=<ProductBackward>)")
+    square, exp, index = Both.apply(x)
+    assert not index.requires_grad and square.grad_fn is exp.grad_fn and square.grad_fn.name() == "BothBackward"
+    assert (exp * 2).grad_fn.next_functions[0] == (exp.grad_fn, 1)
+    square.retain_grad()
+    g = square.grad_fn.backward(Tensor(np.ones(2)), Tensor(np.zeros(2)), tensor(0))
+    assert g[0].tolist() == [2, 4]
+    (square * 3).sum().backward()
+    assert square.grad.tolist() == [3, 3] and x.grad.tolist() == [6, 12]
+    with no_grad():
+        assert not Product.apply(x, x, 2.0).requires_grad
+        assert not any(t.requires_grad for t in Both.apply(x))
+    assert not Product.apply(Tensor(np.ones(2)), Tensor(np.ones(2)), 2.0).requires_grad
+
+
+def test_a_function_that_returns_its_argument():
+    class Identity(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x
+
+        @staticmethod
+        def backward(ctx, g):
+            return g
+
+    x = leaf(1.0, 2.0)
+    h = x * 2
+    y = Identity.apply(h)
+    assert y is not h and not np.shares_memory(y.numpy(), h.numpy())
+    y.sum().backward()
+    assert x.grad.tolist() == [2, 2]
+
+
+def _with(forward=lambda ctx, x, y: x * y, backward=lambda ctx, g: (g, g)):
+    return type("Wrong", (Function,), {"forward": staticmethod(forward), "backward": staticmethod(backward)})
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "message"),
+    [
+        (_with(backward=lambda ctx, g: g), ValueError, "Wrong.backward: expected 2 gradients, one per argument, got 1"),
+        (_with(backward=lambda ctx, g: (g, g, g)), ValueError, "Wrong.backward: expected 2 gradients"),
+        (_with(backward=lambda ctx, g: (g, g.sum())), ValueError,
+         r"Wrong.backward: gradient 1: expected shape \(2,\), as the argument has, got \(\)"),
+        (_with(backward=lambda ctx, g: (1.0, g)), TypeError, "Wrong.backward: gradient 0: expected a Tensor or None, got float"),
+        (_with(forward=lambda ctx, x, y: 3.0), TypeError, "Wrong.forward: expected it to return tensors, got float"),
+        (_with(forward=lambda ctx, x, y: ()), ValueError, "Wrong.forward: expected it to return a tensor, got an empty tuple"),
+        (_with(forward=lambda ctx, x, y: ctx.save_for_backward(3) or x), TypeError, "save_for_backward: expected tensors, got int"),
+        (type("Wrong", (Function,), {}), NotImplementedError, "static method forward"),
+        (_with(backward=lambda ctx, g: (g.zero_(), g)), ValueError, "read-only"),
+    ],
+)  # fmt: skip
+def test_wrong_functions(function, error, message):
+    x, y = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    with pytest.raises(error, match=message):
+        function.apply(x, y).sum().backward()
+    assert x.grad is None and y.grad is None
+
+
+def test_a_function_needs_a_tensor_and_notices_changes():
+    with pytest.raises(TypeError, match="Product: expected a tensor"):
+        Product.apply(1.0, 2.0, 3.0)
+    x, y = leaf(1.0, 2.0), Tensor(np.ones(2))
+    z = Product.apply(x, y, 2.0)
+    y[0] = 5.0
+    with pytest.raises(RuntimeError, match="ProductBackward: .* changed in place"):
+        z.sum().backward()
+
+
+def test_a_function_may_run_a_pass_of_its_own():
+    class Outer(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x**3
+
+        @staticmethod
+        def backward(ctx, g):
+            inner = ctx.saved_tensors[0].requires_grad_()
+            with enable_grad():
+                (inner**3).sum().backward()
+            return g * inner.grad
+
+    check_gradient(lambda x: Outer.apply(x) * 2, np.array([1.0, 2.0]))
+
+
+# ---- grad and value_and_grad
+
+
+def test_value_and_grad_keep_the_form_of_the_argument():
+    def loss(params, x):
+        return (params["w"] * x + params["b"][0]).sum() ** 2
+
+    params = {"w": np.array([1.0, 2.0]), "b": [Tensor(np.array(3.0)), np.float32(1)]}
+    value, gradient = value_and_grad(loss)(params, np.array([1.0, 1.0]))
+    assert value.item() == 81 and not value.requires_grad
+    assert gradient["w"].tolist() == [18, 18] and gradient["b"][0].item() == 36
+    assert gradient["b"][1].item() == 0 and gradient["b"][1].dtype == np.float32  # not used
+    assert params["b"][0].grad is None and not params["b"][0].requires_grad
+
+
+def test_argnums():
+    def f(x, y, scale=1.0):
+        return x * y * y * scale
+
+    assert grad(f)(2.0, 3.0).item() == 9 and grad(f, argnums=1)(2.0, 3.0).item() == 12
+    assert [g.item() for g in grad(f, (0, -1))(2.0, 3.0, scale=2.0)] == [18, 24]
+    assert grad(f).__name__ == "f"
+
+
+def test_grad_touches_no_other_gradient_and_works_under_no_grad():
+    w = leaf(1.0, 2.0)
+    outer = w * 2
+    with no_grad():
+        assert grad(lambda x: (x * outer).sum())(w.numpy()).tolist() == [2, 4]
+    assert w.grad is None
+    outer.sum().backward()  # its graph is still there
+    assert w.grad.tolist() == [2, 2]
+
+
+def test_wrong_uses_of_grad():
+    def cube(x):
+        return (x * x * x).sum()
+
+    for function in (grad(grad(cube)), grad(lambda x: grad(lambda y: y * x)(3.0) * 1.0), grad(lambda x: grad(cube)(x * 2))):
+        with pytest.raises(RuntimeError, match="no second derivatives"):
+            function(2.0)
+    assert grad(cube)(2.0).item() == 12  # also after an error
+    for wrong in (3, "a", None, np.arange(3), tensor(3), True):
+        with pytest.raises(TypeError, match="argument 0: expected floats"):
+            grad(cube)(wrong)
+    with pytest.raises(TypeError, match="f: expected it to return a Tensor, got float"):
+        grad(lambda x: 3.0)(2.0)
+    with pytest.raises(ValueError, match=r"f: expected it to return one number, got a tensor of shape \(2,\)"):
+        grad(lambda x: x)(np.ones(2))
+    with pytest.raises(ValueError, match="argnums"):
+        grad(cube, 1)(2.0)

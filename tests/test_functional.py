@@ -1,0 +1,215 @@
+"""Activations, layers and losses on Tensors: gradients by finite differences, values from the kernels, errors."""
+
+import numpy as np
+import pytest
+from differences import check_gradient, grid
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from nbgrad import functional as F
+from nbgrad import kernels
+from nbgrad.autograd import no_grad
+from nbgrad.ops import OPS
+from nbgrad.tensor import Tensor, tensor
+
+few = settings(max_examples=12)
+seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+shapes = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
+full = hnp.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=4)
+reductions = st.sampled_from(["mean", "sum", "none"])
+
+
+@pytest.mark.parametrize("name", OPS)
+@few
+@given(data=st.data(), rng=seeds)
+def test_activation_gradient(name, data, rng):
+    """Every row of the table of operators has its function here."""
+    x = data.draw(grid(shapes))
+    parameters = {p: data.draw(st.sampled_from([default, 0.5, -2.0])) for p, default in OPS[name].parameters.items()}
+    check_gradient(lambda t: getattr(F, name)(t, **parameters), x, rng=rng)
+    same = getattr(kernels, name)(x, **parameters)
+    np.testing.assert_array_equal(getattr(F, name)(x, **parameters).numpy(), same)
+
+
+def test_defaults_are_the_kernels():
+    x = np.array([-1.0, 2.0])
+    for name in OPS:
+        np.testing.assert_array_equal(getattr(F, name)(x).numpy(), getattr(kernels, name)(x))
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp"])
+@few
+@given(data=st.data(), rng=seeds)
+def test_softmax_gradient(name, data, rng):
+    x = data.draw(grid(full))
+    axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
+    function = getattr(F, name)
+    check_gradient(lambda t: function(t, axis), x, rng=rng)
+    np.testing.assert_array_equal(function(x, dim=axis).numpy(), getattr(kernels, name)(x, axis=axis))
+
+
+@few
+@given(data=st.data(), rng=seeds)
+def test_maxout_gradient(data, rng):
+    shape = list(data.draw(full))
+    axis, pieces = data.draw(st.integers(-len(shape), len(shape) - 1)), data.draw(st.integers(1, 4))
+    shape[axis] *= pieces
+    check_gradient(lambda t: F.maxout(t, pieces, axis), data.draw(grid(tuple(shape), unique=True)), rng=rng)
+
+
+def test_maxout_ties_go_to_the_first():
+    x = tensor([1.0, 1.0, 2.0, 3.0], requires_grad=True)
+    F.maxout(x, 2).sum().backward()
+    assert x.grad.tolist() == [1, 0, 0, 1]
+
+
+@few
+@given(data=st.data(), rng=seeds)
+def test_linear_gradient(data, rng):
+    sides = st.integers(0, 3)
+    n, m = data.draw(sides), data.draw(sides)
+    x = data.draw(grid((*data.draw(shapes), n)))
+    w, b = data.draw(grid((m, n))), data.draw(grid(m))
+    np.testing.assert_allclose(F.linear(x, w, b).numpy(), x @ w.T + b, rtol=1e-14, atol=1e-14)
+    check_gradient(F.linear, x, w, b, rng=rng)
+    check_gradient(F.linear, x, w, rng=rng)
+    check_gradient(lambda weight: F.linear(x, weight), w, rng=rng)
+    check_gradient(lambda bias: F.linear(x, w, bias), b, rng=rng)
+
+
+def test_linear_leaves_its_arguments_alone_and_mixes_dtypes():
+    x, w, b = np.ones((2, 3), np.float32), np.ones((4, 3), np.float32), np.ones(4)
+    leaves = [Tensor(a, requires_grad=True) for a in (x, w, b)]
+    y = F.linear(*leaves)
+    assert y.dtype == np.float64 and y.numpy().max() == 4 and x.max() == w.max() == b.max() == 1
+    y.sum().backward()
+    assert [leaf.grad.dtype for leaf in leaves] == [np.float32, np.float32, np.float64]
+    with pytest.raises(ValueError, match=r"input: expected shape \(..., in\).* got \(3, 2\) and \(4, 3\)"):
+        F.linear(x.T, w)
+    with pytest.raises(ValueError, match=r"bias: expected shape \(4,\), got \(3,\)"):
+        F.linear(x, w, np.ones(3))
+
+
+# ---- losses
+
+
+@pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "huber_loss"])
+@few
+@given(data=st.data(), rng=seeds, reduction=reductions)
+def test_difference_loss_gradient(name, data, rng, reduction):
+    x = data.draw(grid(full))
+    target = data.draw(grid(x.shape, 1))
+    parameters = {"delta": data.draw(st.sampled_from([1.0, 0.5]))} if name == "huber_loss" else {}
+
+    def loss(a, b):
+        return getattr(F, name)(a, b, reduction=reduction, **parameters)
+
+    check_gradient(loss, x, target, rng=rng)
+    check_gradient(lambda b: loss(x, b), target, rng=rng)
+    check_gradient(lambda a, b: loss(a, b), x, target[..., :1] * 1.0, rng=rng)  # a target that is broadcast
+    same = getattr(kernels, name)(x, target, reduction=reduction, **parameters)
+    np.testing.assert_allclose(loss(x, target).numpy(), same, rtol=1e-15)
+
+
+@few
+@given(data=st.data(), rng=seeds, reduction=reductions)
+def test_binary_cross_entropy_gradient(data, rng, reduction):
+    x = data.draw(grid(full))
+    target = rng.random(x.shape)
+    weights = {
+        "weight": data.draw(st.sampled_from([None, rng.random(x.shape), Tensor(rng.random(x.shape[-1:]))])),
+        "pos_weight": data.draw(st.sampled_from([None, 2.5, rng.random(x.shape[-1:])])),
+    }
+    check_gradient(
+        lambda a, b: F.binary_cross_entropy_with_logits(a, b, reduction=reduction, **weights), x, target, rng=rng
+    )
+
+
+class_shapes = st.sampled_from([(4,), (3, 4), (1, 1), (2, 3, 2), (2, 4, 1, 3)])
+
+
+@settings(max_examples=25)
+@given(data=st.data(), rng=seeds, shape=class_shapes, reduction=reductions, smoothing=st.sampled_from([0.0, 0.1, 1.0]))
+def test_cross_entropy_gradient(data, rng, shape, reduction, smoothing):
+    x = data.draw(grid(shape))
+    axis = min(1, len(shape) - 1)
+    labels = rng.integers(0, shape[axis], shape[:axis] + shape[axis + 1 :])
+    probabilities = kernels.softmax(rng.normal(size=shape), axis=axis)
+    weight = data.draw(st.sampled_from([None, rng.random(shape[axis]) + 0.1]))
+    parameters = {"weight": weight, "reduction": reduction, "label_smoothing": smoothing}
+    check_gradient(lambda t: F.cross_entropy(t, labels, **parameters), x, rng=rng)
+    check_gradient(lambda t: F.cross_entropy(t, tensor(labels), ignore_index=0, **parameters).sum()
+                   if (labels > 0).any() else t.sum(), x, rng=rng)  # fmt: skip
+    check_gradient(lambda t, p: F.cross_entropy(t, p, **parameters), x, probabilities, rng=rng)
+
+
+@few
+@given(data=st.data(), rng=seeds, shape=class_shapes, reduction=reductions)
+def test_nll_loss_gradient(data, rng, shape, reduction):
+    x = data.draw(grid(shape))
+    axis = min(1, len(shape) - 1)
+    labels = rng.integers(0, shape[axis], shape[:axis] + shape[axis + 1 :])
+    weight = rng.random(shape[axis]) + 0.1
+    check_gradient(lambda t: F.nll_loss(t, labels, weight=weight, reduction=reduction), x, rng=rng)
+    check_gradient(lambda t: F.nll_loss(F.log_softmax(t, axis), labels, reduction=reduction), x, rng=rng)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_losses_keep_the_dtype_and_can_be_passed_twice(dtype):
+    x, labels = Tensor(np.ones((3, 4), dtype), requires_grad=True), np.array([0, 1, 2])
+    for loss in (F.cross_entropy(x, labels), F.mse_loss(x, np.zeros((3, 4))), F.l1_loss(x, tensor(0.0)),
+                 F.binary_cross_entropy_with_logits(x, np.ones((3, 4))), F.huber_loss(x, 0.0)):  # fmt: skip
+        assert loss.dtype == dtype and loss.shape == ()
+        x.grad = None
+        loss.backward(retain_graph=True)
+        once = x.grad.numpy().copy()
+        loss.backward()
+        assert x.grad.dtype == dtype
+        np.testing.assert_array_equal(x.grad.numpy(), 2 * once)
+
+
+def test_losses_without_a_graph_compute_no_gradient(monkeypatch):
+    x, labels = tensor(np.ones((2, 3)), requires_grad=True), np.array([0, 1])
+    expected = F.cross_entropy(x, labels).item()
+    monkeypatch.setattr(kernels, "cross_entropy_value_and_grad", None)
+    with no_grad():
+        assert F.cross_entropy(x, labels).item() == pytest.approx(expected, rel=1e-15)
+    assert F.cross_entropy(x.detach(), labels).item() == pytest.approx(expected, rel=1e-15)
+
+
+def test_wrong_losses():
+    x = tensor(np.ones((2, 3)), requires_grad=True)
+    with pytest.raises(ValueError, match="target: expected labels in 0..2"):
+        F.cross_entropy(x, np.array([0, 3]))
+    with pytest.raises(TypeError, match="target"):
+        F.cross_entropy(x, np.array([0.0, 1.0]))
+    with pytest.raises(ValueError, match="reduction"):
+        F.mse_loss(x, x, reduction="median")
+    with pytest.raises(ValueError, match="target"):
+        F.mse_loss(x, np.ones((3, 2)))
+    w = tensor(np.ones(3), requires_grad=True)
+    with pytest.raises(ValueError, match=r"weight: expected a tensor that requires no gradient; use weight.detach\(\)"):
+        F.cross_entropy(x, np.array([0, 1]), weight=w)
+    with pytest.raises(ValueError, match="pos_weight: expected a tensor that requires no gradient"):
+        F.binary_cross_entropy_with_logits(x, x, pos_weight=w)
+
+
+# ---- dropout
+
+
+def test_dropout():
+    x = Tensor(np.ones((100, 100), np.float32), requires_grad=True)
+    y = F.dropout(x, 0.25, rng=np.random.default_rng(0))
+    values, counts = np.unique(y.numpy(), return_counts=True)
+    assert y.dtype == np.float32 and values.tolist() == [0, np.float32(1 / 0.75)] and abs(counts[0] / 1e4 - 0.25) < 0.02
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), y.numpy())
+    again = F.dropout(x, 0.25, rng=np.random.default_rng(0))
+    np.testing.assert_array_equal(again.numpy(), y.numpy())
+    assert not np.array_equal(F.dropout(x, 0.25).numpy(), F.dropout(x, 0.25).numpy())
+    assert F.dropout(x, 0.5, training=False) is x and F.dropout(x, 0.0) is x
+    assert F.dropout(x, 1.0).numpy().max() == 0
+    for p in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match=r"p: expected a probability in 0\.\.1"):
+            F.dropout(x, p)
