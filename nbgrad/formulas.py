@@ -105,6 +105,36 @@ def d_squared_error(x, target):
 
 
 @scalar
+def half_squared_error(x, target):
+    """½(x − t)²"""
+    T = type(x)
+    d = x - target
+    return T(0.5) * d * d
+
+
+@scalar
+def d_half_squared_error(x, target):
+    """x − t"""
+    return x - target
+
+
+@scalar
+def logistic_squared_error(x, target):
+    """(σ(x) − t)², with σ(x) − t as (1 − t)·σ(x) − t·σ(−x): σ(x) − 1 would be 0 from x = 17 on in float32."""
+    T = type(x)
+    d = (T(1) - target) * sigmoid(x) - target * sigmoid(-x)
+    return d * d
+
+
+@scalar
+def d_logistic_squared_error(x, target):
+    """2(σ(x) − t)·σ'(x)"""
+    T = type(x)
+    d = (T(1) - target) * sigmoid(x) - target * sigmoid(-x)
+    return (d + d) * d_sigmoid(x)
+
+
+@scalar
 def absolute_error(x, target):
     """|x − t|"""
     return abs(x - target)

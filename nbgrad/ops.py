@@ -47,6 +47,8 @@ OPS = _table(
 
 LOSSES = _table(
     Elementwise(f.squared_error, f.d_squared_error, {}),
+    Elementwise(f.half_squared_error, f.d_half_squared_error, {}),
+    Elementwise(f.logistic_squared_error, f.d_logistic_squared_error, {}),
     Elementwise(f.absolute_error, f.d_absolute_error, {}, kinks=(0.0,)),
     Elementwise(f.huber, f.d_huber, {"delta": 1.0}),
     Elementwise(f.binary_cross_entropy_with_logits, f.d_binary_cross_entropy_with_logits, {"pos_weight": 1.0}),
