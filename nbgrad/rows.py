@@ -4,7 +4,8 @@ Like `nbgrad.formulas`, but they write into arrays: the last arguments are the r
 
 Every softmax here is taken of x − max, with the rounding error of that subtraction put back (it alone costs 4e-6 on small entries),
 and from two sums, the entries equal to the maximum counted exactly and the others added up: ln Σ e^(x − max) = log1p(count − 1 + rest)
-keeps its digits when one entry dominates.
+keeps its digits when one entry dominates. Sums are made in float64: in float32 a row of 50 000 entries would lose 2 digits.
+Where an entry is left out of a sum it is multiplied by 0: a branch would keep LLVM from vectorising the loop (3 to 7 times slower).
 """
 
 from __future__ import annotations
@@ -39,12 +40,13 @@ def shifted_exp(x, largest):
 def exp_sums(x, largest):
     """(count − 1, rest): how many more entries than one equal the maximum, and the sum of e^(x − max) over the others."""
     T = x.dtype.type
-    count, rest = T(-1), T(0)
+    count, rest = -1.0, 0.0
     for j in range(x.size):
         e, d = shifted_exp(x[j], largest)
-        count += T(1) if d == T(0) else T(0)
-        rest += T(0) if d == T(0) else e
-    return count, rest
+        top = T(d == T(0))
+        count += np.float64(top)
+        rest += np.float64(e * (T(1) - top))
+    return T(count), T(rest)
 
 
 @scalar
@@ -74,11 +76,12 @@ def softmax(x, y):
 @row
 def softmax_backward(grad_output, y, grad_x):
     """∂/∂xⱼ = yⱼ(gⱼ − Σₖ gₖyₖ)"""
-    total = y.dtype.type(0)
+    T = y.dtype.type
+    total = 0.0
     for j in range(y.size):
-        total += grad_output[j] * y[j]
+        total += np.float64(grad_output[j]) * np.float64(y[j])
     for j in range(y.size):
-        grad_x[j] = y[j] * (grad_output[j] - total)
+        grad_x[j] = y[j] * (grad_output[j] - T(total))
 
 
 @scalar
@@ -94,11 +97,12 @@ def log_softmax(x, y):
 @row
 def log_softmax_backward(grad_output, y, grad_x):
     """∂/∂xⱼ = gⱼ − e^(yⱼ) Σₖ gₖ"""
-    total = y.dtype.type(0)
+    T = y.dtype.type
+    total = 0.0
     for j in range(y.size):
-        total += grad_output[j]
+        total += np.float64(grad_output[j])
     for j in range(y.size):
-        grad_x[j] = grad_output[j] - exp(y[j]) * total
+        grad_x[j] = grad_output[j] - exp(y[j]) * T(total)
 
 
 @scalar
@@ -117,19 +121,19 @@ def d_cross_entropy(x, label, scale, grad):
     """
     T = x.dtype.type
     largest = maximum(x)
-    count, others = T(-1), T(0)
-    rest = T(0)
+    count, rest, others = -1.0, 0.0, 0.0
     for j in range(x.size):
         e, d = shifted_exp(x[j], largest)
         grad[j] = e
-        count += T(1) if d == T(0) else T(0)
-        rest += T(0) if d == T(0) else e
-        others += T(0) if j == label else e
-    factor = scale / (T(1) + count + rest)
+        top = T(d == T(0))
+        count += np.float64(top)
+        rest += np.float64(e * (T(1) - top))
+        others += np.float64(e * T(j != label))
+    factor = scale / (T(1) + T(count) + T(rest))
     for j in range(x.size):
         grad[j] *= factor
-    grad[label] = -others * factor
-    return log1p(count + rest) + (largest - x[label])
+    grad[label] = -T(others) * factor
+    return log1p(T(count) + T(rest)) + (largest - x[label])
 
 
 @row
@@ -139,10 +143,10 @@ def soft_cross_entropy(x, q):
     largest = maximum(x)
     count, rest = exp_sums(x, largest)
     log_sum = log1p(count + rest)
-    total = T(0)
+    total = 0.0
     for j in range(x.size):
-        total += T(0) if q[j] == T(0) else q[j] * (log_sum + (largest - x[j]))
-    return total
+        total += np.float64(T(0) if q[j] == T(0) else q[j] * (log_sum + (largest - x[j])))
+    return T(total)
 
 
 @row
@@ -158,17 +162,17 @@ def d_soft_cross_entropy(x, q, scale, grad):
         if x[j] == largest:
             top = j
             break
-    others, other_q = T(0), T(0)
+    others, other_q = 0.0, 0.0
     for j in range(x.size):
         e = shifted_exp(x[j], largest)[0]
         grad[j] = e
-        others += T(0) if j == top else e
-        other_q += T(0) if j == top else q[j]
-    factor = T(1) / (T(1) + others)
-    total_q = q[top] + other_q
+        others += np.float64(e * T(j != top))
+        other_q += np.float64(q[j] * T(j != top))
+    factor = T(1) / (T(1) + T(others))
+    total_q = q[top] + T(other_q)
     for j in range(x.size):
         grad[j] = scale * (grad[j] * factor * total_q - q[j])
-    grad[top] = scale * (factor * other_q - q[top] * (others * factor))
+    grad[top] = scale * (factor * T(other_q) - q[top] * (T(others) * factor))
 
 
 @scalar
