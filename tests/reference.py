@@ -101,8 +101,8 @@ def worst_ulps(results, inputs, function, *arguments):
 def worst_ulps_float32(results, true, inputs):
     """The same for whole arrays: float32 results against float64 values."""
     limit = 2.0**128
-    got = np.nan_to_num(results.astype(np.float64), nan=np.nan, posinf=limit, neginf=-limit)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"):  # a signaling nan warns when it is converted
+        got = np.nan_to_num(results.astype(np.float64), nan=np.nan, posinf=limit, neginf=-limit)
         true = np.clip(true, -limit, limit)
         exponent = np.maximum(np.frexp(true)[1] - 1, -126)
         error = np.abs(got - true) / np.ldexp(1.0, exponent - 23)

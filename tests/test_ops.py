@@ -1,0 +1,234 @@
+"""Every row of the table: the derivative is the slope of the function, and both are right to 2 units in the last place.
+
+The tests know no operator by its name: a new row is tested as it stands. Slopes are finite differences of the forward function in exact
+arithmetic (`reference`); the float32 sweeps compare with the formula in float64, which the other tests hold against those slopes.
+"""
+
+import functools
+
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mpmath import mpf
+from numba import njit, prange
+from reference import DIGITS, FINFO, derivative, exact, float32_inputs, float_inputs, libm, ulps, worst_ulps, worst_ulps_float32
+from strategies import DTYPES, arrays, dtypes, same_bits
+
+from nbgrad.backends import cpu
+from nbgrad.ops import LOSSES, OPS
+
+ops = pytest.mark.parametrize("op", OPS.values(), ids=OPS)
+losses = pytest.mark.parametrize("op", LOSSES.values(), ids=LOSSES)
+precisions = pytest.mark.parametrize("dtype", DTYPES)
+directions = pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+
+
+def defaults(op, dtype):
+    return tuple(dtype(v) for v in op.parameters.values())
+
+
+def drawn_parameters(op, dtype, rng):
+    """Others than the defaults: of either sign for activations, positive for losses (a threshold, a weight)."""
+    values = rng.uniform(0.05, 5, len(op.parameters))
+    return tuple((values if op.name in LOSSES else values * rng.choice([-1, 1], len(values))).astype(dtype))
+
+
+def forward(op, x, parameters):
+    out = np.empty_like(x)
+    assert cpu.forward(op).serial(x, out, *parameters)
+    return out
+
+
+def backward_of(op, grad_output, x, parameters):
+    out = np.empty_like(x)
+    assert cpu.backward(op).serial(grad_output, x, out, *parameters)
+    return out
+
+
+def of_loss(op, x, target, parameters, gradient):
+    out = np.empty_like(x)
+    assert cpu.loss(op, gradient).serial(x, target, out, *parameters)
+    return out
+
+
+def without_kinks(op, x):
+    return x[~np.isin(x, op.kinks)]
+
+
+@functools.cache
+def truth(op, backward, *parameters):
+    f = exact(op.forward)
+    exact_parameters = tuple(mpf(float(p)) for p in parameters)
+    return lambda x: derivative(f, x, *exact_parameters) if backward else f(x, *exact_parameters)
+
+
+@directions
+@precisions
+@ops
+def test_within_2_ulp(op, dtype, backward):
+    x = without_kinks(op, float_inputs(dtype, 900))
+    rng = np.random.default_rng(1)
+    for parameters in (defaults(op, dtype), drawn_parameters(op, dtype, rng)) if op.parameters else ((),):
+        y = backward_of(op, np.ones_like(x), x, parameters) if backward else forward(op, x, parameters)
+        error, where = worst_ulps(y, x, truth(op, backward, *parameters))
+        assert error <= 2, f"{error:.3f} ulp at {where!r}, parameters {parameters}"
+
+
+@directions
+@ops
+def test_float32_within_2_ulp_over_all_bit_patterns(op, backward):
+    x = float32_inputs()
+    formula = libm(op.derivative if backward else op.forward)
+    parameters = defaults(op, np.float32)
+
+    @njit
+    def reference(x, *parameters):
+        out = np.empty(x.size)
+        for i in range(x.size):
+            out[i] = formula(np.float64(x[i]), *parameters)
+        return out
+
+    y = backward_of(op, np.ones_like(x), x, parameters) if backward else forward(op, x, parameters)
+    error, where = worst_ulps_float32(y, reference(x, *map(float, parameters)), x)
+    assert error <= 2, f"{error:.3f} ulp at {where!r}"
+
+
+@ops
+@given(st.data())
+def test_gradient_is_the_slope(op, data):
+    """Any input, incoming gradient and parameters: grad_output times the finite difference of the forward function."""
+    dtype = data.draw(dtypes)
+    x, grad_output = data.draw(arrays(dtype, 2)), data.draw(arrays(dtype, 2))
+    width = FINFO[np.dtype(dtype)].bits
+    parameters = tuple(dtype(data.draw(st.floats(-50, 50, width=width))) for _ in op.parameters)
+    got = backward_of(op, grad_output, x, parameters)
+    same_bits(got, multiplied(grad_output, backward_of(op, np.ones_like(x), x, parameters)))
+    f = exact(op.forward)
+    tiny = mpf(float(FINFO[np.dtype(dtype)].smallest_subnormal))
+    with mpmath.workdps(DIGITS[np.dtype(dtype)]):
+        numbers = [mpf(float(p)) for p in parameters]
+        for result, xi, g in zip(got, x, grad_output, strict=True):
+            if np.isfinite(xi) and np.isfinite(g) and xi not in op.kinks:
+                true = derivative(f, mpf(float(xi)), *numbers) * mpf(float(g))
+                # a slope or a factor of it that is subnormal has an absolute error, which g and the parameters enlarge
+                lost = 2 * tiny * abs(mpf(float(g))) * max([1, *map(abs, numbers)])
+                assert ulps(result, true) <= 4.5 or abs(mpf(float(result)) - true) <= lost, (xi, g, parameters, result)
+
+
+def multiplied(a, b):
+    with np.errstate(all="ignore"):
+        return a * b
+
+
+@ops
+@given(st.data())
+def test_nan_and_infinity_of_the_gradient_arrive(op, data):
+    dtype = data.draw(dtypes)
+    x = data.draw(arrays(dtype, 3))
+    parameters = defaults(op, dtype)
+    for g in (np.nan, np.inf, -np.inf):
+        slope = backward_of(op, np.ones_like(x), x, parameters)
+        same_bits(backward_of(op, np.full_like(x, g), x, parameters), multiplied(dtype(g), slope))
+
+
+@ops
+@precisions
+def test_an_elements_place_and_the_threads_change_nothing(op, dtype):
+    x = float_inputs(dtype, 999)
+    parameters = defaults(op, dtype)
+    g = np.resize(np.array([1, -2.5, 3e-3], dtype), x.size)
+    y, dx = forward(op, x, parameters), backward_of(op, g, x, parameters)
+    for start, length in ((0, 1), (1, 2), (3, 7), (2, 17), (5, 31), (8, 33)):
+        part = slice(start, start + length)
+        same_bits(forward(op, x[part], parameters), y[part])
+        same_bits(backward_of(op, g[part], x[part], parameters), dx[part])
+    if dtype is np.float32:
+        out = np.empty_like(x)
+        assert cpu.forward(op).parallel(x, out, *parameters)
+        same_bits(out, y)
+        assert cpu.backward(op).parallel(g, x, out, *parameters)
+        same_bits(out, dx)
+
+
+@ops
+@precisions
+def test_a_users_fastmath_changes_nothing(op, dtype):
+    formula = op.forward
+    slope = op.derivative
+
+    @njit(fastmath={"contract", "reassoc", "nsz", "arcp", "afn"}, error_model="numpy")
+    def loop(x, y, dx, *parameters):
+        for i in prange(x.size):
+            y[i] = formula(x[i], *parameters)
+            dx[i] = slope(x[i], *parameters)
+
+    x = float_inputs(dtype, 300)
+    y, dx = np.empty_like(x), np.empty_like(x)
+    parameters = defaults(op, dtype)
+    loop(x, y, dx, *parameters)
+    same_bits(y, forward(op, x, parameters))
+    same_bits(dx, backward_of(op, np.ones_like(x), x, parameters))
+
+
+# Targets of a loss: sure labels and anything between them. (Each loss of a difference depends on that alone.)
+def loss_inputs(op, dtype, count):
+    rng = np.random.default_rng(3)
+    x = float_inputs(dtype, count, seed=2)
+    target = rng.choice([0, 1, -1], x.size).astype(dtype)
+    target = np.where(target < 0, rng.uniform(0, 1, x.size), target).astype(dtype)
+    close = slice(0, None, 5)
+    x[close] = target[close] * (1 + np.exp2(rng.uniform(-20, -1, x[close].size)))
+    apart = ~np.isin(x - target, op.kinks)
+    return x[apart], target[apart]
+
+
+@directions
+@precisions
+@losses
+def test_losses_to_a_few_ulp_of_their_terms(op, dtype, backward):
+    """4 ulp, and what 4 roundings of the parameters and of an unsure target would change: a sum of terms of either sign cancels."""
+    rng = np.random.default_rng(1)
+    x, target = loss_inputs(op, dtype, 600)
+    f = exact(op.forward)
+    eps = 4 * mpf(float(FINFO[np.dtype(dtype)].eps))
+    for parameters in (defaults(op, dtype), drawn_parameters(op, dtype, rng)) if op.parameters else ((),):
+        got = of_loss(op, x, target, parameters, backward)
+        assert got.dtype == dtype
+        with mpmath.workdps(DIGITS[got.dtype]):
+
+            def true(*numbers):
+                return derivative(f, *numbers) if backward else f(*numbers)
+
+            for result, *numbers in zip(got, x, target, strict=True):
+                numbers = [mpf(float(v)) for v in (*numbers, *parameters)]
+                value = true(*numbers)
+                error = ulps(result, value)
+                if error > 4:
+                    places = [i for i in range(1, len(numbers)) if i > 1 or numbers[1] != 1]
+                    room = sum(abs(true(*numbers[:i], numbers[i] * (1 + eps), *numbers[i + 1 :]) - value) for i in places)
+                    assert abs(mpf(float(result)) - value) <= room, f"{error} ulp at {numbers}: {result}"
+
+
+def test_the_table():
+    for name, op in {**OPS, **LOSSES}.items():
+        assert op.name == name and op.forward.__doc__ and op.derivative.__doc__
+        names = op.forward.__code__.co_varnames[: op.forward.__code__.co_argcount]
+        assert names == op.derivative.__code__.co_varnames[: op.derivative.__code__.co_argcount]
+        assert list(op.parameters) == list(names[1 + (name in LOSSES) :])
+
+
+@pytest.mark.parametrize("op", [op for op in {**OPS, **LOSSES}.values() if op.kinks], ids=lambda op: op.name)
+def test_kinks_are_where_the_slope_jumps(op):
+    """And nowhere else among ordinary numbers: the table's list is what other gradient checks leave out."""
+    f = exact(op.forward)
+    arguments = [mpf(v) for v in ([0.0] if op.name in LOSSES else []) + [0.5 * (i + 3) for i in range(len(op.parameters))]]
+    with mpmath.workdps(150):
+        h = mpf(10) ** -50
+
+        def jump(x):
+            return abs((f(x + h, *arguments) - f(x, *arguments)) - (f(x, *arguments) - f(x - h, *arguments))) / h
+
+        assert all(jump(mpf(kink)) > 1e-3 for kink in op.kinks)
+        assert all(jump(mpf(x)) < 1e-40 for x in np.linspace(-4, 4, 33) if x not in op.kinks)
