@@ -36,7 +36,7 @@ def as_array(data: Any, *, copy: bool) -> Any:
         raise TypeError("data: expected an array without a mask, got a masked array")
     if isinstance(data, np.ndarray):
         check_dtype(data.dtype, "data")
-        # np.dtype(type) is the one dtype object that other arrays of this type have: dtypes are compared with `is`
+        # np.dtype(type) is the dtype object that all other arrays have: dtypes are compared with `is`
         array = np.array(data, np.dtype(data.dtype.type), copy=copy or None)
         return array[()] if copy and not array.ndim else array
     try:

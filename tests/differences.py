@@ -1,8 +1,8 @@
 """Gradients of functions of Tensors, held against central differences in float64.
 
-The tolerance is no constant: it comes from the differences' own error, which two extrapolations of different order and the
-rounding of the function show. `grid` draws inputs that keep a distance from 0 and from each other, so that no
-difference reaches over a kink.
+The tolerance is no constant: it comes from the differences' own error, which two extrapolations of different
+order and the rounding of the function show. `grid` draws inputs that keep a distance from 0 and from each
+other, so that no difference reaches over a kink.
 """
 
 import numpy as np
@@ -17,15 +17,16 @@ _STEP = GAP / 4
 
 
 def grid(shape, offset=0, low=-3, unique=False):
-    """float64 arrays of multiples of 1/8 in [low, 3], moved by 1/16 + offset/32; with `unique` no two elements are equal."""
+    """float64 arrays of multiples of 1/8 in [low, 3], moved by 1/16 + offset/32; `unique`: no two equal."""
     numbers = st.integers(8 * low, 23).map(lambda i: i / 8 + 1 / 16 + offset * GAP)
     return hnp.arrays(np.float64, shape, elements=numbers, unique=unique)
 
 
 def check_gradient(function, *arrays, rng=None, elements=8):
-    """Assert that the gradients of ``function`` (of Tensors, with a Tensor result) are those of central differences.
+    """Assert that the gradients of ``function`` (Tensors to a Tensor) are those of central differences.
 
-    The gradient of the result is drawn. Of each argument at most ``elements`` elements, drawn too, are differentiated.
+    The gradient of the result is drawn. Of each argument at most ``elements`` elements, drawn too, are
+    differentiated.
     """
     rng = np.random.default_rng(0) if rng is None else rng
     leaves = [Tensor(array.copy(), requires_grad=True) for array in arrays]

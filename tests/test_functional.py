@@ -1,4 +1,4 @@
-"""Activations, layers and losses on Tensors: gradients by finite differences, values from the kernels, errors."""
+"""Activations, layers and losses on Tensors: gradients by finite differences, values, errors."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,9 @@ reductions = st.sampled_from(["mean", "sum", "none"])
 def test_activation_gradient(name, data, rng):
     """Every row of the table of operators has its function here."""
     x = data.draw(grid(shapes))
-    parameters = {p: data.draw(st.sampled_from([default, 0.5, -2.0])) for p, default in OPS[name].parameters.items()}
+    parameters = {
+        p: data.draw(st.sampled_from([default, 0.5, -2.0])) for p, default in OPS[name].parameters.items()
+    }
     check_gradient(lambda t: getattr(F, name)(t, **parameters), x, rng=rng)
     same = getattr(kernels, name)(x, **parameters)
     np.testing.assert_array_equal(getattr(F, name)(x, **parameters).numpy(), same)
@@ -122,7 +124,10 @@ def test_binary_cross_entropy_gradient(data, rng, reduction):
         "pos_weight": data.draw(st.sampled_from([None, 2.5, rng.random(x.shape[-1:])])),
     }
     check_gradient(
-        lambda a, b: F.binary_cross_entropy_with_logits(a, b, reduction=reduction, **weights), x, target, rng=rng
+        lambda a, b: F.binary_cross_entropy_with_logits(a, b, reduction=reduction, **weights),
+        x,
+        target,
+        rng=rng,
     )
 
 
@@ -130,7 +135,13 @@ class_shapes = st.sampled_from([(4,), (3, 4), (1, 1), (2, 3, 2), (2, 4, 1, 3)])
 
 
 @settings(max_examples=25)
-@given(data=st.data(), rng=seeds, shape=class_shapes, reduction=reductions, smoothing=st.sampled_from([0.0, 0.1, 1.0]))
+@given(
+    data=st.data(),
+    rng=seeds,
+    shape=class_shapes,
+    reduction=reductions,
+    smoothing=st.sampled_from([0.0, 0.1, 1.0]),
+)
 def test_cross_entropy_gradient(data, rng, shape, reduction, smoothing):
     x = data.draw(grid(shape))
     axis = min(1, len(shape) - 1)
@@ -189,7 +200,9 @@ def test_wrong_losses():
     with pytest.raises(ValueError, match="target"):
         F.mse_loss(x, np.ones((3, 2)))
     w = tensor(np.ones(3), requires_grad=True)
-    with pytest.raises(ValueError, match=r"weight: expected a tensor that requires no gradient; use weight.detach\(\)"):
+    with pytest.raises(
+        ValueError, match=r"weight: expected a tensor that requires no gradient; use weight.detach\(\)"
+    ):
         F.cross_entropy(x, np.array([0, 1]), weight=w)
     with pytest.raises(ValueError, match="pos_weight: expected a tensor that requires no gradient"):
         F.binary_cross_entropy_with_logits(x, x, pos_weight=w)
@@ -202,7 +215,11 @@ def test_dropout():
     x = Tensor(np.ones((100, 100), np.float32), requires_grad=True)
     y = F.dropout(x, 0.25, rng=np.random.default_rng(0))
     values, counts = np.unique(y.numpy(), return_counts=True)
-    assert y.dtype == np.float32 and values.tolist() == [0, np.float32(1 / 0.75)] and abs(counts[0] / 1e4 - 0.25) < 0.02
+    assert (
+        y.dtype == np.float32
+        and values.tolist() == [0, np.float32(1 / 0.75)]
+        and abs(counts[0] / 1e4 - 0.25) < 0.02
+    )
     y.sum().backward()
     np.testing.assert_array_equal(x.grad.numpy(), y.numpy())
     again = F.dropout(x, 0.25, rng=np.random.default_rng(0))
