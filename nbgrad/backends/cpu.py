@@ -16,16 +16,16 @@ from numba import prange
 from nbgrad.jit import Loop, scalar
 from nbgrad.ops import Elementwise
 
-__all__ = ["BLOCK", "backward", "forward", "loss", "loss_sums", "loss_sums_and_grad"]
+__all__ = ["BLOCK", "backward", "clash", "forward", "loss", "loss_sums", "loss_sums_and_grad"]
 
 BLOCK = 4096  # elements summed in one go; the partial sums are added in order, so the result is the same for any number of threads
 
 
 @scalar
-def _clash(a, out):
+def clash(a, out):
     """Whether ``out`` overlaps ``a`` at other places than each element's own (same length, contiguous)."""
-    distance = abs(a.ctypes.data - out.ctypes.data)
-    return distance != 0 and distance < a.nbytes
+    first, second = a.ctypes.data, out.ctypes.data  # unsigned: their difference would wrap
+    return first != second and first < second + out.nbytes and second < first + a.nbytes
 
 
 @functools.cache
@@ -34,7 +34,7 @@ def forward(op: Elementwise) -> Loop:
     f = op.forward
 
     def loop(x, out, *parameters):
-        if x.size != out.size or _clash(x, out):
+        if x.size != out.size or clash(x, out):
             return False
         for i in prange(x.size):
             out[i] = f(x[i], *parameters)
@@ -49,7 +49,7 @@ def backward(op: Elementwise) -> Loop:
     df = op.derivative
 
     def loop(grad_output, x, out, *parameters):
-        if grad_output.size != x.size or x.size != out.size or _clash(grad_output, out) or _clash(x, out):
+        if grad_output.size != x.size or x.size != out.size or clash(grad_output, out) or clash(x, out):
             return False
         for i in prange(x.size):
             out[i] = grad_output[i] * df(x[i], *parameters)
@@ -64,7 +64,7 @@ def loss(op: Elementwise, derivative: bool) -> Loop:
     f = op.derivative if derivative else op.forward
 
     def loop(x, target, out, *parameters):
-        if x.size != target.size or x.size != out.size or _clash(x, out) or _clash(target, out):
+        if x.size != target.size or x.size != out.size or clash(x, out) or clash(target, out):
             return False
         for i in prange(x.size):
             out[i] = f(x[i], target[i], *parameters)

@@ -4,7 +4,7 @@
 cross-entropy. `classification`: cross_entropy, nll_loss.
 """
 
-from nbgrad.kernels import activations, classification, losses, rowwise
+from nbgrad.kernels import activations, classification, compiled, compiled_losses, compiled_rows, losses, rowwise  # noqa: F401
 from nbgrad.kernels.activations import *  # noqa: F403
 from nbgrad.kernels.classification import *  # noqa: F403
 from nbgrad.kernels.losses import *  # noqa: F403

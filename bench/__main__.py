@@ -1,0 +1,29 @@
+"""``python -m bench NAME``: run one of the benchmarks below."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+
+SUITES = {
+    "accuracy": "worst error of each kernel in units in the last place, beside its peers'",
+    "autograd": "eager overhead: the graph of four weights, forward and backward",
+    "elementwise": "throughput of each elementwise kernel over array size",
+    "minimax": "derive the polynomials of nbgrad.elementary again",
+    "startup": "import time, first calls, whole `nbgrad train`",
+    "training": "epoch times of softmax regression and the MLP on MNIST-shaped data",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    commands = parser.add_subparsers(dest="suite", required=True, metavar="NAME")
+    for name, text in SUITES.items():
+        module = importlib.import_module(f"bench.{name}")
+        module.add_arguments(commands.add_parser(name, help=text, description=module.__doc__))
+    arguments = parser.parse_args()
+    importlib.import_module(f"bench.{arguments.suite}").run(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+"""Numba gradients."""
+
+__version__ = "0.1.0"
