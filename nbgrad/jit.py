@@ -7,7 +7,7 @@ Two kinds of compiled functions:
   Numba would hand a caller's ``fastmath`` down to them otherwise, and ``reassoc`` makes exp wrong by 20 % (it cancels the rounding trick).
 * **loops** (`Loop`): functions of arrays, compiled at their first call, serial and parallel, and kept in the disk cache.
 
-Nothing here happens at import: no compilation, no choice of a threading layer.
+Nothing here happens at import: no compilation, no choice of a threading layer. (The sources are hashed, in a millisecond.)
 """
 
 from __future__ import annotations
@@ -156,3 +156,5 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+source_hash()  # now, not at the first compilation: a source file may be edited while the process runs the old code
