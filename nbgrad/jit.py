@@ -31,6 +31,9 @@ __all__ = ["Loop", "array_overload", "overload_scalar", "row", "scalar", "serial
 # No fastmath flag: where a product and a sum are to be fused the formulas say `fma`, so that a value does not depend on its
 # place in the array ("contract" leaves that choice to LLVM, which may choose otherwise in a loop's remainder).
 _SCALAR: dict[str, Any] = {"error_model": "numpy", "fastmath": False}
+# LLVM must not weigh the cost of inlining a scalar function: a call left in a loop keeps it from being vectorised. Left to itself it
+# called tanh in float64 and ln(1 + e^-|x|), 7 and 17 times slower.
+_INLINE: dict[str, Any] = {**_SCALAR, "forceinline": True}
 # Sums may be reordered, which is what lets them be vectorised; nan and inf keep their meaning.
 _REDUCTION: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"}}
 
@@ -42,7 +45,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def scalar(function: F) -> F:
     """Make a plain function callable from compiled code; the function itself is returned unchanged."""
-    return register_jitable(**_SCALAR)(function)
+    return register_jitable(**_INLINE)(function)
 
 
 def row(function: F) -> F:
@@ -52,7 +55,7 @@ def row(function: F) -> F:
 
 def overload_scalar(function: Callable[..., Any]) -> Callable[[F], F]:
     """`numba.extending.overload` with the options of scalar functions (the implementation depends on the types)."""
-    return overload(function, jit_options=_SCALAR, strict=False)
+    return overload(function, jit_options=_INLINE, strict=False)
 
 
 def array_overload(function: Callable[..., Any]) -> Callable[[F], F]:

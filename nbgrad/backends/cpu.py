@@ -8,12 +8,13 @@ here, because comparing two addresses costs 2 ns in compiled code and 500 ns as 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numba import prange
 
-from nbgrad.jit import Loop, scalar
+from nbgrad.jit import Loop, row, scalar
 from nbgrad.ops import Elementwise
 
 __all__ = ["BLOCK", "backward", "clash", "forward", "loss", "loss_sums", "loss_sums_and_grad"]
@@ -74,31 +75,45 @@ def loss(op: Elementwise, derivative: bool) -> Loop:
 
 
 @functools.cache
+def _block_sum(op: Elementwise) -> Callable[..., float]:
+    """Σ f over one block, in float64. Compiled as a function of its own: the same sum, to the last bit, in every loop that calls it."""
+    f = op.forward
+
+    @row
+    def block_sum(x, target, *parameters):
+        total = 0.0
+        for i in range(x.size):
+            total += np.float64(f(x[i], target[i], *parameters))
+        return total
+
+    return block_sum
+
+
+@functools.cache
 def loss_sums(op: Elementwise) -> Loop:
     """``loop(work, x, target, partial, *parameters)``: partial[b] = Σ f over block b, in float64."""
-    f = op.forward
+    block_sum = _block_sum(op)
 
     def loop(x, target, partial, *parameters):
         for block in prange(partial.size):
-            total = 0.0
-            for i in range(block * BLOCK, min((block + 1) * BLOCK, x.size)):
-                total += np.float64(f(x[i], target[i], *parameters))
-            partial[block] = total
+            # slices, because LLVM does not vectorise over x[block * BLOCK + i]: Numba cannot know that the index is not negative
+            place = slice(block * BLOCK, min((block + 1) * BLOCK, x.size))
+            partial[block] = block_sum(x[place], target[place], *parameters)
 
-    return Loop(loop, name=op.name + "_sums", reduction=True)
+    return Loop(loop, name=op.name + "_sums")
 
 
 @functools.cache
 def loss_sums_and_grad(op: Elementwise) -> Loop:
-    """``loop(work, x, target, partial, grad, scale, *parameters)``: `loss_sums`, and grad = scale · f' in the same pass."""
-    f, df = op.forward, op.derivative
+    """``loop(work, x, target, partial, grad, scale, *parameters)``: `loss_sums`, and grad = scale · f', block by block."""
+    block_sum, df = _block_sum(op), op.derivative
 
     def loop(x, target, partial, grad, scale, *parameters):
         for block in prange(partial.size):
-            total = 0.0
-            for i in range(block * BLOCK, min((block + 1) * BLOCK, x.size)):
-                total += np.float64(f(x[i], target[i], *parameters))
-                grad[i] = scale * df(x[i], target[i], *parameters)
-            partial[block] = total
+            place = slice(block * BLOCK, min((block + 1) * BLOCK, x.size))
+            x_block, target_block, grad_block = x[place], target[place], grad[place]
+            partial[block] = block_sum(x_block, target_block, *parameters)
+            for i in range(x_block.size):
+                grad_block[i] = scale * df(x_block[i], target_block[i], *parameters)
 
-    return Loop(loop, name=op.name + "_sums_and_grad", reduction=True)
+    return Loop(loop, name=op.name + "_sums_and_grad")
