@@ -212,9 +212,8 @@ def propagate(
                     total += g
                     result[edge] = total
             elif order in pending:
-                pending[order] = (
-                    pending[order] + g
-                )  # not in place: the first may be an array that somebody else has
+                # not in place: the first may be an array that somebody else has
+                pending[order] = pending[order] + g
             else:
                 pending[order] = g
                 heapq.heappush(heap, (order, edge))
@@ -228,7 +227,7 @@ def fit(gradient: Any, node: Node) -> Any:
     shape = node._shape
     if gradient.shape != shape:
         extra = gradient.ndim - len(shape)
-        stretched = (i + extra for i, n in enumerate(shape) if n == 1 and gradient.shape[i + extra] != 1)
+        stretched = (i + extra for i, n in enumerate(shape) if n == 1)
         gradient = np.add.reduce(gradient, axis=(*range(extra), *stretched)).reshape(shape)
     return gradient if gradient.dtype == node._dtype else gradient.astype(node._dtype)
 

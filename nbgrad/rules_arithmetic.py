@@ -172,8 +172,7 @@ class MatMul(Node):
             g = g[..., None, :]
         if a:
             y = y[:, None] if column else y
-            a = g @ y.swapaxes(-1, -2)
-            a = a[..., 0, :] if row else a
+            a = g @ y.swapaxes(-1, -2)  # of a row (..., 1, k): `fit` drops the axis with the broadcast ones
         if b:
             x = x[None] if row else x
             if x_ndim > 2 >= y_ndim:  # one product over all matrices, not one each and their sum
