@@ -35,7 +35,7 @@ def same_bits(a, b):
 
 def _strided(a, step):
     big = np.full(tuple(2 * n + 1 for n in a.shape), 7, a.dtype)
-    view = big[tuple(slice(None, None, step) for _ in a.shape)][tuple(slice(0, n) for n in a.shape)]
+    view = big[(*(slice(None, None, step) for _ in a.shape), ...)][(*(slice(0, n) for n in a.shape), ...)]
     view[...] = a
     return view
 
