@@ -97,7 +97,7 @@ def output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], name: str = "
         raise ValueError(f"{name}: expected shape {shape}, got {out.shape}")
     if not out.flags.writeable:
         raise ValueError(f"{name}: expected a writeable array, got a read-only one")
-    if any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):
+    if out.size and any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):
         raise ValueError(f"{name}: expected an array with memory for each element, got a broadcast view (strides {out.strides})")
 
 
