@@ -123,6 +123,20 @@ def test_a_forged_file_neither_unpickles_nor_allocates(tmp_path):
         checkpoint.load(forged(tmp_path, {"w.npy": npy(np.zeros(1_000_000))}, zipfile.ZIP_DEFLATED))
 
 
+def test_members_that_were_exchanged_are_noticed(tmp_path):
+    """What a zip's own CRCs do not see: another array under the name, one too many, one too few."""
+    path = saved(tmp_path)
+    with zipfile.ZipFile(path) as archive:
+        members = {info.filename: archive.read(info) for info in archive.infolist()}
+    for change in ({"n.npy": npy(np.array(4))}, {"x.npy": npy(np.array(4))}, {"n.npy": None}):
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, data in {**members, **change}.items():
+                if data is not None:
+                    archive.writestr(name, data)
+        with pytest.raises(ValueError, match="its checksum does not match"):
+            checkpoint.load(path)
+
+
 def test_foreign_files_are_refused(tmp_path):
     np.savez(tmp_path / "numpy.npz", w=np.zeros(3))
     with pytest.raises(ValueError, match="no member 'sha256'"):

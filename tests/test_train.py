@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from nbgrad import checkpoint, models
+from nbgrad import checkpoint, models, plots
 from nbgrad import train as module
 from nbgrad.datasets import load_digits
 from nbgrad.train import train
@@ -55,6 +55,38 @@ def test_a_run_leaves_what_it_promises(tmp_path):
     p = np.exp(scores.astype(float)) / np.exp(scores.astype(float)).sum(1, keepdims=True)
     loss = -np.mean(np.log(p[np.arange(len(p)), data.test_labels]))
     assert metrics["test_loss"] == pytest.approx(loss, rel=1e-5)
+
+
+def test_the_pictures_are_of_the_trained_model(tmp_path, monkeypatch):
+    drawn = {}
+
+    def spy(name):
+        draw = getattr(plots, name)
+        monkeypatch.setattr(plots, name, lambda *args: drawn.update({name: args}) or draw(*args))
+
+    for name in ("curves", "weights", "confusion", "misclassified"):
+        spy(name)
+    result = train(epochs=2, out=tmp_path)
+    data = load_digits()
+    net, _ = models.load_model(tmp_path)
+    scores = models.score(net, data.test_images, 16)
+    predicted = scores.argmax(1)
+    counts, title = drawn["confusion"]
+    for true in range(10):
+        for guess in range(10):
+            assert counts[true, guess] == np.sum((data.test_labels == true) & (predicted == guess))
+    right = int(np.trace(counts))
+    assert f"{right} of 359 test images right" in title
+    images, labels, guesses, sure, title = drawn["misclassified"]
+    assert images is data.test_images or np.array_equal(images, data.test_images)
+    np.testing.assert_array_equal(labels, data.test_labels)
+    np.testing.assert_array_equal(guesses, predicted)
+    p = models.MODELS["softmax"].probabilities(scores)
+    np.testing.assert_array_equal(sure, p[np.arange(359), predicted])
+    assert f"{359 - right} mistakes" in title
+    white = np.asarray(next(iter(net.parameters())).detach()).reshape(10, 8, 8)
+    np.testing.assert_array_equal(drawn["weights"][0], white)
+    assert drawn["curves"][0] == result.metrics["history"]
 
 
 @pytest.mark.parametrize("model", models.MODELS)
