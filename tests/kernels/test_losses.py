@@ -1,0 +1,300 @@
+"""The elementwise losses: reductions, weights, layouts and errors. (Accuracy of an element: ``tests/test_ops.py``.)"""
+
+import inspect
+import math
+import re
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import DTYPES, arrays, dtypes, lay, layouts, out_layouts, same_bits, shapes
+
+from nbgrad import kernels
+from nbgrad.kernels import (
+    binary_cross_entropy_with_logits,
+    binary_cross_entropy_with_logits_value_and_grad,
+    cross_entropy_value_and_grad,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    sigmoid,
+)
+
+LOSSES = {name: getattr(kernels, name) for name in ("mse_loss", "l1_loss", "huber_loss", "binary_cross_entropy_with_logits")}
+losses = pytest.mark.parametrize("name", LOSSES)
+precisions = pytest.mark.parametrize("dtype", DTYPES)
+reductions = st.sampled_from(["mean", "sum", "none"])
+
+#: textbook definitions of one element, in Python's arithmetic
+DEFINITIONS = {
+    "mse_loss": lambda x, t: (x - t) ** 2,
+    "l1_loss": lambda x, t: abs(x - t),
+    "huber_loss": lambda x, t: 0.5 * (x - t) ** 2 if abs(x - t) <= 1 else abs(x - t) - 0.5,
+    "binary_cross_entropy_with_logits": lambda x, t: -t * -math.log1p(math.exp(-x)) + (1 - t) * math.log1p(math.exp(x)),
+}
+
+
+def pair(name):
+    return LOSSES[name], getattr(kernels, name + "_value_and_grad")
+
+
+def first(name):
+    return next(iter(inspect.signature(LOSSES[name]).parameters))
+
+
+@losses
+def test_the_signatures_agree(name):
+    value, fused = pair(name)
+    parameters = dict(inspect.signature(fused).parameters)
+    assert parameters.pop("grad_out").default is None
+    assert parameters == dict(inspect.signature(value).parameters)
+    assert parameters["reduction"].default == "mean"
+
+
+@losses
+@precisions
+def test_definition_and_reductions(name, dtype):
+    value, _ = pair(name)
+    rng = np.random.default_rng(0)
+    x, t = rng.uniform(-5, 5, (4, 6)).astype(dtype), rng.uniform(0, 1, (4, 6)).astype(dtype)
+    true = np.array([DEFINITIONS[name](float(a), float(b)) for a, b in zip(x.ravel(), t.ravel(), strict=True)]).reshape(4, 6)
+    rtol = 8 * float(np.finfo(dtype).eps)
+    each = value(x, t, reduction="none")
+    assert each.dtype == dtype and each.shape == (4, 6)
+    np.testing.assert_allclose(each, true, rtol=rtol)
+    for reduction, expected in (("sum", true.sum()), ("mean", true.mean())):
+        got = value(x, t, reduction=reduction)
+        assert type(got) is dtype
+        np.testing.assert_allclose(got, expected, rtol=rtol)
+    same_bits(value(x, t), value(x, t, reduction="mean"))
+
+
+@losses
+@given(st.data())
+def test_gradient_is_the_slope(name, data):
+    """Central differences of the loss in float64, for both precisions: (f(x + h) − f(x − h))/2h, to h² and the rounding of f."""
+    value, fused = pair(name)
+    dtype, reduction = data.draw(dtypes), data.draw(reductions)
+    shape = data.draw(shapes(max_dims=2, min_side=1))
+    size = math.prod(shape)
+    width = np.finfo(dtype).bits
+    draw = st.lists(st.floats(-8, 8, width=width), min_size=size, max_size=size)
+    x = np.array(data.draw(draw), dtype).reshape(shape)
+    t = np.array(data.draw(st.lists(st.floats(0, 1, width=width), min_size=size, max_size=size)), dtype).reshape(shape)
+    keywords = {"reduction": reduction}
+    if name == "huber_loss":
+        keywords["delta"] = data.draw(st.floats(0.25, 4, width=width))
+    if name == "binary_cross_entropy_with_logits":
+        keywords["pos_weight"] = data.draw(st.floats(0.25, 4, width=width))
+    h = 1e-6
+    x = np.where(np.abs(x - t) < 2 * h, x + 0.25, x).astype(dtype)  # away from the kink
+    loss, grad = fused(x, t, **keywords)
+    same_bits(loss, value(x, t, **keywords))
+    assert np.shape(grad) == shape and grad.dtype == dtype
+    wide, target = x.astype(np.float64), t.astype(np.float64)
+    for place in np.ndindex(shape):
+        up, down = wide.copy(), wide.copy()
+        up[place] += h
+        down[place] -= h
+        slope = (np.sum(value(up, target, **keywords)) - np.sum(value(down, target, **keywords))) / (2 * h)
+        np.testing.assert_allclose(np.asarray(grad)[place], slope, rtol=1e-5, atol=1e-6)
+
+
+@losses
+@given(st.data())
+def test_layouts_change_nothing(name, data):
+    value, fused = pair(name)
+    dtype, reduction = data.draw(dtypes), data.draw(reductions)
+    shape = data.draw(shapes(max_dims=3))
+    x, t = data.draw(arrays(dtype, shape)), data.draw(arrays(dtype, shape))
+    loss, grad = fused(x, t, reduction=reduction)
+    laid = lay(x, data.draw(layouts)), lay(t, data.draw(layouts))
+    same_bits(value(*laid, reduction=reduction), loss)
+    out = lay(np.full(shape, 7, dtype), data.draw(out_layouts))
+    again, same = fused(*laid, reduction=reduction, grad_out=out)
+    assert same is out
+    same_bits(again, loss)
+    same_bits(out.astype(dtype), np.asarray(grad))
+    same_bits(laid[0].astype(dtype), x)
+    same_bits(laid[1].astype(dtype), t)
+    for place in range(2):
+        inside = x.copy(), t.copy()
+        same_bits(fused(*inside, reduction=reduction, grad_out=inside[place])[1], np.asarray(grad))
+
+
+@losses
+def test_target_broadcasts_and_takes_the_first_arguments_precision(name):
+    value, fused = pair(name)
+    x = np.linspace(-2, 2, 6, dtype=np.float32).reshape(2, 3)
+    for target in (0, 1.0, True, np.float64(0.5), np.array([0, 1, 1]), np.array([[0.0], [1.0]]), [0, 1, 0]):
+        full = np.broadcast_to(np.asarray(target, np.float32), x.shape).copy()
+        assert type(value(x, target)) is np.float32
+        same_bits(value(x, target), value(x, full))
+        same_bits(fused(x, target)[1], fused(x, full)[1])
+    assert type(value([1, 0], [0, 1])) is np.float64
+    assert type(value(np.float32(0.5), 1)) is np.float32
+
+
+@losses
+@precisions
+def test_the_mean_of_nothing_is_nan(name, dtype):
+    value, fused = pair(name)
+    for shape in ((0,), (3, 0)):
+        x = np.empty(shape, dtype)
+        loss, grad = fused(x, x)
+        assert np.isnan(loss) and np.isnan(value(x, x)) and type(loss) is dtype
+        assert grad.shape == shape and grad.dtype == dtype
+        assert fused(x, x, reduction="sum")[0] == 0
+        assert value(x, x, reduction="none").shape == shape
+
+
+@losses
+def test_threads_size_and_place_change_nothing(name):
+    value, fused = pair(name)
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal(50_001).astype(np.float32), rng.random(50_001).astype(np.float32)
+    before = numba.get_num_threads()
+    try:
+        numba.set_num_threads(1)
+        alone = fused(x, t, reduction="sum")
+    finally:
+        numba.set_num_threads(before)
+    together = fused(x, t, reduction="sum")
+    for a, b in zip(alone, together, strict=True):
+        same_bits(a, b)
+    same_bits(value(x, t, reduction="sum"), together[0])
+    same_bits(together[1][49_000:], fused(x[49_000:], t[49_000:], reduction="sum")[1])
+    wide = value(x.astype(np.float64), t.astype(np.float64))
+    np.testing.assert_allclose(value(x, t), wide, rtol=2e-7)  # summed in float64
+
+
+@losses
+def test_no_warning_where_a_sum_overflows(name, recwarn):
+    value, fused = pair(name)
+    x = np.full(4, 3e38, np.float32)
+    assert value(x, 0, reduction="sum") == np.inf
+    assert fused(x, 0, reduction="sum")[0] == np.inf
+    assert not recwarn
+
+
+def test_bce_is_right_in_both_tails():
+    """A sure and right prediction keeps its digits, a sure and wrong one is its logit, and nothing is inf − inf."""
+    x = np.array([50.0, -50.0, 1000.0, -1000.0, np.inf, -np.inf])
+    t = np.array([1.0, 0, 1, 0, 1, 0])
+    loss, grad = binary_cross_entropy_with_logits_value_and_grad(x, t, reduction="none")
+    tail = 1.9287498479639178e-22  # ln(1 + e^-50) = σ(−50) to 22 digits
+    np.testing.assert_allclose(loss, [tail, tail, 0, 0, 0, 0], rtol=1e-15)
+    np.testing.assert_allclose(grad, [-tail, tail, 0, 0, 0, 0], rtol=1e-15)
+    loss, grad = binary_cross_entropy_with_logits_value_and_grad(x, 1 - t, reduction="none")
+    assert loss.tolist() == [50, 50, 1000, 1000, np.inf, np.inf]
+    assert grad.tolist() == [1, -1, 1, -1, 1, -1]
+
+
+@precisions
+def test_bce_weights(dtype):
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal((4, 3)).astype(dtype), rng.random((4, 3)).astype(dtype)
+    weight, pos_weight = rng.random((4, 1)).astype(dtype), (rng.random(3) + 0.5).astype(dtype)
+    rtol = 8 * float(np.finfo(dtype).eps)
+    y = sigmoid(x.astype(np.float64))
+    each = weight * (-pos_weight * t * np.log(y) - (1 - t) * np.log1p(-y))
+    got = binary_cross_entropy_with_logits(x, t, weight=weight, pos_weight=pos_weight, reduction="none")
+    assert got.dtype == dtype
+    np.testing.assert_allclose(got, each, rtol=4 * rtol)
+    h = 1e-6
+    for keywords in ({"weight": weight}, {"pos_weight": pos_weight}, {"weight": weight, "pos_weight": pos_weight}, {"pos_weight": 2}, {}):
+        for reduction in ("mean", "sum", "none"):
+            value, grad = binary_cross_entropy_with_logits_value_and_grad(x, t, **keywords, reduction=reduction)
+            same_bits(value, binary_cross_entropy_with_logits(x, t, **keywords, reduction=reduction))
+
+            def total(v, keywords=keywords, reduction=reduction):
+                return binary_cross_entropy_with_logits(v, t, **keywords, reduction=reduction).sum()
+
+            wide = x.astype(np.float64)
+            slopes = np.empty_like(wide)
+            for place in np.ndindex(x.shape):
+                up, down = wide.copy(), wide.copy()
+                up[place] += h
+                down[place] -= h
+                slopes[place] = (total(up) - total(down)) / (2 * h)
+            np.testing.assert_allclose(grad, slopes, rtol=1e-5, atol=1e-7)
+            out = np.full(x.shape, 7, dtype)
+            assert binary_cross_entropy_with_logits_value_and_grad(x, t, **keywords, reduction=reduction, grad_out=out)[1] is out
+            same_bits(out, grad)
+    for one in (np.ones(3, dtype), 1, 1.0, np.float64(1), np.ones(())):
+        np.testing.assert_allclose(
+            binary_cross_entropy_with_logits(x, t, pos_weight=one), binary_cross_entropy_with_logits(x, t), rtol=rtol
+        )
+
+
+def test_bce_of_masked_logits_with_weights(recwarn):
+    """A term with factor 0 is absent where the other one is infinite; 0 times inf by a weight is nan, as in PyTorch, and no warning."""
+    x = np.array([np.inf, -np.inf])
+    same_bits(binary_cross_entropy_with_logits(x, [1.0, 0], pos_weight=[2.0, 3], reduction="none"), np.zeros(2))
+    assert np.isnan(binary_cross_entropy_with_logits(x, [0.0, 1], weight=[0.0, 1], reduction="none")[0])
+    assert not recwarn
+
+
+@given(st.data())
+def test_two_class_softmax_is_bce_of_the_difference(data):
+    """cross_entropy of logits (a, b) with label 1 = BCE of b − a with target 1, and so are the gradients."""
+    logits = data.draw(st.lists(st.tuples(st.integers(-300, 300), st.integers(-300, 300)), min_size=1, max_size=5))
+    x = np.array(logits, np.float64) / 4  # differences are exact
+    labels = np.array(data.draw(st.lists(st.integers(0, 1), min_size=len(x), max_size=len(x))))
+    loss, grad = cross_entropy_value_and_grad(x, labels)
+    binary, slope = binary_cross_entropy_with_logits_value_and_grad(x[:, 1] - x[:, 0], labels)
+    np.testing.assert_allclose(loss, binary, rtol=1e-14)
+    np.testing.assert_allclose(grad[:, 1], slope, rtol=1e-14)
+    np.testing.assert_allclose(grad[:, 0], -slope, rtol=1e-14)
+
+
+def test_huber_between_its_neighbours():
+    x = np.linspace(-3, 3, 61)
+    np.testing.assert_allclose(huber_loss(x, 0, delta=100, reduction="none"), mse_loss(x, 0, reduction="none") / 2, rtol=1e-15)
+    small = 1e-9
+    np.testing.assert_allclose(huber_loss(x, 0, delta=small, reduction="none") / small, l1_loss(x, 0, reduction="none"), atol=1e-9)
+
+
+@losses
+def test_bad_arguments(name):
+    value, fused = pair(name)
+    x = np.zeros((2, 3))
+    for function in (value, fused):
+        for wrong in (1j, "x", None, np.float16(1), np.ma.zeros((2, 3))):
+            with pytest.raises(TypeError, match=f"^{first(name)}: expected "):
+                function(wrong, 0)
+            with pytest.raises(TypeError, match="^target: expected "):
+                function(x, wrong)
+        for shape in ((4,), (3, 2), (1, 2, 3), (2, 3, 1)):
+            with pytest.raises(ValueError, match=re.escape(f"target: expected a shape that broadcasts to {first(name)}'s (2, 3), got {shape}")):
+                function(x, np.zeros(shape))
+        for wrong in ("max", None, 0):
+            with pytest.raises(ValueError, match="^reduction: expected one of 'mean', 'sum', 'none', got "):
+                function(x, x, reduction=wrong)
+    read_only = np.zeros((2, 3))
+    read_only.flags.writeable = False
+    for reduction in ("mean", "none"):
+        for out, error in ((np.zeros(6), ValueError), (np.zeros((2, 3), np.float32), TypeError), ([0], TypeError), (read_only, ValueError)):
+            with pytest.raises(error, match="^grad_out: expected "):
+                fused(x, x, reduction=reduction, grad_out=out)
+
+
+def test_bad_delta():
+    for wrong in (0, -1.0, np.nan, np.float32(0)):
+        with pytest.raises(ValueError, match="^delta: expected a number > 0, got "):
+            huber_loss(1.0, 2.0, delta=wrong)
+    for wrong in ("1", None, True, np.ones(2)):
+        with pytest.raises(TypeError, match="^delta: expected a real number, got "):
+            huber_loss(1.0, 2.0, delta=wrong)
+
+
+def test_bad_weights():
+    x = np.zeros((2, 3))
+    for keyword in ("weight", "pos_weight"):
+        with pytest.raises(ValueError, match=f"^{keyword}: expected a shape that broadcasts to logits's \\(2, 3\\), got \\(4,\\)"):
+            binary_cross_entropy_with_logits(x, x, **{keyword: np.ones(4)})
+        for wrong in ("a", 1j, np.ma.ones(3)):
+            with pytest.raises(TypeError, match=f"^{keyword}: expected "):
+                binary_cross_entropy_with_logits(x, x, **{keyword: wrong})
