@@ -86,9 +86,36 @@ def _compile(function: Callable[..., Any], name: str, options: dict[str, Any]) -
     function = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
     function.__qualname__ = f"{name}-{source_hash()}"
     try:
-        return numba.njit(cache=True, nogil=True, **options)(function)
+        compiled = numba.njit(cache=True, nogil=True, **options)(function)
     except RuntimeError:  # no folder for the cache can be written: compile for this process alone
         return numba.njit(nogil=True, **options)(function)
+    compiled._cache = _Cache(compiled._cache)
+    return compiled
+
+
+class _Cache:
+    """Numba's disk cache of one function, made unable to fail: Numba lets a full disk and a damaged file through to the caller."""
+
+    def __init__(self, cache: Any) -> None:
+        self._cache = cache
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cache, name)
+
+    def load_overload(self, *arguments: Any) -> Any:
+        try:
+            return self._cache.load_overload(*arguments)
+        except Exception:  # whatever unpickling foreign bytes raises
+            self._try(self._cache.flush)
+            return None
+
+    def save_overload(self, *arguments: Any) -> None:
+        self._try(self._cache.save_overload, *arguments)
+
+    @staticmethod
+    def _try(action: Callable[..., Any], *arguments: Any) -> None:
+        with contextlib.suppress(Exception):
+            action(*arguments)
 
 
 class Loop:

@@ -1,0 +1,338 @@
+"""Compilation policy: nothing at import, a cache that is never stale and never fails, threads and forks that never kill a process.
+
+Most tests run a process of their own, on a cache folder of their own.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numba import njit, prange
+
+import nbgrad
+from nbgrad import formulas, jit
+
+PACKAGE = Path(nbgrad.__file__).parent
+# Prints how many functions Numba compiled, beside the results.
+COUNT = """
+from numba.core import event
+recording = event.install_recorder("numba:compile")
+recorder = recording.__enter__()
+def compiled():
+    return sum(e.is_start for _, e in recorder.buffer)
+"""
+
+
+def run(code, cache, *, package=PACKAGE, **environment):
+    """The standard output of ``code``, run in a new process by the package in the folder ``package``."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
+    env |= {"NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": str(Path(package).parent), "PYTHONDONTWRITEBYTECODE": "1", **environment}
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, env=env, cwd=os.sep, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, f"exit status {done.returncode}\n{done.stderr}"
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the package, to be edited."""
+    return Path(shutil.copytree(PACKAGE, tmp_path / "copy" / "nbgrad", ignore=shutil.ignore_patterns("__pycache__")))
+
+
+def edit(file, old, new):
+    text = file.read_text()
+    assert text.count(old) == 1
+    status = file.stat()
+    file.write_text(text.replace(old, new))
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))  # not even the time of the change gives it away
+
+
+def test_nothing_happens_at_import(tmp_path):
+    code = """
+import sys
+import numba
+import nbgrad, nbgrad.kernels, nbgrad.backends.cpu, nbgrad.backends.cpu_rows
+try:
+    layer = numba.threading_layer()
+except ValueError:
+    layer = "none"
+cuda = [name for name in sys.modules if name.startswith("numba.cuda")]
+print(compiled(), layer, cuda)
+"""
+    assert run(COUNT + code, tmp_path / "cache") == "0 none []"
+    assert not (tmp_path / "cache").exists()
+
+
+SIGMOID = """
+import numpy as np
+from nbgrad import kernels
+print(float(kernels.sigmoid(np.zeros(3))[0]), compiled())
+"""
+
+
+def test_the_cache_is_used_and_never_stale(copy, tmp_path):
+    cache = tmp_path / "cache"
+    value, count = run(COUNT + SIGMOID, cache, package=copy).split()
+    assert value == "0.5" and int(count) > 0
+    assert run(COUNT + SIGMOID, cache, package=copy) == "0.5 0", "the second process compiles nothing"
+
+    old, new = "return quotient(T(1) if x >= T(0) else e, T(1), e)", "return quotient(T(3) if x >= T(0) else e, T(1), e)"
+    edit(copy / "formulas.py", old, new)
+    assert run(COUNT + SIGMOID, cache, package=copy).split()[0] == "1.5", "a formula was edited"
+    edit(copy / "formulas.py", new, old)
+    assert run(COUNT + SIGMOID, cache, package=copy) == "0.5 0"
+
+    old, new = "return y + fma(y, correction,", "return T(2) * y + fma(y, correction,"
+    edit(copy / "elementary.py", old, new)
+    assert run(COUNT + SIGMOID, cache, package=copy).split()[0] != "0.5", "a function below the formula was edited"
+
+
+def test_an_edit_under_a_running_process_does_not_poison_the_cache(copy, tmp_path):
+    cache = tmp_path / "cache"
+    code = f"""
+import pathlib
+from nbgrad import kernels
+file = pathlib.Path({str(copy)!r}, "formulas.py")
+file.write_text(file.read_text().replace("return T(0) if x <= T(0) else x", "return T(7) if x <= T(0) else x"))
+print(float(kernels.relu(-1.0)))
+"""
+    assert run(code, cache, package=copy) == "0.0", "this process runs what it imported"
+    assert run("from nbgrad import kernels; print(float(kernels.relu(-1.0)))", cache, package=copy) == "7.0"
+
+
+def test_every_compiled_source_is_hashed():
+    """A module that compiled code may come from is named, or lies in a folder that is."""
+    named = {PACKAGE / entry for entry in jit.COMPILED_SOURCES}
+    for entry in ("formulas.py", "elementary.py", "rows.py", "intrinsics.py", "jit.py", "backends"):
+        assert PACKAGE / entry in named and (PACKAGE / entry).exists()
+
+
+def test_without_a_folder_for_the_cache(copy, tmp_path):
+    """Neither the named folder, nor the package's, nor the user's can be written: compiled in each process."""
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file where a folder should be")
+    for folder in [copy, *(p for p in copy.iterdir() if p.is_dir())]:
+        (folder / "__pycache__").write_text("")
+    for _ in range(2):
+        value, count = run(COUNT + SIGMOID.replace("sigmoid", "relu"), blocked / "cache", package=copy, HOME=str(blocked), XDG_CACHE_HOME=str(blocked)).split()
+        assert value == "0.0" and int(count) > 0
+
+
+def test_a_full_disk_and_a_damaged_cache(tmp_path):
+    cache = tmp_path / "cache"
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+    relu = SIGMOID.replace("sigmoid", "relu")
+    assert run(COUNT + full + relu, cache).split()[0] == "0.0"
+    assert run(COUNT + relu, cache).split()[0] == "0.0"
+    for pattern, damage in (("*.nbc", b"garbage"), ("*.nbi", b"")):
+        files = list(cache.rglob(pattern))
+        assert files
+        for file in files:
+            file.write_bytes(damage)
+        assert run(COUNT + relu, cache).split()[0] == "0.0"
+    assert run(COUNT + relu, cache) == "0.0 0", "the cache is whole again"
+
+
+def layers():
+    from numba.np.ufunc import parallel  # noqa: F401, PLC0415
+
+    found = ["workqueue"]
+    for name in ("omp", "tbb"):
+        try:
+            __import__(f"numba.np.ufunc.{name}pool")
+        except ImportError:
+            continue
+        found.append(name)
+    return found
+
+
+THREADS = """
+import concurrent.futures, threading
+import numba, numpy as np
+from nbgrad import kernels
+rng = np.random.default_rng(0)
+x, t = rng.standard_normal(100_000).astype(np.float32), rng.random(100_000).astype(np.float32)
+rows, labels = x.reshape(-1, 10), rng.integers(0, 10, 10_000)
+start = threading.Barrier(8)
+def work(i):
+    start.wait()
+    return [(kernels.sigmoid(x), kernels.mse_loss_value_and_grad(x, t), kernels.cross_entropy_value_and_grad(rows, labels)) for _ in range(6)]
+with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    results = [result for several in pool.map(work, range(8)) for result in several]
+first = results[0]
+for result in results:
+    assert (result[0] == first[0]).all()
+    for pair, same in zip(result[1:], first[1:]):
+        assert pair[0] == same[0] and (pair[1] == same[1]).all()
+print(numba.threading_layer())
+"""
+
+
+@pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("numba") / "cache"
+
+
+@pytest.mark.parametrize("layer", layers())
+def test_eight_python_threads_at_once(layer, shared_cache):
+    """They compile and run the same loops at the same time: the same bits, and a process that lives on."""
+    assert run(THREADS, shared_cache, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2") == layer
+
+
+def test_one_thread_only(shared_cache):
+    assert run(THREADS, shared_cache, NUMBA_NUM_THREADS="1") in ("omp", "tbb", "workqueue")
+
+
+FORK = """
+import os, signal, warnings
+import numpy as np
+from nbgrad import jit, kernels
+x = np.linspace(-3, 3, 100_000).astype(np.float32)
+expected = kernels.sigmoid(x)
+jit._parallel.acquire()  # as if another thread of the parent were in a loop
+def child():
+    signal.alarm(60)
+    good = (kernels.sigmoid(x) == expected).all()
+    if os.environ["DEEPER"] == "1":
+        os.environ["DEEPER"] = "0"
+        good = good and spawn()
+    os._exit(0 if good else 1)
+def spawn():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python warns of a fork beside threads
+        pid = os.fork()
+    if pid == 0:
+        child()
+    return os.waitpid(pid, 0)[1] == 0
+print(spawn())
+jit._parallel.release()
+print((kernels.sigmoid(x) == expected).all())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize("layer", layers())
+def test_a_forked_child_lives(layer, shared_cache):
+    """After a parallel loop in the parent; and the child's child."""
+    assert run(FORK, shared_cache, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2", DEEPER="1").split() == ["True", "True"]
+
+
+def recording_loop(**options):
+    calls = []
+    loop = jit.Loop(lambda x: None, name="recording", **options)
+    loop.__dict__["serial"] = lambda *a: calls.append("serial")
+    loop.__dict__["parallel"] = lambda *a: calls.append("parallel")
+    return loop, calls
+
+
+def test_small_work_is_serial_large_work_parallel():
+    loop, calls = recording_loop(threshold=100)
+    for work in (0, 100, 101):
+        loop(work, None)
+    assert calls == ["serial", "serial", "parallel"]
+
+
+def test_a_second_thread_runs_serially_while_the_first_is_in_parallel():
+    loop, calls = recording_loop(threshold=0)
+    inside, leave = threading.Event(), threading.Event()
+
+    def slow(*arguments):
+        calls.append("parallel")
+        inside.set()
+        assert leave.wait(20)
+
+    loop.__dict__["parallel"] = slow
+    thread = threading.Thread(target=loop, args=(1,))
+    thread.start()
+    assert inside.wait(20)
+    loop(1)
+    leave.set()
+    thread.join()
+    assert calls == ["parallel", "serial"]
+
+
+def test_an_error_in_a_parallel_loop_frees_the_threads():
+    loop, calls = recording_loop(threshold=0)
+
+    def fail(*arguments):
+        raise MemoryError
+
+    loop.__dict__["parallel"] = fail
+    with pytest.raises(MemoryError):
+        loop(1)
+    loop.__dict__["parallel"] = lambda *a: calls.append("parallel")
+    loop(1)
+    assert calls == ["parallel"]
+
+
+def test_serial_loops():
+    loop, calls = recording_loop(threshold=0)
+    with jit.serial_loops():
+        loop(1)
+        with jit.serial_loops():
+            pass
+        loop(1)
+        thread = threading.Thread(target=loop, args=(1,))  # another thread is not concerned
+        thread.start()
+        thread.join()
+    loop(1)
+    assert calls == ["serial", "serial", "parallel", "parallel"]
+
+
+def test_a_loop_is_compiled_from_a_copy():
+    """Serial and parallel names do not meet in one function, whichever thread compiles first."""
+
+    def plain(x):
+        for i in prange(x.size):
+            x[i] += 1
+
+    loop = jit.Loop(plain, name="plain", threshold=1)
+    assert loop.serial.py_func is not loop.parallel.py_func
+    assert plain.__qualname__.endswith("plain") and "-" not in plain.__qualname__
+    x = np.zeros(3)
+    loop(0, x)
+    loop(10, x)
+    assert (x == 2).all()
+
+
+def test_scalar_functions_stay_plain_and_keep_their_own_flags():
+    """A caller's reassoc would fold (x + big) − big to x; and a function of numbers is the function that was written."""
+
+    def rounded(x):
+        return (x + 1e17) - 1e17
+
+    assert jit.scalar(rounded) is rounded and formulas.sigmoid(0.0) == 0.5
+
+    @njit(fastmath={"reassoc", "nsz", "contract"})
+    def loop(x):
+        for i in range(x.size):
+            x[i] = rounded(x[i])
+        return x
+
+    assert (loop(np.full(9, 3.0)) == 0).all()
+
+
+def test_an_interrupted_call_leaves_no_lock_behind(tmp_path):
+    """Ctrl-C while a loop compiles or runs: the next parallel call does not find the threads taken."""
+    code = """
+import os, signal, threading, time, numpy as np
+from nbgrad import jit, kernels
+x = np.zeros(2_000_000, np.float32)
+def interrupt():
+    time.sleep(0.2)
+    signal.raise_signal(signal.SIGINT)
+threading.Thread(target=interrupt, daemon=True).start()
+try:
+    while True:
+        kernels.tanh(x)
+except KeyboardInterrupt:
+    pass
+print(jit._parallel.locked(), flush=True)
+os._exit(0)  # Python itself remembers the interrupt in its exit status
+"""
+    assert run(code, tmp_path / "cache") == "False"
