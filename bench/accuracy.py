@@ -1,7 +1,9 @@
-"""The worst error of every kernel, forward and backward, in units in the last place (ulp) of the exact result, with the input where it occurs.
+"""The worst error of every kernel, forward and backward, in units in the last place (ulp) of the exact
+result, with the input where it occurs.
 
-float32 is measured against float64 on every input, or every 61st (``--exhaustive``: every one of the 2³²); float64 against long double on 10⁶
-points: log-uniform over all exponents, both signs, and densely around the branch points. Peers that are installed stand beside it.
+float32 is measured against float64 on every input, or every 61st (``--exhaustive``: every one of the 2³²);
+float64 against long double on 10⁶ points: log-uniform over all exponents, both signs, and densely around the
+branch points. Peers that are installed stand beside it.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ def _worst(result, exact, exact_bits, mantissa, smallest):
     return worst, where
 
 
-def worst_float32(function: Callable[[Any], Any], reference: Callable[[Any], Any], stride: int) -> tuple[float, float]:
+def worst_float32(
+    function: Callable[[Any], Any], reference: Callable[[Any], Any], stride: int
+) -> tuple[float, float]:
     """The worst error over every ``stride``-th float32, and its input."""
     worst, where = -1.0, np.float32(0)
     for x in _float32_inputs(stride):
@@ -70,7 +74,12 @@ def float64_inputs(points: int = 1_000_000) -> Any:
     rng = np.random.default_rng(0)
     x = np.ldexp(1 + rng.random(points // 2), rng.integers(-1074, 1024, points // 2))
     moderate = np.exp(rng.uniform(np.log(1e-9), np.log(800), points // 4))
-    dense = np.concatenate([p + rng.normal(size=points // 4 // len(BRANCH_POINTS)) * 10.0 ** rng.integers(-12, 0) for p in BRANCH_POINTS])
+    dense = np.concatenate(
+        [
+            p + rng.normal(size=points // 4 // len(BRANCH_POINTS)) * 10.0 ** rng.integers(-12, 0)
+            for p in BRANCH_POINTS
+        ]
+    )
     x = np.concatenate([x, moderate, dense])
     return np.concatenate([np.where(rng.random(x.size) < 0.5, x, -x), [0.0, -0.0, np.inf, -np.inf, np.nan]])
 
@@ -119,7 +128,9 @@ def peers() -> dict[str, dict[tuple[str, str], Callable[[Any], Any]]]:
     torch, scipy, jax = optional("torch"), optional("scipy"), optional("jax")
     if torch:
         F = torch.nn.functional
-        functions = {name: getattr(torch, name) for name in ("exp", "expm1", "log", "log1p", "sigmoid", "tanh", "relu")}
+        functions = {
+            name: getattr(torch, name) for name in ("exp", "expm1", "log", "log1p", "sigmoid", "tanh", "relu")
+        }
         functions |= {"leaky_relu": lambda x: F.leaky_relu(x, 0.1), "elu": F.elu}
 
         def gradient(f: Any) -> Callable[[Any], Any]:
@@ -129,15 +140,24 @@ def peers() -> dict[str, dict[tuple[str, str], Callable[[Any], Any]]]:
 
             return compute
 
-        found["PyTorch"] = {(n, "value"): lambda x, f=f: f(torch.from_numpy(x)).numpy() for n, f in functions.items()}
+        found["PyTorch"] = {
+            (n, "value"): lambda x, f=f: f(torch.from_numpy(x)).numpy() for n, f in functions.items()
+        }
         found["PyTorch"] |= {(n, "gradient"): gradient(f) for n, f in functions.items() if n in REFERENCES}
     if jax:
         jax.config.update("jax_enable_x64", True)
-        j = {name: getattr(jax.numpy, name) for name in ELEMENTARY} | {n: getattr(jax.nn, n) for n in ("sigmoid", "tanh", "relu", "elu")}
+        j = {name: getattr(jax.numpy, name) for name in ELEMENTARY} | {
+            n: getattr(jax.nn, n) for n in ("sigmoid", "tanh", "relu", "elu")
+        }
         j["leaky_relu"] = lambda x: jax.nn.leaky_relu(x, 0.1)
         found["JAX"] = {(n, "value"): lambda x, f=jax.jit(f): np.asarray(f(x)) for n, f in j.items()}
         found["JAX"] |= {
-            (n, "gradient"): lambda x, f=jax.jit(lambda x, f=f: jax.vjp(f, x)[1](jax.numpy.ones_like(x))[0]): np.asarray(f(x))
+            (
+                n,
+                "gradient",
+            ): lambda x, f=jax.jit(lambda x, f=f: jax.vjp(f, x)[1](jax.numpy.ones_like(x))[0]): np.asarray(
+                f(x)
+            )
             for n, f in j.items()
             if n in REFERENCES
         }
@@ -162,7 +182,9 @@ def run(arguments: argparse.Namespace) -> None:
                 if f is None:
                     cells.append("")
                     continue
-                error, x = worst_float32(f, reference, stride) if dtype == "float32" else worst_float64(f, reference)
+                error, x = (
+                    worst_float32(f, reference, stride) if dtype == "float32" else worst_float64(f, reference)
+                )
                 cells.append(f"{error:.3g} at {x:.6g}" if error else "exact")
             rows.append([name, direction, *cells])
         inputs = f"every {stride}th of the 2³² inputs" if stride > 1 else "all 2³² inputs"

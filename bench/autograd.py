@@ -1,4 +1,6 @@
-"""Eager overhead: forward and backward of b = w1·a, c = w2·a, d = w3·b + w4·c, L = 10 − d on numbers, against PyTorch."""
+"""Eager overhead: forward and backward of b = w1·a, c = w2·a, d = w3·b + w4·c, L = 10 − d on numbers, against
+PyTorch.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Throughput of the elementwise kernels, forward and backward with ``out=``, against PyTorch's, in 10⁹ elements a second."""
+"""Throughput of the elementwise kernels, forward and backward with ``out=``, against PyTorch's, in 10⁹
+elements a second.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ def _torch_calls(torch: Any, name: str, x: Any, g: Any, out: Any) -> dict[str, C
             "forward": lambda: torch.sigmoid(x, out=out),
             "backward": lambda: aten.sigmoid_backward.grad_input(g, y, grad_input=out),
         },
-        "tanh": lambda: {"forward": lambda: torch.tanh(x, out=out), "backward": lambda: aten.tanh_backward.grad_input(g, y, grad_input=out)},
+        "tanh": lambda: {
+            "forward": lambda: torch.tanh(x, out=out),
+            "backward": lambda: aten.tanh_backward.grad_input(g, y, grad_input=out),
+        },
         "relu": lambda: {
             "forward": lambda: torch.clamp_min(x, 0, out=out),
             "backward": lambda: aten.threshold_backward.grad_input(g, x, 0, grad_input=out),
@@ -55,7 +60,9 @@ def run(arguments: argparse.Namespace) -> None:
             rng = np.random.default_rng(0)
             x, g = (rng.normal(size=n).astype(dtype) for _ in range(2))
             outs = [np.empty_like(x) for _ in range(2)]
-            copy = interleaved({"copy": lambda: np.copyto(outs[0], x)}, rounds=arguments.rounds)["copy"].median
+            copy = interleaved({"copy": lambda: np.copyto(outs[0], x)}, rounds=arguments.rounds)[
+                "copy"
+            ].median
             for name in OPS:
                 forward, backward = getattr(kernels, name), getattr(kernels, name + "_backward")
                 calls = {
@@ -74,6 +81,10 @@ def run(arguments: argparse.Namespace) -> None:
                         peer = times[direction, "PyTorch"]
                         row += [f"{n / peer.median / 1e9:.2f}", f"{own.ratio_to(peer):.2f}"]
                 rows.append(row)
-            titles = [f"{d} {c}" for d in ("forward", "backward") for c in (["nbgrad", "PyTorch", "ratio"] if torch else ["nbgrad"])]
+            titles = [
+                f"{d} {c}"
+                for d in ("forward", "backward")
+                for c in (["nbgrad", "PyTorch", "ratio"] if torch else ["nbgrad"])
+            ]
             print(f"\n{dtype}, {n:,} elements, 10⁹ elements/s; a copy: {n / copy / 1e9:.2f}")
             print(table(["", *titles], rows), flush=True)

@@ -1,7 +1,8 @@
-"""How everything here is timed and shown: candidates in turn (A B C A B C ...), medians, and the ratio round by round.
+"""How everything here is timed and shown: candidates in turn (A B C A B C ...), medians, and the ratio round
+by round.
 
-A machine's speed drifts while a benchmark runs; what is measured in the same round has seen the same machine, so ratios keep where
-times do not.
+A machine's speed drifts while a benchmark runs; what is measured in the same round has seen the same machine,
+so ratios keep where times do not.
 """
 
 from __future__ import annotations
@@ -31,8 +32,12 @@ class Timing:
         return statistics.median(b / a for a, b in zip(self.rounds, other.rounds, strict=True))
 
 
-def interleaved(candidates: dict[str, Callable[[], Any]], *, rounds: int = 15, at_least: float = 2e-3) -> dict[str, Timing]:
-    """Time the candidates in turn; a call shorter than ``at_least`` seconds is repeated until it lasts that long."""
+def interleaved(
+    candidates: dict[str, Callable[[], Any]], *, rounds: int = 15, at_least: float = 2e-3
+) -> dict[str, Timing]:
+    """Time the candidates in turn; a call shorter than ``at_least`` seconds is repeated until it lasts that
+    long.
+    """
     repeats = {}
     for name, call in candidates.items():
         call()
@@ -73,8 +78,11 @@ def machine() -> str:
     model = platform.processor() or platform.machine()
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo") as lines:
-            model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
-    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {numpy.__version__}, Numba {numba.__version__}"
+            model = next(
+                (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model
+            )
+    versions = f"Python {platform.python_version()}, NumPy {numpy.__version__}, Numba {numba.__version__}"
+    return f"{model}, {os.cpu_count()} cores, {versions}"
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
@@ -82,8 +90,13 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
 
     def line(cells: list[str]) -> str:
-        first, *others = (cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(cells, widths, strict=True)))
+        first, *others = (
+            cell.ljust(w) if i == 0 else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(cells, widths, strict=True))
+        )
         return "| " + " | ".join([first, *others]) + " |"
 
-    rule = "|" + "|".join("-" * (w + 2) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
+    rule = (
+        "|" + "|".join("-" * (w + 2) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
+    )
     return "\n".join([line(header), rule, *map(line, rows)])

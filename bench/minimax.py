@@ -1,6 +1,8 @@
-"""The polynomials of nbgrad.elementary, derived again: minimax fits by the Remez exchange, rounded to the precision.
+"""The polynomials of nbgrad.elementary, derived again: minimax fits by the Remez exchange, rounded to the
+precision.
 
-Prints for each the largest error, weighted as the function needs it, before and after rounding, and the coefficients.
+Prints for each the largest error, weighted as the function needs it, before and after rounding, and the
+coefficients.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bits", type=int, default=200, help="working precision")
 
 
-def remez(f: Callable[[Any], Any], weight: Callable[[Any], Any], low: Any, high: Any, degree: int) -> tuple[list[Any], Any]:
+def remez(
+    f: Callable[[Any], Any], weight: Callable[[Any], Any], low: Any, high: Any, degree: int
+) -> tuple[list[Any], Any]:
     """Coefficients (lowest first) and error of the polynomial that minimises max |weight·(f − p)|."""
     n = degree + 2
     grid = [low + (high - low) * (1 - mp.cos(mp.pi * i / 1200)) / 2 for i in range(1201)]
@@ -32,7 +36,9 @@ def remez(f: Callable[[Any], Any], weight: Callable[[Any], Any], low: Any, high:
             matrix[i, degree + 1], right[i] = (-1) ** i / weight(x), f(x)
         solution = mp.lu_solve(matrix, right)
         coefficients = [solution[j] for j in range(degree + 1)]
-        errors = [w * (v - mp.polyval(coefficients[::-1], x)) for x, v, w in zip(grid, values, weights, strict=True)]
+        errors = [
+            w * (v - mp.polyval(coefficients[::-1], x)) for x, v, w in zip(grid, values, weights, strict=True)
+        ]
         extrema: list[int] = []  # the largest error of each run of one sign
         for i, error in enumerate(errors):
             if extrema and (error > 0) == (errors[extrema[-1]] > 0):
@@ -62,7 +68,8 @@ def run(arguments: argparse.Namespace) -> None:
     mp.mp.prec = arguments.bits
     half = mp.log(2) / 2 * mp.mpf("1.0005")
     largest = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * mp.mpf("1.001")
-    # weights: what an error of the tail does to the function, relative to it; kept off 0, where the exchange would break down
+    # weights: what an error of the tail does to the function, relative to it; kept off 0, where the exchange
+    # would break down
     fits = [
         ("expm1_tail", expm1_tail, lambda x: max(abs(x), mp.mpf("0.02")), -half, half, {24: 5, 53: 10}),
         ("log_tail", log_tail, lambda z: max(z, mp.mpf("0.001")), mp.mpf(0), largest, {24: 2, 53: 6}),
@@ -74,5 +81,6 @@ def run(arguments: argparse.Namespace) -> None:
                 rounded = [+c for c in exact]
             sample = [low + (high - low) * i / 2000 for i in range(2001)]
             after = max(weight(x) * abs(f(x) - mp.polyval(rounded[::-1], x)) for x in sample)
-            print(f"{name} float{32 if bits == 24 else 64}: error 2^{float(mp.log(error, 2)):.1f}, rounded 2^{float(mp.log(after, 2)):.1f}")
+            before, rest = (float(mp.log(e, 2)) for e in (error, after))
+            print(f"{name} float{32 if bits == 24 else 64}: error 2^{before:.1f}, rounded 2^{rest:.1f}")
             print("   ", ", ".join(repr(float(c)) for c in rounded))

@@ -1,4 +1,5 @@
-"""What each function is measured against: the textbook formula in a wider precision (float64 for float32, long double for float64).
+"""What each function is measured against: the textbook formula in a wider precision (float64 for float32,
+long double for float64).
 
 Written for NumPy arrays of any float type, on purpose not the way `nbgrad.formulas` does it.
 """
@@ -12,7 +13,9 @@ import numpy as np
 
 
 def _sigmoid(x: Any) -> Any:
-    return np.where(x >= 0, 1 / (1 + np.exp(-np.abs(x))), np.exp(np.minimum(x, 0)) / (1 + np.exp(np.minimum(x, 0))))
+    return np.where(
+        x >= 0, 1 / (1 + np.exp(-np.abs(x))), np.exp(np.minimum(x, 0)) / (1 + np.exp(np.minimum(x, 0)))
+    )
 
 
 def _sech_squared(x: Any) -> Any:
@@ -41,4 +44,9 @@ REFERENCES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
 }
 
 #: name → function
-ELEMENTARY: dict[str, Callable[[Any], Any]] = {"exp": np.exp, "expm1": np.expm1, "log": np.log, "log1p": np.log1p}
+ELEMENTARY: dict[str, Callable[[Any], Any]] = {
+    "exp": np.exp,
+    "expm1": np.expm1,
+    "log": np.log,
+    "log1p": np.log1p,
+}

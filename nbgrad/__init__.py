@@ -1,3 +1,22 @@
-"""Numba gradients."""
+"""nbgrad, **N**um**b**a **grad**ients: explicitly derived forward and backward kernels, a Tensor with
+autograd on top, and models.
+
+Importing it compiles nothing and loads no plotting, download or CUDA library: what needs one loads it when
+called.
+"""
+
+from nbgrad import datasets, elementary, functional, kernels, nn, optim, regression
+from nbgrad.autograd import enable_grad, is_grad_enabled, no_grad
+from nbgrad.combine import cat, maximum, minimum, stack, where
+from nbgrad.function import Function
+from nbgrad.graph import plot_graph, to_dot
+from nbgrad.tensor import Tensor, tensor
+from nbgrad.transforms import grad, value_and_grad
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Function", "Tensor", "cat", "datasets", "elementary", "enable_grad", "functional", "grad",
+    "is_grad_enabled", "kernels", "maximum", "minimum", "nn", "no_grad", "optim", "plot_graph", "regression",
+    "stack", "tensor", "to_dot", "value_and_grad", "where",
+]  # fmt: skip

@@ -1,4 +1,5 @@
-"""What every public kernel does before it computes: turn arguments into native, contiguous float arrays, and check ``out``.
+"""What every public kernel does before it computes: turn arguments into native, contiguous float arrays, and
+check ``out``.
 
 All errors about an array argument are made here. They name the argument, what was expected and what came.
 """
@@ -10,13 +11,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FLOAT32", "FLOAT64", "as_array", "as_float", "as_labels", "check_choice", "check_number", "contiguous", "normalize_axis", "output", "store"]
+__all__ = [
+    "FLOAT32",
+    "FLOAT64",
+    "as_array",
+    "as_float",
+    "as_labels",
+    "check_choice",
+    "check_number",
+    "contiguous",
+    "normalize_axis",
+    "output",
+    "store",
+]
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
 def as_float(value: Any, name: str) -> NDArray[Any]:
-    """``value`` as an array of native float32 or float64: floats keep their precision, integers and bools become float64."""
+    """``value`` as an array of native float32 or float64: floats keep their precision, integers and bools
+    become float64.
+    """
     array = as_array(value, name)
     dtype = array.dtype
     if dtype == FLOAT32 or dtype == FLOAT64:
@@ -34,19 +49,29 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
     if type(value) is np.ndarray:
         return value
     if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{name}: expected an array without a mask, got a masked array (fill it first: {name}.filled(...))")
+        raise TypeError(
+            f"{name}: expected an array without a mask, got a masked array (use {name}.filled(...))"
+        )
     if hasattr(value, "__cuda_array_interface__"):
-        raise TypeError(f"{name}: expected an array in the CPU's memory, got a CUDA array ({type(value).__name__})")
+        raise TypeError(
+            f"{name}: expected an array in the CPU's memory, got a CUDA array ({type(value).__name__})"
+        )
     try:
         return np.asarray(value)
     except (ValueError, TypeError) as error:
-        raise TypeError(f"{name}: expected an array or a number, got {type(value).__name__} ({error})") from None
+        raise TypeError(
+            f"{name}: expected an array or a number, got {type(value).__name__} ({error})"
+        ) from None
 
 
 def as_floats(values: dict[str, Any]) -> tuple[list[NDArray[Any]], np.dtype[Any]]:
-    """Several arguments as arrays of one precision: float64 if any is; Python's numbers adapt to the others."""
+    """Several arguments as arrays of one precision: float64 if any is; Python's numbers adapt to the
+    others.
+    """
     arrays = [as_float(value, name) for name, value in values.items()]
-    strong = [a.dtype for a, v in zip(arrays, values.values(), strict=True) if type(v) not in (float, int, bool)]
+    strong = [
+        a.dtype for a, v in zip(arrays, values.values(), strict=True) if type(v) not in (float, int, bool)
+    ]
     dtype = FLOAT32 if strong and all(d == FLOAT32 for d in strong) else FLOAT64
     return [a.astype(dtype, copy=False) for a in arrays], dtype
 
@@ -60,14 +85,17 @@ def broadcast(arrays: dict[str, NDArray[Any]]) -> tuple[int, ...]:
         return np.broadcast_shapes(*shapes)
     except ValueError:
         listed = ", ".join(f"{name} {shape}" for name, shape in zip(arrays, shapes, strict=True))
-        raise ValueError(f"{next(iter(arrays))}: expected shapes that broadcast together, got {listed}") from None
+        raise ValueError(
+            f"{next(iter(arrays))}: expected shapes that broadcast together, got {listed}"
+        ) from None
 
 
 def contiguous(array: NDArray[Any], shape: tuple[int, ...] | None = None) -> NDArray[Any]:
-    """``array``, broadcast to ``shape``, in C order, aligned, and writeable in Numba's eyes; copied only where it must be.
+    """``array``, broadcast to ``shape``, in C order, aligned, and writeable in Numba's eyes; copied only
+    where it must be.
 
-    Numba compiles every loop a second time for read-only arguments. The kernels never write to an input, so a read-only array is
-    handed over as a view without the flag.
+    Numba compiles every loop a second time for read-only arguments. The kernels never write to an input, so a
+    read-only array is handed over as a view without the flag.
     """
     if shape is not None and array.shape != shape:
         array = np.broadcast_to(array, shape)
@@ -97,12 +125,18 @@ def output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], name: str = "
         raise ValueError(f"{name}: expected shape {shape}, got {out.shape}")
     if not out.flags.writeable:
         raise ValueError(f"{name}: expected a writeable array, got a read-only one")
-    if out.size and any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):
-        raise ValueError(f"{name}: expected an array with memory for each element, got a broadcast view (strides {out.strides})")
+    if out.size and any(
+        stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)
+    ):
+        raise ValueError(
+            f"{name}: expected memory for each element, got a broadcast view (strides {out.strides})"
+        )
 
 
 def store(result: NDArray[Any], out: NDArray[Any] | None) -> Any:
-    """The result as the caller gets it: in ``out`` if given; a NumPy scalar where the result has no dimension."""
+    """The result as the caller gets it: in ``out`` if given; a NumPy scalar where the result has no
+    dimension.
+    """
     if out is not None:
         if result is not out:
             out[...] = result

@@ -1,14 +1,17 @@
-"""exp, expm1, log, log1p for float32 and float64: branch-free, so that LLVM turns a loop over them into vector instructions.
+"""exp, expm1, log, log1p for float32 and float64: branch-free, so that LLVM turns a loop over them into
+vector instructions.
 
-``math.exp`` in a compiled loop is a call of the C library for each element, about ten times slower. All four are public: call them in
-any ``@njit`` function, on numbers. Called from plain Python they are NumPy's functions (arrays too). Integers are computed in float64.
-Results keep the argument's type; nan gives nan; overflow gives inf; subnormal results and arguments are exact to the same bound.
+``math.exp`` in a compiled loop is a call of the C library for each element, about ten times slower. All four
+are public: call them in any ``@njit`` function, on numbers. Called from plain Python they are NumPy's
+functions (arrays too). Integers are computed in float64. Results keep the argument's type; nan gives nan;
+overflow gives inf; subnormal results and arguments are exact to the same bound.
 
-How: the argument is brought into a small interval around 0 (exp: x = n·ln2 + r, |r| ≤ ln2/2; log: x = m·2ᵏ, √½ ≤ m < √2), a polynomial
-is evaluated there, and the pieces are added from the smallest to the largest, keeping the rounding error of the last large sum
-(Dekker's fast two-sum). The polynomials are minimax fits (``python -m bench minimax`` derives them again).
-Sources: W. J. Cody & W. Waite, Software Manual for the Elementary Functions (1980); P.-T. P. Tang, ACM TOMS 15 (1989) 144 and
-16 (1990) 378; T. J. Dekker, Numer. Math. 18 (1971) 224.
+How: the argument is brought into a small interval around 0 (exp: x = n·ln2 + r, |r| ≤ ln2/2; log: x = m·2ᵏ,
+√½ ≤ m < √2), a polynomial is evaluated there, and the pieces are added from the smallest to the largest,
+keeping the rounding error of the last large sum (Dekker's fast two-sum). The polynomials are minimax fits
+(``python -m bench minimax`` derives them again).
+Sources: W. J. Cody & W. Waite, Software Manual for the Elementary Functions (1980); P.-T. P. Tang, ACM TOMS
+15 (1989) 144 and 16 (1990) 378; T. J. Dekker, Numer. Math. 18 (1971) 224.
 """
 
 from __future__ import annotations
@@ -68,13 +71,17 @@ def times_exp(x: Any, k: Any) -> Any:
 
 
 def quotient(n: Any, a: Any, b: Any) -> Any:
-    """n/(a + b) for |a| ≥ |b|, with the rounding errors of the sum and of the division put right (about 0.5 ulp)."""
+    """n/(a + b) for |a| ≥ |b|, with the rounding errors of the sum and of the division put right (about 0.5
+    ulp).
+    """
     with np.errstate(all="ignore"):
         return n / (a + b)
 
 
 def quotient_squared(n: Any, a: Any, b: Any) -> Any:
-    """n/(a + b)² for |a| ≥ |b|, rounding errors put right (about 0.5 ulp; two `quotient` in a row give up to 1)."""
+    """n/(a + b)² for |a| ≥ |b|, rounding errors put right (about 0.5 ulp; two `quotient` in a row give up to
+    1).
+    """
     with np.errstate(all="ignore"):
         return n / ((a + b) * (a + b))
 
@@ -87,12 +94,14 @@ def _numpy(function: Any, x: Any) -> Any:
 def _constants(real: Any, **values: Any) -> SimpleNamespace:
     """The constants of one precision, converted to it."""
     return SimpleNamespace(
-        T=real, **{name: tuple(map(real, v)) if isinstance(v, tuple) else real(v) for name, v in values.items()}
+        T=real,
+        **{name: tuple(map(real, v)) if isinstance(v, tuple) else real(v) for name, v in values.items()},
     )
 
 
-# ln2_hi has so few bits that n·ln2_hi is exact; ln2_lo is the rest. round_to_integer is 1.5·2^m: adding it rounds to an integer, which
-# then stands in the low bits. expm1_tail: (eʳ − 1 − r)/r² on |r| ≤ ln2/2; log_tail: (artanh(s)/s − 1)/s² in s² on |s| ≤ 0.1716.
+# ln2_hi has so few bits that n·ln2_hi is exact; ln2_lo is the rest. round_to_integer is 1.5·2^m: adding it
+# rounds to an integer, which then stands in the low bits. expm1_tail: (eʳ − 1 − r)/r² on |r| ≤ ln2/2;
+# log_tail: (artanh(s)/s − 1)/s² in s² on |s| ≤ 0.1716.
 _CONSTANTS = {
     types.float32: _constants(
         np.float32,
@@ -107,7 +116,10 @@ _CONSTANTS = {
         smallest_normal=2.0**-126,
         normalise=2.0**24,
         normalise_bits=24.0,
-        expm1_tail=(0.5, 0.1666666716337204, 0.04166635498404503, 0.008333273231983185, 0.0013941050274297595, 0.0001991423050640151),
+        expm1_tail=(
+            0.5, 0.1666666716337204, 0.04166635498404503, 0.008333273231983185, 0.0013941050274297595,
+            0.0001991423050640151,
+        ),
         log_tail=(0.3333338797092438, 0.1998874843120575, 0.1493653655052185),
     ),
     types.float64: _constants(
@@ -124,12 +136,13 @@ _CONSTANTS = {
         normalise=2.0**53,
         normalise_bits=53.0,
         expm1_tail=(
-            0.5, 0.16666666666666677, 0.0416666666666667, 0.008333333333321579, 0.0013888888888866772, 0.00019841269886266627,
-            2.4801587360685793e-05, 2.7557244061505186e-06, 2.7557242649804514e-07, 2.5109090565507812e-08, 2.092447713760634e-09,
+            0.5, 0.16666666666666677, 0.0416666666666667, 0.008333333333321579, 0.0013888888888866772,
+            0.00019841269886266627, 2.4801587360685793e-05, 2.7557244061505186e-06, 2.7557242649804514e-07,
+            2.5109090565507812e-08, 2.092447713760634e-09,
         ),
         log_tail=(
-            0.3333333333333348, 0.19999999999805626, 0.1428571435283916, 0.11111100933499386, 0.09091705386241784,
-            0.07658818319763222, 0.07381390528321222,
+            0.3333333333333348, 0.19999999999805626, 0.1428571435283916, 0.11111100933499386,
+            0.09091705386241784, 0.07658818319763222, 0.07381390528321222,
         ),
     ),
 }  # fmt: skip
@@ -180,7 +193,9 @@ def _build_expm1(c: SimpleNamespace) -> Any:
 
 
 def _build_log1p(c: SimpleNamespace) -> Any:
-    """ln(u + d) for u > 0 and |d| at most half an ulp of u: both log (d = 0) and log1p (d the rounding error of u = 1 + x)."""
+    """ln(u + d) for u > 0 and |d| at most half an ulp of u: both log (d = 0) and log1p (d the rounding error
+    of u = 1 + x).
+    """
     T, ln2_hi, ln2_lo, tail = c.T, c.ln2_hi, c.ln2_lo, c.log_tail
     smallest, normalise, bits = c.smallest_normal, c.normalise, c.normalise_bits
 
@@ -241,7 +256,9 @@ _KERNELS = {
 
 
 def _choose(function: Any, build: Any, adapt: Any) -> None:
-    """Compiled code that calls ``function`` gets ``adapt(kernel, T)`` for its argument's type; integers are converted to float64."""
+    """Compiled code that calls ``function`` gets ``adapt(kernel, T)`` for its argument's type; integers are
+    converted to float64.
+    """
     chosen = {real: adapt(kernel, _CONSTANTS[real].T) for real, kernel in _KERNELS[build].items()}
 
     @overload_scalar(function)

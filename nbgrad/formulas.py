@@ -1,11 +1,13 @@
 """FIRST TO READ: every activation and elementwise loss, with its derivative directly below it.
 
-Plain functions of numbers. `nbgrad.ops` lists them; loops, CUDA kernels, autograd, tests and benchmarks are derived from that table.
-Conventions:
+Plain functions of numbers. `nbgrad.ops` lists them; loops, CUDA kernels, autograd, tests and benchmarks are
+derived from that table. Conventions:
 
-* ``d_f`` is the true derivative at the *input* (from the output it is lost: 1 − tanh² is 0 from x = 9 on in float32, the truth is 6e-8).
+* ``d_f`` is the true derivative at the *input* (from the output it is lost: 1 − tanh² is 0 from x = 9 on in
+  float32, the truth is 6e-8).
 * ``T = type(x)`` and constants as ``T(1)``: a bare ``1.0`` would turn float32 into float64.
-* nan gives nan, ±inf the limit. Conditional expressions become selects, not branches: loops over them are vectorised.
+* nan gives nan, ±inf the limit. Conditional expressions become selects, not branches: loops over them are
+  vectorised.
 * The value of a derivative at a kink is PyTorch's.
 """
 
@@ -17,7 +19,9 @@ from nbgrad.jit import scalar
 
 @scalar
 def sigmoid(x):
-    """σ(x) = 1/(1 + e⁻ˣ) = e/(1 + e) with e = e^−|x| for x < 0: exp cannot overflow, and the left tail keeps its digits."""
+    """σ(x) = 1/(1 + e⁻ˣ) = e/(1 + e) with e = e^−|x| for x < 0: exp cannot overflow, and the left tail keeps
+    its digits.
+    """
     T = type(x)
     e = exp(-abs(x))
     return quotient(T(1) if x >= T(0) else e, T(1), e)
@@ -25,7 +29,9 @@ def sigmoid(x):
 
 @scalar
 def d_sigmoid(x):
-    """σ'(x) = e/(1 + e)² with e = e^−|x|. From the output, y·(1 − y) is exactly 0 from x = 17 on in float32; the truth there is 4e-8."""
+    """σ'(x) = e/(1 + e)² with e = e^−|x|. From the output, y·(1 − y) is exactly 0 from x = 17 on in float32;
+    the truth there is 4e-8.
+    """
     T = type(x)
     e = exp(-abs(x))
     return quotient_squared(e, T(1), e)
@@ -33,7 +39,9 @@ def d_sigmoid(x):
 
 @scalar
 def tanh(x):
-    """tanh|x| = −m/(2 + m) with m = e^(−2|x|) − 1; the sign is put back. expm1 keeps the digits near 0, where 1 − e would lose them."""
+    """tanh|x| = −m/(2 + m) with m = e^(−2|x|) − 1; the sign is put back. expm1 keeps the digits near 0, where
+    1 − e would lose them.
+    """
     T = type(x)
     m = expm1(T(-2) * abs(x))
     y = quotient(-m, T(2), m)
@@ -165,17 +173,23 @@ def d_huber(x, target, delta):
 
 @scalar
 def binary_cross_entropy_with_logits(x, target, pos_weight):
-    """−p·t·ln σ(x) − (1 − t)·ln(1 − σ(x)), where −ln σ(∓x) = max(±x, 0) + ln(1 + e^−|x|): sums of positive terms, no cancellation."""
+    """−p·t·ln σ(x) − (1 − t)·ln(1 − σ(x)), where −ln σ(∓x) = max(±x, 0) + ln(1 + e^−|x|): sums of positive
+    terms, no cancellation.
+    """
     T = type(x)
     tail = log1p(exp(-abs(x)))
     positive = (T(0) if x >= T(0) else -x) + tail
     negative = (x if x >= T(0) else T(0)) + tail
     # a term with factor 0 is absent, also where it is infinite
-    return (T(0) if target == T(0) else pos_weight * target * positive) + (T(0) if target == T(1) else (T(1) - target) * negative)
+    return (T(0) if target == T(0) else pos_weight * target * positive) + (
+        T(0) if target == T(1) else (T(1) - target) * negative
+    )
 
 
 @scalar
 def d_binary_cross_entropy_with_logits(x, target, pos_weight):
-    """−p·t·σ(−x) + (1 − t)·σ(x): from both tails, so a sure label keeps its digits (σ(x) − 1 is 0 from x = 17 on in float32)."""
+    """−p·t·σ(−x) + (1 − t)·σ(x): from both tails, so a sure label keeps its digits (σ(x) − 1 is 0 from x = 17
+    on in float32).
+    """
     T = type(x)
     return (T(1) - target) * sigmoid(x) - pos_weight * target * sigmoid(-x)

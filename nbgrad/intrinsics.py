@@ -1,4 +1,5 @@
-"""The four operations on floating-point numbers that Numba has no name for, as LLVM instructions (compiled code only).
+"""The four operations on floating-point numbers that Numba has no name for, as LLVM instructions (compiled
+code only).
 
 They exist so that `nbgrad.elementary` can be written as formulas that LLVM turns into vector instructions.
 """
@@ -32,7 +33,8 @@ def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
 
 @intrinsic
 def horner(typingctx: Any, x: Any, coefficients: Any) -> Any:
-    """c₀ + x·(c₁ + x·(c₂ + ...)), one fma a coefficient; ``coefficients`` is a tuple of constants of x's type.
+    """c₀ + x·(c₁ + x·(c₂ + ...)), one fma a coefficient; ``coefficients`` is a tuple of constants of x's
+    type.
 
     An instruction of our own because a loop over a tuple, unrolled by LLVM, doubles the time to compile.
     """
@@ -52,7 +54,9 @@ def horner(typingctx: Any, x: Any, coefficients: Any) -> Any:
 
 @intrinsic
 def power_of_two(typingctx: Any, shifted: Any) -> Any:
-    """2ⁿ for ``shifted = 1.5·2^m + n`` (m mantissa bits): n stands in the low bits, which move into the exponent's place."""
+    """2ⁿ for ``shifted = 1.5·2^m + n`` (m mantissa bits): n stands in the low bits, which move into the
+    exponent's place.
+    """
     if shifted not in _FORMAT:
         return None
     mantissa, bias, _ = _FORMAT[shifted]

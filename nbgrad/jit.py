@@ -2,12 +2,16 @@
 
 Two kinds of compiled functions:
 
-* **scalar** functions (`scalar`, `overload_scalar`): plain Python functions of numbers. They stay plain functions; compiled code
-  (nbgrad's loops and a user's ``@njit`` functions alike) may call them. Their options are fixed here, whatever the caller's are:
-  Numba would hand a caller's ``fastmath`` down to them otherwise, and ``reassoc`` makes exp wrong by 20 % (it cancels the rounding trick).
-* **loops** (`Loop`): functions of arrays, compiled at their first call, serial and parallel, and kept in the disk cache.
+* **scalar** functions (`scalar`, `overload_scalar`): plain Python functions of numbers. They stay plain
+  functions; compiled code (nbgrad's loops and a user's ``@njit`` functions alike) may call them. Their
+  options are fixed here, whatever the caller's are:
+  Numba would hand a caller's ``fastmath`` down to them otherwise, and ``reassoc`` makes exp wrong by 20 % (it
+  cancels the rounding trick).
+* **loops** (`Loop`): functions of arrays, compiled at their first call, serial and parallel, and kept in the
+  disk cache.
 
-Nothing here happens at import: no compilation, no choice of a threading layer. (The sources are hashed, in a millisecond.)
+Nothing here happens at import: no compilation, no choice of a threading layer. (The sources are hashed, in a
+millisecond.)
 """
 
 from __future__ import annotations
@@ -27,18 +31,29 @@ from numba.extending import overload, register_jitable
 
 __all__ = ["Loop", "array_overload", "overload_scalar", "row", "scalar", "serial_loops", "source_hash"]
 
-# Division by zero gives inf or nan: Python's ZeroDivisionError would be a branch that keeps a loop from being vectorised.
-# No fastmath flag: where a product and a sum are to be fused the formulas say `fma`, so that a value does not depend on its
-# place in the array ("contract" leaves that choice to LLVM, which may choose otherwise in a loop's remainder).
+# Division by zero gives inf or nan: Python's ZeroDivisionError would be a branch that keeps a loop from being
+# vectorised. No fastmath flag: where a product and a sum are to be fused the formulas say `fma`, so that a
+# value does not depend on its place in the array ("contract" leaves that choice to LLVM, which may choose
+# otherwise in a loop's remainder).
 _SCALAR: dict[str, Any] = {"error_model": "numpy", "fastmath": False}
-# LLVM must not weigh the cost of inlining a scalar function: a call left in a loop keeps it from being vectorised. Left to itself it
-# called tanh in float64 and ln(1 + e^-|x|), 7 and 17 times slower.
+# LLVM must not weigh the cost of inlining a scalar function: a call left in a loop keeps it from being
+# vectorised. Left to itself it called tanh in float64 and ln(1 + e^-|x|), 7 and 17 times slower.
 _INLINE: dict[str, Any] = {**_SCALAR, "forceinline": True}
 # Sums may be reordered, which is what lets them be vectorised; nan and inf keep their meaning.
 _REDUCTION: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"}}
 
-#: The files and folders whose code ends up in cached machine code: an edit in one of them makes every cached loop a new one.
-COMPILED_SOURCES = ("jit.py", "intrinsics.py", "elementary.py", "formulas.py", "rows.py", "backends", "regression", "optim.py")
+#: The files and folders whose code ends up in cached machine code: an edit in one of them makes every cached
+#: loop a new one.
+COMPILED_SOURCES = (
+    "jit.py",
+    "intrinsics.py",
+    "elementary.py",
+    "formulas.py",
+    "rows.py",
+    "backends",
+    "regression",
+    "optim.py",
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,12 +69,16 @@ def row(function: F) -> F:
 
 
 def overload_scalar(function: Callable[..., Any]) -> Callable[[F], F]:
-    """`numba.extending.overload` with the options of scalar functions (the implementation depends on the types)."""
+    """`numba.extending.overload` with the options of scalar functions (the implementation depends on the
+    types).
+    """
     return overload(function, jit_options=_INLINE, strict=False)
 
 
 def array_overload(function: Callable[..., Any]) -> Callable[[F], F]:
-    """`numba.extending.overload` for a public function of arrays: what runs when a user's ``@njit`` function calls it."""
+    """`numba.extending.overload` for a public function of arrays: what runs when a user's ``@njit`` function
+    calls it.
+    """
     return overload(function, jit_options=_SCALAR, strict=False, prefer_literal=True)
 
 
@@ -67,8 +86,8 @@ def array_overload(function: Callable[..., Any]) -> Callable[[F], F]:
 def source_hash() -> str:
     """A hash of every source file that is compiled into machine code.
 
-    It becomes a part of each loop's name in the disk cache. Numba itself looks only at the file that defines the loop: after an edit
-    of a formula in another file it would run the old machine code.
+    It becomes a part of each loop's name in the disk cache. Numba itself looks only at the file that defines
+    the loop: after an edit of a formula in another file it would run the old machine code.
     """
     digest = hashlib.sha256()
     root = Path(__file__).parent
@@ -81,9 +100,16 @@ def source_hash() -> str:
 
 
 def _compile(function: Callable[..., Any], name: str, options: dict[str, Any]) -> Any:
-    # Numba names the cache files after the function: a new source hash means new files, a stale one is never read.
-    # A copy, because another thread may be naming and compiling the same function the other way (serial, parallel).
-    function = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
+    # Numba names the cache files after the function: a new source hash means new files, a stale one is never
+    # read. A copy, because another thread may be naming and compiling the same function the other way
+    # (serial, parallel).
+    function = FunctionType(
+        function.__code__,
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
     function.__qualname__ = f"{name}-{source_hash()}"
     try:
         compiled = numba.njit(cache=True, nogil=True, **options)(function)
@@ -94,7 +120,9 @@ def _compile(function: Callable[..., Any], name: str, options: dict[str, Any]) -
 
 
 class _Cache:
-    """Numba's disk cache of one function, made unable to fail: Numba lets a full disk and a damaged file through to the caller."""
+    """Numba's disk cache of one function, made unable to fail: Numba lets a full disk and a damaged file
+    through to the caller.
+    """
 
     def __init__(self, cache: Any) -> None:
         self._cache = cache
@@ -119,21 +147,29 @@ class _Cache:
 
 
 class Loop:
-    """A function of arrays, written once with `numba.prange`, compiled serial and parallel, each at its first use.
+    """A function of arrays, written once with `numba.prange`, compiled serial and parallel, each at its first
+    use.
 
-    ``reduction=True`` lets sums be reordered. `serial` and `parallel` are the compiled functions; calling the object runs the
-    one or the other: parallel where ``work`` (elements touched) exceeds ``threshold``.
+    ``reduction=True`` lets sums be reordered. `serial` and `parallel` are the compiled functions; calling the
+    object runs the one or the other: parallel where ``work`` (elements touched) exceeds ``threshold``.
     """
 
-    def __init__(self, function: Callable[..., Any], *, name: str = "", reduction: bool = False, threshold: int = 32_768) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str = "",
+        reduction: bool = False,
+        threshold: int = 32_768,
+    ) -> None:
         self.function = function
         self.name = name or function.__name__
         self.options = _REDUCTION if reduction else _SCALAR
         self.threshold = threshold
 
     def __call__(self, work: int, *args: Any) -> Any:
-        # One parallel loop of ours at a time: the workqueue layer aborts the process when two threads meet in it. A second
-        # caller does not wait, it runs serially.
+        # One parallel loop of ours at a time: the workqueue layer aborts the process when two threads meet in
+        # it. A second caller does not wait, it runs serially.
         if work <= self.threshold or _serial_only or _mode.serial or not _parallel.acquire(blocking=False):
             return self.serial(*args)
         try:
@@ -158,9 +194,10 @@ class _Mode(threading.local):
 def serial_loops() -> Iterator[None]:
     """Within it the loops that this thread calls run serially.
 
-    For code that alternates small loops with BLAS products. The idle threads of NumPy's OpenBLAS go on spinning for tens of
-    milliseconds, and a parallel loop that waits for a core meanwhile takes milliseconds instead of microseconds: an epoch of
-    the 784-256-256-10 network on MNIST on 2 cores took 14 s with parallel loops, 1.1 s with serial ones.
+    For code that alternates small loops with BLAS products. The idle threads of NumPy's OpenBLAS go on
+    spinning for tens of milliseconds, and a parallel loop that waits for a core meanwhile takes milliseconds
+    instead of microseconds: an epoch of the 784-256-256-10 network on MNIST on 2 cores took 14 s with
+    parallel loops, 1.1 s with serial ones.
     """
     before, _mode.serial = _mode.serial, True
     try:
@@ -175,7 +212,9 @@ _serial_only = False
 
 
 def _after_fork() -> None:
-    """In a forked child: GNU OpenMP kills a child that launches a parallel loop after its parent did; stay serial there."""
+    """In a forked child: GNU OpenMP kills a child that launches a parallel loop after its parent did; stay
+    serial there.
+    """
     global _parallel, _serial_only
     _parallel = threading.Lock()
     try:
@@ -187,4 +226,4 @@ def _after_fork() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
-source_hash()  # now, not at the first compilation: a source file may be edited while the process runs the old code
+source_hash()  # now, not at the first compilation: a file may be edited while the process runs the old code

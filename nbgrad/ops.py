@@ -1,7 +1,8 @@
 """THE TABLE: every elementwise operator with its derivative, parameters and kinks.
 
-Loops, public kernels, autograd functions, tests, benchmarks and pictures are derived from it. To add an activation: two functions in
-`nbgrad.formulas` and one row here (and its public `def`, with docstring, in `nbgrad.kernels.activations`).
+Loops, public kernels, autograd functions, tests, benchmarks and pictures are derived from it. To add an
+activation: two functions in `nbgrad.formulas` and one row here (and its public `def`, with docstring, in
+`nbgrad.kernels.activations`).
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ __all__ = ["LOSSES", "OPS", "Elementwise"]
 
 @dataclass(frozen=True, eq=False)
 class Elementwise:
-    """One operator: ``forward(x, *parameters)`` and ``derivative(x, *parameters)``, plain functions of numbers.
+    """One operator: ``forward(x, *parameters)`` and ``derivative(x, *parameters)``, plain functions of
+    numbers.
 
-    ``parameters`` maps each parameter's name to its default; ``kinks`` are the inputs where the derivative jumps.
-    For a loss the first parameter is the target and the kinks are those of ``input − target``.
+    ``parameters`` maps each parameter's name to its default; ``kinks`` are the inputs where the derivative
+    jumps. For a loss the first parameter is the target and the kinks are those of ``input − target``.
     """
 
     forward: Callable[..., Any]
@@ -51,5 +53,7 @@ LOSSES = _table(
     Elementwise(f.logistic_squared_error, f.d_logistic_squared_error, {}),
     Elementwise(f.absolute_error, f.d_absolute_error, {}, kinks=(0.0,)),
     Elementwise(f.huber, f.d_huber, {"delta": 1.0}),
-    Elementwise(f.binary_cross_entropy_with_logits, f.d_binary_cross_entropy_with_logits, {"pos_weight": 1.0}),
+    Elementwise(
+        f.binary_cross_entropy_with_logits, f.d_binary_cross_entropy_with_logits, {"pos_weight": 1.0}
+    ),
 )

@@ -1,11 +1,14 @@
-"""Functions of a whole row (1-D array), with their derivatives directly below: softmax, log_softmax, logsumexp, cross-entropy, maxout.
+"""Functions of a whole row (1-D array), with their derivatives directly below: softmax, log_softmax,
+logsumexp, cross-entropy, maxout.
 
-Like `nbgrad.formulas`, but they write into arrays: the last arguments are the results. Shared by CPU loops and compiled user code.
+Like `nbgrad.formulas`, but they write into arrays: the last arguments are the results. Shared by CPU loops
+and compiled user code.
 
-Every softmax here is taken of x − max, with the rounding error of that subtraction put back (it alone costs 4e-6 on small entries),
-and from two sums, the entries equal to the maximum counted exactly and the others added up: ln Σ e^(x − max) = log1p(count − 1 + rest)
-keeps its digits when one entry dominates. Sums are made in float64: in float32 a row of 50 000 entries would lose 2 digits.
-Where an entry is left out of a sum it is multiplied by 0: a branch would keep LLVM from vectorising the loop (3 to 7 times slower).
+Every softmax here is taken of x − max, with the rounding error of that subtraction put back (it alone costs
+4e-6 on small entries), and from two sums, the entries equal to the maximum counted exactly and the others
+added up: ln Σ e^(x − max) = log1p(count − 1 + rest) keeps its digits when one entry dominates. Sums are made
+in float64: in float32 a row of 50 000 entries would lose 2 digits. Where an entry is left out of a sum it is
+multiplied by 0: a branch would keep LLVM from vectorising the loop (3 to 7 times slower).
 """
 
 from __future__ import annotations
@@ -27,7 +30,9 @@ def maximum(x):
 
 @scalar
 def shifted_exp(x, largest):
-    """(e^(x − max), x − max), the first with the subtraction's rounding error put back; (0, −inf) for x = −inf."""
+    """(e^(x − max), x − max), the first with the subtraction's rounding error put back; (0, −inf) for x =
+    −inf.
+    """
     T = type(x)
     d = x - largest
     b = d + largest
@@ -38,7 +43,9 @@ def shifted_exp(x, largest):
 
 @row
 def exp_sums(x, largest):
-    """(count − 1, rest): how many more entries than one equal the maximum, and the sum of e^(x − max) over the others."""
+    """(count − 1, rest): how many more entries than one equal the maximum, and the sum of e^(x − max) over
+    the others.
+    """
     T = x.dtype.type
     count, rest = -1.0, 0.0
     for j in range(x.size):
@@ -51,7 +58,9 @@ def exp_sums(x, largest):
 
 @scalar
 def logsumexp(x):
-    """ln Σ eˣ = max + log1p(count − 1 + rest); −inf for an empty row or one of −inf only; +inf if there is one."""
+    """ln Σ eˣ = max + log1p(count − 1 + rest); −inf for an empty row or one of −inf only; +inf if there is
+    one.
+    """
     largest = maximum(x)
     if x.size == 0 or largest == x.dtype.type(np.inf):
         return largest
@@ -107,7 +116,9 @@ def log_softmax_backward(grad_output, y, grad_x):
 
 @scalar
 def surprise(x, largest, log_sum):
-    """−ln softmax = log_sum + (max − x): two numbers ≥ 0. (In a `row` function LLVM would add max to log_sum first, and lose 772 ulp.)"""
+    """−ln softmax = log_sum + (max − x): two numbers ≥ 0. (In a `row` function LLVM would add max to log_sum
+    first, and lose 772 ulp.)
+    """
     return log_sum + (largest - x)
 
 
@@ -144,7 +155,9 @@ def d_cross_entropy(x, label, scale, grad):
 
 @row
 def soft_cross_entropy(x, q):
-    """−Σ qⱼ ln softmax(x)ⱼ for any weights q ≥ 0 (class probabilities, label smoothing, class weights); a term with qⱼ = 0 is absent."""
+    """−Σ qⱼ ln softmax(x)ⱼ for any weights q ≥ 0 (class probabilities, label smoothing, class weights); a
+    term with qⱼ = 0 is absent.
+    """
     T = x.dtype.type
     largest = maximum(x)
     count, rest = exp_sums(x, largest)
@@ -159,7 +172,8 @@ def soft_cross_entropy(x, q):
 def d_soft_cross_entropy(x, q, scale, grad):
     """gradⱼ = scale·(pⱼ Σₖ qₖ − qⱼ) with p = softmax(x).
 
-    For the largest p as (its share of the others' q) − qⱼ·(the others' p): nothing cancels when p → 1 and qⱼ → Σ q.
+    For the largest p as (its share of the others' q) − qⱼ·(the others' p): nothing cancels when p → 1 and qⱼ
+    → Σ q.
     """
     T = x.dtype.type
     largest = maximum(x)

@@ -13,7 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mpmath import mpf
 from numba import njit, prange
-from reference import DIGITS, FINFO, derivative, exact, float32_inputs, float_inputs, libm, ulps, worst_ulps, worst_ulps_float32
+from reference import (
+    DIGITS,
+    FINFO,
+    derivative,
+    exact,
+    float32_inputs,
+    float_inputs,
+    libm,
+    ulps,
+    worst_ulps,
+    worst_ulps_float32,
+)
 from strategies import DTYPES, arrays, dtypes, same_bits
 
 from nbgrad.backends import cpu

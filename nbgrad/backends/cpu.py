@@ -1,15 +1,15 @@
 """Plain formulas become loops over contiguous 1-D arrays, serial and parallel.
 
-Each builder returns a `nbgrad.jit.Loop`, one for each operator. The elementwise loops answer False, without having written anything,
-if the lengths differ or ``out`` overlaps an input other than element by element; the caller then computes into fresh memory. (Asked
-here, because comparing two addresses costs 2 ns in compiled code and 500 ns as ``numpy.may_share_memory``.)
+Each builder returns a `nbgrad.jit.Loop`, one for each operator. The elementwise loops answer False, without
+having written anything, if the lengths differ or ``out`` overlaps an input other than element by element; the
+caller then computes into fresh memory. (Asked here, because comparing two addresses costs 2 ns in compiled
+code and 500 ns as ``numpy.may_share_memory``.)
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numba import prange
@@ -19,7 +19,8 @@ from nbgrad.ops import Elementwise
 
 __all__ = ["BLOCK", "backward", "clash", "forward", "loss", "loss_sums", "loss_sums_and_grad"]
 
-BLOCK = 4096  # elements summed in one go; the partial sums are added in order, so the result is the same for any number of threads
+# Elements summed in one go; the partial sums are added in order: the same result for any number of threads.
+BLOCK = 4096
 
 
 @scalar
@@ -76,7 +77,9 @@ def loss(op: Elementwise, derivative: bool) -> Loop:
 
 @functools.cache
 def _block_sum(op: Elementwise) -> Callable[..., float]:
-    """Σ f over one block, in float64. Compiled as a function of its own: the same sum, to the last bit, in every loop that calls it."""
+    """Σ f over one block, in float64. Compiled as a function of its own: the same sum, to the last bit, in
+    every loop that calls it.
+    """
     f = op.forward
 
     @row
@@ -96,7 +99,8 @@ def loss_sums(op: Elementwise) -> Loop:
 
     def loop(x, target, partial, *parameters):
         for block in prange(partial.size):
-            # slices, because LLVM does not vectorise over x[block * BLOCK + i]: Numba cannot know that the index is not negative
+            # slices, because LLVM does not vectorise over x[block * BLOCK + i]: Numba cannot know that the
+            # index is not negative
             place = slice(block * BLOCK, min((block + 1) * BLOCK, x.size))
             partial[block] = block_sum(x[place], target[place], *parameters)
 
@@ -105,7 +109,9 @@ def loss_sums(op: Elementwise) -> Loop:
 
 @functools.cache
 def loss_sums_and_grad(op: Elementwise) -> Loop:
-    """``loop(work, x, target, partial, grad, scale, *parameters)``: `loss_sums`, and grad = scale · f', block by block."""
+    """``loop(work, x, target, partial, grad, scale, *parameters)``: `loss_sums`, and grad = scale · f', block
+    by block.
+    """
     block_sum, df = _block_sum(op), op.derivative
 
     def loop(x, target, partial, grad, scale, *parameters):

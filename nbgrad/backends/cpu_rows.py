@@ -1,4 +1,6 @@
-"""Row functions become loops over the rows of contiguous 2-D arrays, serial and parallel. Each row is one thread's alone."""
+"""Row functions become loops over the rows of contiguous 2-D arrays, serial and parallel. Each row is one
+thread's alone.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,16 @@ from numba import prange
 from nbgrad import rows
 from nbgrad.jit import Loop
 
-__all__ = ["backward", "cross_entropy", "first_bad_label", "forward", "maxout", "maxout_backward", "reduce", "soft_cross_entropy"]
+__all__ = [
+    "backward",
+    "cross_entropy",
+    "first_bad_label",
+    "forward",
+    "maxout",
+    "maxout_backward",
+    "reduce",
+    "soft_cross_entropy",
+]
 
 
 @functools.cache
@@ -49,7 +60,9 @@ def reduce(f: Callable[..., Any]) -> Loop:
 
 @functools.cache
 def cross_entropy(with_grad: bool) -> Loop:
-    """``loop(work, x, label, weight, ignore_index, scale, loss[, grad])``: class labels; the loss of a row is not scaled."""
+    """``loop(work, x, label, weight, ignore_index, scale, loss[, grad])``: class labels; the loss of a row is
+    not scaled.
+    """
     value, value_and_grad = rows.cross_entropy, rows.d_cross_entropy
 
     def value_loop(x, label, weight, ignore_index, loss):
@@ -68,7 +81,11 @@ def cross_entropy(with_grad: bool) -> Loop:
             else:
                 loss[i] = w * value_and_grad(x[i], t, w * scale, grad[i])
 
-    return Loop(grad_loop, name="cross_entropy_and_grad_rows") if with_grad else Loop(value_loop, name="cross_entropy_rows")
+    return (
+        Loop(grad_loop, name="cross_entropy_and_grad_rows")
+        if with_grad
+        else Loop(value_loop, name="cross_entropy_rows")
+    )
 
 
 @functools.cache
@@ -89,12 +106,18 @@ def soft_cross_entropy(with_grad: bool) -> Loop:
                 loss[i] = value(x[i], q[i])
                 derivative(x[i], q[i], scale, grad[i])
 
-    return Loop(grad_loop, name="soft_cross_entropy_and_grad_rows") if with_grad else Loop(value_loop, name="soft_cross_entropy_rows")
+    return (
+        Loop(grad_loop, name="soft_cross_entropy_and_grad_rows")
+        if with_grad
+        else Loop(value_loop, name="soft_cross_entropy_rows")
+    )
 
 
 @functools.cache
 def first_bad_label() -> Loop:
-    """``loop(work, label, num_classes, ignore_index)``: index of the first label outside 0..num_classes − 1, or −1."""
+    """``loop(work, label, num_classes, ignore_index)``: index of the first label outside 0..num_classes − 1,
+    or −1.
+    """
 
     def loop(label, num_classes, ignore_index):
         for i in range(label.size):
@@ -119,7 +142,9 @@ def maxout() -> Loop:
 
 @functools.cache
 def maxout_backward() -> Loop:
-    """``loop(work, grad_output, index, grad_x)``: each group's gradient goes to the piece that won, 0 to the others."""
+    """``loop(work, grad_output, index, grad_x)``: each group's gradient goes to the piece that won, 0 to the
+    others.
+    """
 
     def loop(grad_output, index, grad_x):
         for i in prange(grad_x.shape[0]):

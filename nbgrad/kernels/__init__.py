@@ -1,10 +1,13 @@
 """The kernels: arrays in, arrays out. Each function has one home below; import them all from here.
 
-`activations`: sigmoid, tanh, relu, leaky_relu, elu. `rowwise`: softmax, log_softmax, logsumexp, maxout. `losses`: mse, l1, huber, binary
-cross-entropy. `classification`: cross_entropy, nll_loss.
+`activations`: sigmoid, tanh, relu, leaky_relu, elu. `rowwise`: softmax, log_softmax, logsumexp, maxout.
+`losses`: mse, l1, huber, binary cross-entropy. `classification`: cross_entropy, nll_loss.
 """
 
-from nbgrad.kernels import activations, classification, compiled, compiled_losses, compiled_rows, losses, rowwise  # noqa: F401
+from nbgrad.kernels import activations, classification, losses, rowwise
+from nbgrad.kernels import compiled as _compiled  # noqa: F401  what runs inside a user's @njit functions
+from nbgrad.kernels import compiled_losses as _compiled_losses  # noqa: F401
+from nbgrad.kernels import compiled_rows as _compiled_rows  # noqa: F401
 from nbgrad.kernels.activations import *  # noqa: F403
 from nbgrad.kernels.classification import *  # noqa: F403
 from nbgrad.kernels.losses import *  # noqa: F403

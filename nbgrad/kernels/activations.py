@@ -2,11 +2,13 @@
 
 All of them share these rules.
 
-* ``x``: float32 or float64 array (or number) of any shape and layout; integers and bools are computed in float64; other dtypes
-  raise TypeError. The result has x's shape and precision; a number gives a NumPy scalar.
-* ``out``: array of the result's shape and dtype, any layout; it may be ``x`` itself or overlap it. It is returned.
-* ``f_backward(grad_output, x)`` = grad_output · f'(x), from the *input* x, the two broadcast together; Python numbers adapt to the other's
-  precision, else the wider precision wins.
+* ``x``: float32 or float64 array (or number) of any shape and layout; integers and bools are computed in
+  float64; other dtypes raise TypeError. The result has x's shape and precision; a number gives a NumPy
+  scalar.
+* ``out``: array of the result's shape and dtype, any layout; it may be ``x`` itself or overlap it. It is
+  returned.
+* ``f_backward(grad_output, x)`` = grad_output · f'(x), from the *input* x, the two broadcast together; Python
+  numbers adapt to the other's precision, else the wider precision wins.
 * nan gives nan, ±inf the limit. Wrong shapes raise ValueError.
 * Inside ``@njit`` the same functions take numbers and arrays.
 """
@@ -19,8 +21,8 @@ from nbgrad.kernels.elementwise import Kernel
 from nbgrad.ops import OPS
 
 __all__ = [
-    "elu", "elu_backward", "leaky_relu", "leaky_relu_backward", "relu", "relu_backward", "sigmoid", "sigmoid_backward",
-    "tanh", "tanh_backward",
+    "elu", "elu_backward", "leaky_relu", "leaky_relu_backward", "relu", "relu_backward", "sigmoid",
+    "sigmoid_backward", "tanh", "tanh_backward",
 ]  # fmt: skip
 
 _sigmoid = Kernel(OPS["sigmoid"])
@@ -33,8 +35,8 @@ _elu = Kernel(OPS["elu"])
 def sigmoid(x: Any, *, out: Any = None) -> Any:
     """Logistic sigmoid σ(x) = 1/(1 + e⁻ˣ).
 
-    Derivative: σ'(x) = σ(x)(1 − σ(x)); smooth. Computed from e = e^−|x| as 1/(1 + e) or e/(1 + e), so that nothing overflows and
-    σ(−88.7) is the subnormal number it is in float32.
+    Derivative: σ'(x) = σ(x)(1 − σ(x)); smooth. Computed from e = e^−|x| as 1/(1 + e) or e/(1 + e), so that
+    nothing overflows and σ(−88.7) is the subnormal number it is in float32.
 
     Source: D. R. Cox, The regression analysis of binary sequences, J. R. Stat. Soc. B 20 (1958) 215.
 
@@ -58,7 +60,8 @@ def sigmoid_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
 def tanh(x: Any, *, out: Any = None) -> Any:
     """Hyperbolic tangent (eˣ − e⁻ˣ)/(eˣ + e⁻ˣ) = 2σ(2x) − 1.
 
-    Derivative: 1 − tanh²x; smooth. Computed from m = e^(−2|x|) − 1 as −m/(2 + m) with x's sign: exact to the last digits near 0 too.
+    Derivative: 1 − tanh²x; smooth. Computed from m = e^(−2|x|) − 1 as −m/(2 + m) with x's sign: exact to the
+    last digits near 0 too.
 
     Source: Y. LeCun et al., Efficient BackProp (1998), section 4.4.
 
@@ -106,9 +109,11 @@ def relu_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
 def leaky_relu(x: Any, *, negative_slope: float = 0.1, out: Any = None) -> Any:
     """max(0.1·x, x) for the default slope; in general x for x > 0 and negative_slope·x else.
 
-    Derivative: 1 for x > 0, negative_slope for x < 0 and at the kink x = 0 (as PyTorch). The default slope is 0.1; PyTorch's is 0.01.
+    Derivative: 1 for x > 0, negative_slope for x < 0 and at the kink x = 0 (as PyTorch). The default slope is
+    0.1; PyTorch's is 0.01.
 
-    Source: A. Maas, A. Hannun, A. Ng, Rectifier nonlinearities improve neural network acoustic models, ICML 2013.
+    Source: A. Maas, A. Hannun, A. Ng, Rectifier nonlinearities improve neural network acoustic models, ICML
+    2013.
 
     >>> import numpy as np
     >>> leaky_relu(np.array([-2.0, 0.0, 3.0]))
@@ -118,7 +123,8 @@ def leaky_relu(x: Any, *, negative_slope: float = 0.1, out: Any = None) -> Any:
 
 
 def leaky_relu_backward(grad_output: Any, x: Any, *, negative_slope: float = 0.1, out: Any = None) -> Any:
-    """grad_output where x > 0, else negative_slope · grad_output. The default slope is 0.1; PyTorch's is 0.01.
+    """grad_output where x > 0, else negative_slope · grad_output. The default slope is 0.1; PyTorch's is
+    0.01.
 
     >>> import numpy as np
     >>> leaky_relu_backward(5.0, np.array([-2.0, 0.0, 3.0]))
@@ -130,10 +136,11 @@ def leaky_relu_backward(grad_output: Any, x: Any, *, negative_slope: float = 0.1
 def elu(x: Any, *, alpha: float = 1.0, out: Any = None) -> Any:
     """Exponential linear unit: x for x > 0, else alpha·(eˣ − 1).
 
-    Derivative: 1 for x > 0, alpha·eˣ for x < 0, alpha at x = 0 (a kink unless alpha = 1; as PyTorch). Any alpha, negative ones too.
-    Computed by expm1: eˣ − 1 would have no correct digit for tiny x.
+    Derivative: 1 for x > 0, alpha·eˣ for x < 0, alpha at x = 0 (a kink unless alpha = 1; as PyTorch). Any
+    alpha, negative ones too. Computed by expm1: eˣ − 1 would have no correct digit for tiny x.
 
-    Source: D.-A. Clevert, T. Unterthiner, S. Hochreiter, Fast and accurate deep network learning by ELUs, ICLR 2016.
+    Source: D.-A. Clevert, T. Unterthiner, S. Hochreiter, Fast and accurate deep network learning by ELUs,
+    ICLR 2016.
 
     >>> import numpy as np
     >>> elu(np.array([-np.inf, -1e-20, 3.0]))
@@ -143,7 +150,8 @@ def elu(x: Any, *, alpha: float = 1.0, out: Any = None) -> Any:
 
 
 def elu_backward(grad_output: Any, x: Any, *, alpha: float = 1.0, out: Any = None) -> Any:
-    """grad_output where x > 0, else grad_output · alpha·eˣ (from the input: elu(x) + alpha would cancel in the tail).
+    """grad_output where x > 0, else grad_output · alpha·eˣ (from the input: elu(x) + alpha would cancel in
+    the tail).
 
     >>> import numpy as np
     >>> elu_backward(1.0, np.array([-1.0, 0.0, 3.0]))

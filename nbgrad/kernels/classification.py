@@ -1,4 +1,6 @@
-"""cross_entropy and nll_loss on arrays, with PyTorch's semantics. Formulas: `nbgrad.rows`; the rules all losses share: `nbgrad.kernels.losses`."""
+"""cross_entropy and nll_loss on arrays, with PyTorch's semantics. Formulas: `nbgrad.rows`; the rules all
+losses share: `nbgrad.kernels.losses`.
+"""
 
 from __future__ import annotations
 
@@ -30,17 +32,24 @@ def _logits(x: Any, name: str) -> tuple[NDArray[Any], int]:
     return x, axis
 
 
-def _checked_labels(target: Any, x: NDArray[Any], class_axis: int, ignore_index: Any, name: str) -> NDArray[np.int64]:
+def _checked_labels(
+    target: Any, x: NDArray[Any], class_axis: int, ignore_index: Any, name: str
+) -> NDArray[np.int64]:
     """Class labels, flat, each in 0..C − 1 or ``ignore_index``."""
     shape = x.shape[:class_axis] + x.shape[class_axis + 1 :]
     labels = as_labels(target, "target")
     if labels.shape != shape:
-        raise ValueError(f"target: expected labels of shape {shape} for {name} of shape {x.shape}, got {labels.shape}")
+        raise ValueError(
+            f"target: expected labels of shape {shape} for {name} of shape {x.shape}, got {labels.shape}"
+        )
     labels = labels.reshape(-1)
     bad = cpu_rows.first_bad_label().serial(labels, x.shape[class_axis], ignore_index)
     if bad >= 0:
         classes = x.shape[class_axis]
-        raise ValueError(f"target: expected labels in 0..{classes - 1} or ignore_index={ignore_index}, got {labels[bad]} at position {bad}")
+        raise ValueError(
+            f"target: expected labels in 0..{classes - 1} or ignore_index={ignore_index}, "
+            f"got {labels[bad]} at position {bad}"
+        )
     return labels
 
 
@@ -69,7 +78,14 @@ def _ignore_index(value: Any) -> int:
 
 
 def _cross_entropy(
-    logits: Any, target: Any, weight: Any, ignore_index: Any, label_smoothing: Any, reduction: str, grad: bool, grad_out: Any
+    logits: Any,
+    target: Any,
+    weight: Any,
+    ignore_index: Any,
+    label_smoothing: Any,
+    reduction: str,
+    grad: bool,
+    grad_out: Any,
 ) -> Any:
     check_choice(reduction, "reduction", REDUCTIONS)
     x, axis = _logits(logits, "logits")
@@ -87,12 +103,16 @@ def _cross_entropy(
     if target.dtype.kind in "iub" or target.shape != x.shape:
         if target.dtype.kind not in "iu":
             raise TypeError(
-                f"target: expected integer class labels of shape {shape} or float class probabilities of shape {x.shape}, "
-                f"got {target.dtype} of shape {target.shape}"
+                f"target: expected integer class labels of shape {shape} or float class probabilities of "
+                f"shape {x.shape}, got {target.dtype} of shape {target.shape}"
             )
         labels = _checked_labels(target, x, axis, ignore_index, "logits")
         counted = labels != ignore_index
-        total = class_weight[labels[counted]].sum(dtype=np.float64) if class_weight.size else np.count_nonzero(counted)
+        total = (
+            class_weight[labels[counted]].sum(dtype=np.float64)
+            if class_weight.size
+            else np.count_nonzero(counted)
+        )
         scale = mean_scale(reduction, float(total))
         if smoothing == 0:
             arguments: tuple[Any, ...] = (x_rows, labels, class_weight, ignore_index, loss)
@@ -107,11 +127,20 @@ def _cross_entropy(
         q = q * (1 - smoothing) + smoothing / x.dtype.type(classes) if smoothing else q
         q = q * class_weight if class_weight.size else q
         scale = mean_scale(reduction, len(x_rows))
-        arguments, loop = (x_rows, q, np.zeros(len(x_rows), np.bool_), loss), cpu_rows.soft_cross_entropy(grad)
+        arguments, loop = (
+            (x_rows, q, np.zeros(len(x_rows), np.bool_), loss),
+            cpu_rows.soft_cross_entropy(grad),
+        )
     if not grad:
         loop(x.size, *arguments)
         return _finish(loss, scale, shape, x, reduction)
-    direct = grad_out is not None and x.ndim <= 2 and grad_out.flags.carray and grad_out.dtype.isnative and grad_out.size
+    direct = (
+        grad_out is not None
+        and x.ndim <= 2
+        and grad_out.flags.carray
+        and grad_out.dtype.isnative
+        and grad_out.size
+    )
     direct = direct and not any(np.may_share_memory(grad_out, a) for a in (x, target, class_weight))
     gradient = grad_out.reshape(x_rows.shape) if direct else np.empty_like(x_rows)
     loop(x.size, *arguments, x.dtype.type(scale), gradient)
@@ -123,22 +152,32 @@ def _cross_entropy(
 
 
 def cross_entropy(
-    logits: Any, target: Any, *, weight: Any = None, ignore_index: int = -100, label_smoothing: float = 0.0, reduction: str = "mean"
+    logits: Any,
+    target: Any,
+    *,
+    weight: Any = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
 ) -> Any:
     """−ln softmax(logits)[target], averaged: `torch.nn.functional.cross_entropy`.
 
-    ``logits``: (C,), (N, C) or (N, C, d1, ...). ``target``: integer labels in 0..C − 1 of the shape without C, or float class probabilities of
-    logits' shape. ``weight`` (C,): one factor for each class; with labels the mean divides by the sum of the labels' weights, with
-    probabilities by the number of rows. ``ignore_index``: rows with this label count nothing. ``label_smoothing`` ε: the target becomes
-    (1 − ε)·target + ε/C.
+    ``logits``: (C,), (N, C) or (N, C, d1, ...). ``target``: integer labels in 0..C − 1 of the shape without
+    C, or float class probabilities of logits' shape. ``weight`` (C,): one factor for each class; with labels
+    the mean divides by the sum of the labels' weights, with probabilities by the number of rows.
+    ``ignore_index``: rows with this label count nothing. ``label_smoothing`` ε: the target becomes (1 −
+    ε)·target + ε/C.
 
-    Derivative in the logits: softmax(logits) − target; the label's entry as −(the sum of the other probabilities), which keeps its digits
-    when the model is sure. Loss ln Σ e^(x − max) + (max − x[target]): a sum of two numbers ≥ 0, no overflow, no cancellation. −inf logits
-    (masks) are exact; a class with target 0 contributes 0 even there.
+    Derivative in the logits: softmax(logits) − target; the label's entry as −(the sum of the other
+    probabilities), which keeps its digits when the model is sure. Loss ln Σ e^(x − max) + (max − x[target]):
+    a sum of two numbers ≥ 0, no overflow, no cancellation. −inf logits (masks) are exact; a class with target
+    0 contributes 0 even there.
 
-    Errors: TypeError for float labels, ValueError for a label out of range, before any memory is read with it.
+    Errors: TypeError for float labels, ValueError for a label out of range, before any memory is read with
+    it.
 
-    Source: as `softmax`; C. Szegedy et al., Rethinking the Inception architecture (2016), section 7, for label smoothing.
+    Source: as `softmax`; C. Szegedy et al., Rethinking the Inception architecture (2016), section 7, for
+    label smoothing.
 
     >>> import numpy as np
     >>> cross_entropy(np.array([[2.0, 0.0], [0.0, 50.0]]), np.array([0, 1]))
@@ -148,8 +187,8 @@ def cross_entropy(
 
 
 def cross_entropy_value_and_grad(
-    logits: Any, target: Any, *, weight: Any = None, ignore_index: int = -100, label_smoothing: float = 0.0, reduction: str = "mean",
-    grad_out: Any = None,
+    logits: Any, target: Any, *, weight: Any = None, ignore_index: int = -100, label_smoothing: float = 0.0,
+    reduction: str = "mean", grad_out: Any = None,
 ) -> tuple[Any, Any]:  # fmt: skip
     """`cross_entropy` and its gradient in ``logits``, in one pass.
 
@@ -160,10 +199,14 @@ def cross_entropy_value_and_grad(
     return _cross_entropy(logits, target, weight, ignore_index, label_smoothing, reduction, True, grad_out)
 
 
-def nll_loss(log_probs: Any, target: Any, *, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
-    """−log_probs[target], averaged: `torch.nn.functional.nll_loss`; shapes, weight and ignore_index as in `cross_entropy`.
+def nll_loss(
+    log_probs: Any, target: Any, *, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
+) -> Any:
+    """−log_probs[target], averaged: `torch.nn.functional.nll_loss`; shapes, weight and ignore_index as in
+    `cross_entropy`.
 
-    Derivative: −weight at the label's entry, 0 elsewhere. With log_probs = log_softmax(logits) it is `cross_entropy`.
+    Derivative: −weight at the label's entry, 0 elsewhere. With log_probs = log_softmax(logits) it is
+    `cross_entropy`.
 
     Source: as `cross_entropy`.
 
@@ -171,11 +214,19 @@ def nll_loss(log_probs: Any, target: Any, *, weight: Any = None, ignore_index: i
     >>> nll_loss(np.log(np.array([[0.5, 0.5]])), np.array([1]))
     np.float64(0.6931471805599453)
     """
-    return nll_loss_value_and_grad(log_probs, target, weight=weight, ignore_index=ignore_index, reduction=reduction)[0]
+    return nll_loss_value_and_grad(
+        log_probs, target, weight=weight, ignore_index=ignore_index, reduction=reduction
+    )[0]
 
 
 def nll_loss_value_and_grad(
-    log_probs: Any, target: Any, *, weight: Any = None, ignore_index: int = -100, reduction: str = "mean", grad_out: Any = None
+    log_probs: Any,
+    target: Any,
+    *,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    grad_out: Any = None,
 ) -> tuple[Any, Any]:
     """`nll_loss` and its gradient in ``log_probs``.
 

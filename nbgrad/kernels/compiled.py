@@ -1,7 +1,9 @@
-"""What runs when a user's ``@njit`` function calls an activation: the same formulas on numbers and arrays, in the caller's thread.
+"""What runs when a user's ``@njit`` function calls an activation: the same formulas on numbers and arrays, in
+the caller's thread.
 
 The public functions stay plain Python; Numba finds these implementations by them. Row functions and losses:
-`nbgrad.kernels.compiled_rows`. Errors in compiled code have fixed texts; a wrong dtype is a typing error at compile time.
+`nbgrad.kernels.compiled_rows`. Errors in compiled code have fixed texts; a wrong dtype is a typing error at
+compile time.
 """
 
 from __future__ import annotations
@@ -21,11 +23,15 @@ __all__ = ["absent", "flat", "precision", "write_to"]
 
 
 def precision(*arguments: Any) -> Any:
-    """The type in which arguments of these Numba types are computed: float32 if all are; None if one is no real number."""
+    """The type in which arguments of these Numba types are computed: float32 if all are; None if one is no
+    real number.
+    """
     kinds = [a.dtype if isinstance(a, types.Array) else a for a in arguments]
     if all(k == types.float32 for k in kinds):
         return np.float32
-    real = all(k in (types.float32, types.float64) or isinstance(k, (types.Integer, types.Boolean)) for k in kinds)
+    real = all(
+        k in (types.float32, types.float64) or isinstance(k, (types.Integer, types.Boolean)) for k in kinds
+    )
     return np.float64 if real else None
 
 
@@ -111,7 +117,11 @@ def _backward(df: Callable[..., Any]) -> Callable[..., Any]:
         @scalar
         def apply(grad_output, x, out, parameters):
             y = np.empty(np.broadcast_shapes(_shape(grad_output), _shape(x)), T)
-            g_flat, x_flat, y_flat = flat(np.broadcast_to(grad_output, y.shape)), flat(np.broadcast_to(x, y.shape)), y.reshape(-1)
+            g_flat, x_flat, y_flat = (
+                flat(np.broadcast_to(grad_output, y.shape)),
+                flat(np.broadcast_to(x, y.shape)),
+                y.reshape(-1),
+            )
             for i in range(y_flat.size):
                 y_flat[i] = T(g_flat[i]) * df(T(x_flat[i]), *parameters)
             return finish(y, out)
@@ -121,8 +131,8 @@ def _backward(df: Callable[..., Any]) -> Callable[..., Any]:
     return choose
 
 
-# A function whose arguments have the operator's names, by which Numba passes them. The public functions are written out by hand;
-# this inner side is generated from the table.
+# A function whose arguments have the operator's names, by which Numba passes them. The public functions are
+# written out by hand; this inner side is generated from the table.
 _TEMPLATE = """
 def typed({signature}, out=None):
     T, apply = choose({inputs}, out)
@@ -132,7 +142,9 @@ def typed({signature}, out=None):
 """
 
 
-def _register(public: Callable[..., Any], choose: Callable[..., Any], inputs: str, parameters: dict[str, float]) -> None:
+def _register(
+    public: Callable[..., Any], choose: Callable[..., Any], inputs: str, parameters: dict[str, float]
+) -> None:
     signature = ", ".join([inputs, *(f"{name}={value!r}" for name, value in parameters.items())])
     converted = "".join(f"T({name}), " for name in parameters)
     namespace: dict[str, Any] = {"choose": choose}
@@ -142,4 +154,9 @@ def _register(public: Callable[..., Any], choose: Callable[..., Any], inputs: st
 
 for _op in OPS.values():
     _register(getattr(activations, _op.name), _forward(_op.forward), "x", _op.parameters)
-    _register(getattr(activations, _op.name + "_backward"), _backward(_op.derivative), "grad_output, x", _op.parameters)
+    _register(
+        getattr(activations, _op.name + "_backward"),
+        _backward(_op.derivative),
+        "grad_output, x",
+        _op.parameters,
+    )

@@ -1,4 +1,5 @@
-"""What runs when a user's ``@njit`` function calls a loss: the same formulas and `nbgrad.rows`, in the caller's thread.
+"""What runs when a user's ``@njit`` function calls a loss: the same formulas and `nbgrad.rows`, in the
+caller's thread.
 
 ``reduction`` must be a literal string there, and arguments that are optional may be left out or None.
 """
@@ -22,7 +23,11 @@ __all__: list[str] = []
 
 
 def _literal(reduction: Any) -> Any:
-    return reduction if isinstance(reduction, str) else getattr(reduction, "literal_value", getattr(reduction, "value", None))
+    return (
+        reduction
+        if isinstance(reduction, str)
+        else getattr(reduction, "literal_value", getattr(reduction, "value", None))
+    )
 
 
 @scalar
@@ -52,10 +57,26 @@ def _spread(argument: Any, T: Any) -> Callable[..., Any]:
     return scalar(lambda a, x: flat(np.broadcast_to(a, x.shape)).astype(T))
 
 
-def _elementwise(op: Elementwise, grad: bool, x: Any, target: Any, parameter: Any, weight: Any, reduction: Any, grad_out: Any) -> Any:
-    """``apply(x, target, parameter, weight, grad_out)``; the operator's parameter, if it has one, may differ between elements."""
+def _elementwise(
+    op: Elementwise,
+    grad: bool,
+    x: Any,
+    target: Any,
+    parameter: Any,
+    weight: Any,
+    reduction: Any,
+    grad_out: Any,
+) -> Any:
+    """``apply(x, target, parameter, weight, grad_out)``; the operator's parameter, if it has one, may differ
+    between elements.
+    """
     T, reduction = precision(x), _literal(reduction)
-    if T is None or precision(target) is None or not isinstance(x, types.Array) or reduction not in losses.REDUCTIONS:
+    if (
+        T is None
+        or precision(target) is None
+        or not isinstance(x, types.Array)
+        or reduction not in losses.REDUCTIONS
+    ):
         return None
     mean, finish = reduction == "mean", _result(reduction, T, grad, grad_out)
     spread_target, spread_parameter, spread_weight = (_spread(a, T) for a in (target, parameter, weight))
@@ -68,8 +89,16 @@ def _elementwise(op: Elementwise, grad: bool, x: Any, target: Any, parameter: An
     @scalar
     def apply(x, target, parameter, weight, grad_out):
         scale = _scale(mean, x.size)
-        v, t, p, w = flat(x), spread_target(target, x), spread_parameter(parameter, x), spread_weight(weight, x)
-        loss, gradient = np.empty(x.shape, T), np.empty(x.shape, T)  # memory that is not written to costs nothing
+        v, t, p, w = (
+            flat(x),
+            spread_target(target, x),
+            spread_parameter(parameter, x),
+            spread_weight(weight, x),
+        )
+        loss, gradient = (
+            np.empty(x.shape, T),
+            np.empty(x.shape, T),
+        )  # memory that is not written to costs nothing
         loss_flat, gradient_flat = loss.reshape(-1), gradient.reshape(-1)
         for i in range(x.size):
             loss_flat[i] = w[i] * f(T(v[i]), t[i], p[i])
@@ -91,7 +120,9 @@ def _register(name: str, op: Elementwise) -> None:
     @array_overload(getattr(losses, name + "_value_and_grad"))
     def value_and_grad(input, target, reduction="mean", grad_out=None):
         apply = _elementwise(op, True, input, target, None, None, reduction, grad_out)
-        return apply and (lambda input, target, reduction="mean", grad_out=None: apply(input, target, None, None, grad_out))
+        return apply and (
+            lambda input, target, reduction="mean", grad_out=None: apply(input, target, None, None, grad_out)
+        )
 
 
 _register("mse_loss", LOSSES["squared_error"])
@@ -101,14 +132,18 @@ _register("l1_loss", LOSSES["absolute_error"])
 @array_overload(losses.huber_loss)
 def _huber(input, target, delta=1.0, reduction="mean"):
     apply = _elementwise(LOSSES["huber"], False, input, target, delta, None, reduction, None)
-    return apply and (lambda input, target, delta=1.0, reduction="mean": apply(input, target, delta, None, None))
+    return apply and (
+        lambda input, target, delta=1.0, reduction="mean": apply(input, target, delta, None, None)
+    )
 
 
 @array_overload(losses.huber_loss_value_and_grad)
 def _huber_grad(input, target, delta=1.0, reduction="mean", grad_out=None):
     apply = _elementwise(LOSSES["huber"], True, input, target, delta, None, reduction, grad_out)
     return apply and (
-        lambda input, target, delta=1.0, reduction="mean", grad_out=None: apply(input, target, delta, None, grad_out)
+        lambda input, target, delta=1.0, reduction="mean", grad_out=None: apply(
+            input, target, delta, None, grad_out
+        )
     )
 
 
@@ -119,7 +154,9 @@ _bce = LOSSES["binary_cross_entropy_with_logits"]
 def _bce_value(logits, target, weight=None, pos_weight=None, reduction="mean"):
     apply = _elementwise(_bce, False, logits, target, pos_weight, weight, reduction, None)
     return apply and (
-        lambda logits, target, weight=None, pos_weight=None, reduction="mean": apply(logits, target, pos_weight, weight, None)
+        lambda logits, target, weight=None, pos_weight=None, reduction="mean": apply(
+            logits, target, pos_weight, weight, None
+        )
     )
 
 
@@ -136,7 +173,9 @@ def _bce_grad(logits, target, weight=None, pos_weight=None, reduction="mean", gr
 def _classification(
     nll: bool, grad: bool, x: Any, target: Any, weight: Any, reduction: Any, grad_out: Any
 ) -> Callable[..., Any] | None:
-    """``apply(x, target, weight, ignore_index, label_smoothing, grad_out)`` for cross_entropy and nll_loss."""
+    """``apply(x, target, weight, ignore_index, label_smoothing, grad_out)`` for cross_entropy and
+    nll_loss.
+    """
     T, reduction = precision(x), _literal(reduction)
     if T is None or not isinstance(x, types.Array) or x.ndim == 0 or reduction not in losses.REDUCTIONS:
         return None
@@ -149,14 +188,23 @@ def _classification(
         return None
     if reduction == "none" and x.ndim == 1:
         reduction = "sum"  # a single loss: a number
-    mean, finish, convert, no_weight = reduction == "mean", _result(reduction, T, grad, grad_out), converted(T, x), absent(weight)
+    mean, finish, convert, no_weight = (
+        reduction == "mean",
+        _result(reduction, T, grad, grad_out),
+        converted(T, x),
+        absent(weight),
+    )
     if soft:
         loss_shape = scalar(lambda x, target: x.shape[:1] + x.shape[2:] if x.ndim > 1 else (1,))
         read_labels = scalar(lambda x, target: np.empty(0, np.int64))
         read_q = scalar(lambda target, i, k, q: _copy(layers(target, class_axis)[i, :, k], q))
     else:
         loss_shape = scalar(lambda x, target: target.shape) if is_array else scalar(lambda x, target: (1,))
-        read_labels = scalar((lambda x, target: flat(target).astype(np.int64)) if is_array else (lambda x, target: np.array([target])))
+        read_labels = scalar(
+            (lambda x, target: flat(target).astype(np.int64))
+            if is_array
+            else (lambda x, target: np.array([target]))
+        )
         read_q = scalar(lambda target, i, k, q: None)
 
     @scalar
@@ -172,7 +220,9 @@ def _classification(
             w[:] = weight
         labels = read_labels(x, target)
         if (target.shape != x.shape) if soft else (labels.size != x3.shape[0] * inner):
-            raise ValueError("target: expected a label for each row, or class probabilities of the logits' shape")
+            raise ValueError(
+                "target: expected a label for each row, or class probabilities of the logits' shape"
+            )
         total = float(x3.shape[0] * inner) if soft else 0.0
         for label in labels:
             if label != ignore_index:
@@ -192,7 +242,9 @@ def _classification(
                     loss_flat[i * inner + k] = -w[label] * row[label]
                     g[label] = -w[label] * T(scale)
                 elif not soft and smoothing == 0:
-                    loss_flat[i * inner + k] = w[label] * rows.d_cross_entropy(row, label, w[label] * T(scale), g)
+                    loss_flat[i * inner + k] = w[label] * rows.d_cross_entropy(
+                        row, label, w[label] * T(scale), g
+                    )
                 else:
                     read_q(target, i, k, q)
                     for j in range(classes):
@@ -222,13 +274,19 @@ def _cross_entropy(logits, target, weight=None, ignore_index=-100, label_smoothi
 
 
 @array_overload(classification.cross_entropy_value_and_grad)
-def _cross_entropy_grad(logits, target, weight=None, ignore_index=-100, label_smoothing=0.0, reduction="mean", grad_out=None):
+def _cross_entropy_grad(
+    logits, target, weight=None, ignore_index=-100, label_smoothing=0.0, reduction="mean", grad_out=None
+):
     apply = _classification(False, True, logits, target, weight, reduction, grad_out)
-    return apply and (
-        lambda logits, target, weight=None, ignore_index=-100, label_smoothing=0.0, reduction="mean", grad_out=None: apply(
-            logits, target, weight, ignore_index, label_smoothing, grad_out
-        )
-    )
+    if apply is None:
+        return None
+
+    def implementation(
+        logits, target, weight=None, ignore_index=-100, label_smoothing=0.0, reduction="mean", grad_out=None
+    ):
+        return apply(logits, target, weight, ignore_index, label_smoothing, grad_out)
+
+    return implementation
 
 
 @array_overload(classification.nll_loss)

@@ -1,6 +1,8 @@
-"""What runs when a user's ``@njit`` function calls a row function: the same `nbgrad.rows`, in the caller's thread.
+"""What runs when a user's ``@njit`` function calls a row function: the same `nbgrad.rows`, in the caller's
+thread.
 
-Arrays of any rank and layout, any axis. The loop over rows lies outside the row functions, as in `nbgrad.backends.cpu_rows`.
+Arrays of any rank and layout, any axis. The loop over rows lies outside the row functions, as in
+`nbgrad.backends.cpu_rows`.
 """
 
 from __future__ import annotations
@@ -37,7 +39,11 @@ def layers(x, axis):
 
 def converted(T: Any, array: Any) -> Callable[..., Any]:
     """``convert(x)``: the array in precision T."""
-    return scalar((lambda x: x) if array.dtype == (types.float32 if T is np.float32 else types.float64) else (lambda x: x.astype(T)))
+    return scalar(
+        (lambda x: x)
+        if array.dtype == (types.float32 if T is np.float32 else types.float64)
+        else (lambda x: x.astype(T))
+    )
 
 
 def _rows_forward(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -71,7 +77,11 @@ def _rows_backward(df: Callable[..., Any]) -> Callable[..., Any]:
             if grad_output.shape != y.shape:
                 raise ValueError("grad_output: expected the shape of y")
             result = np.empty(y.shape, T)
-            g3, y3, r3 = layers(convert_g(grad_output), axis), layers(convert_y(y), axis), layers(result, axis)
+            g3, y3, r3 = (
+                layers(convert_g(grad_output), axis),
+                layers(convert_y(y), axis),
+                layers(result, axis),
+            )
             for i in range(y3.shape[0]):
                 for k in range(y3.shape[2]):
                     df(g3[i, :, k], y3[i, :, k], r3[i, :, k])
@@ -88,8 +98,8 @@ array_overload(rowwise.softmax_backward)(_rows_backward(rows.softmax_backward))
 array_overload(rowwise.log_softmax_backward)(_rows_backward(rows.log_softmax_backward))
 
 
-# The number of dimensions is a part of a type, and a tuple without its entry at a run-time axis has no type: logsumexp is offered for
-# vectors (a number) and matrices.
+# The number of dimensions is a part of a type, and a tuple without its entry at a run-time axis has no type:
+# logsumexp is offered for vectors (a number) and matrices.
 @array_overload(rowwise.logsumexp)
 def _logsumexp(x, axis=-1, out=None):
     T = precision(x)
@@ -150,7 +160,9 @@ def _maxout(x, num_pieces, axis=-1, out=None):
         for i in range(y3.shape[0]):
             for j in range(y3.shape[1]):
                 for k in range(y3.shape[2]):
-                    y3[i, j, k], index3[i, j, k] = rows.maxout(x3[i, j * num_pieces : (j + 1) * num_pieces, k])
+                    y3[i, j, k], index3[i, j, k] = rows.maxout(
+                        x3[i, j * num_pieces : (j + 1) * num_pieces, k]
+                    )
         return finish(y, out), index
 
     return implementation

@@ -1,4 +1,6 @@
-"""The path of an elementwise kernel from a caller's arguments to the compiled loop, for every operator of `nbgrad.ops`."""
+"""The path of an elementwise kernel from a caller's arguments to the compiled loop, for every operator of
+`nbgrad.ops`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.arrays import FLOAT32, FLOAT64, as_float, as_floats, broadcast, check_number, contiguous, output, store
+from nbgrad.arrays import (
+    FLOAT32,
+    FLOAT64,
+    as_float,
+    as_floats,
+    broadcast,
+    check_number,
+    contiguous,
+    output,
+    store,
+)
 from nbgrad.backends import cpu
 from nbgrad.jit import Loop
 from nbgrad.ops import Elementwise
@@ -17,7 +29,9 @@ _ndarray = np.ndarray
 
 
 class Kernel:
-    """One operator on arrays: `forward` and `backward`, thin under the public functions of `nbgrad.kernels`."""
+    """One operator on arrays: `forward` and `backward`, thin under the public functions of
+    `nbgrad.kernels`.
+    """
 
     def __init__(self, op: Elementwise) -> None:
         self.op = op
@@ -31,7 +45,8 @@ class Kernel:
         return tuple(check_number(v, name, dtype) for name, v in zip(self.op.parameters, values, strict=True))
 
     def forward(self, x: Any, out: Any, *parameters: Any) -> Any:
-        # The shortest way, 0.5 µs, for what is called most: 1-D arrays as Numba likes them. Everything else takes the general way.
+        # The shortest way, 0.5 µs, for what is called most: 1-D arrays as Numba likes them. Everything else
+        # takes the general way.
         if (
             type(x) is _ndarray and type(out) is _ndarray and x.ndim == 1 and out.ndim == 1
             and x.dtype is out.dtype and (x.dtype is FLOAT32 or x.dtype is FLOAT64)
@@ -46,7 +61,8 @@ class Kernel:
         if (
             type(x) is _ndarray and type(out) is _ndarray and type(grad_output) is _ndarray
             and x.ndim == 1 and out.ndim == 1 and grad_output.ndim == 1
-            and x.dtype is out.dtype and x.dtype is grad_output.dtype and (x.dtype is FLOAT32 or x.dtype is FLOAT64)
+            and x.dtype is out.dtype and x.dtype is grad_output.dtype
+            and (x.dtype is FLOAT32 or x.dtype is FLOAT64)
             and x.flags.carray and out.flags.carray and grad_output.flags.carray
             and cpu.backward(self.op)(x.size, grad_output, x, out, *self.parameters(parameters, x.dtype))
         ):  # fmt: skip
@@ -56,8 +72,12 @@ class Kernel:
         return run(cpu.backward(self.op), arrays, shape, dtype, out, self.parameters(parameters, dtype))
 
 
-def run(loop: Loop, inputs: list[Any], shape: tuple[int, ...], dtype: Any, out: Any, parameters: tuple[Any, ...]) -> Any:
-    """Run an elementwise loop on arrays of one dtype that broadcast to ``shape``; any layout of the inputs and of ``out``."""
+def run(
+    loop: Loop, inputs: list[Any], shape: tuple[int, ...], dtype: Any, out: Any, parameters: tuple[Any, ...]
+) -> Any:
+    """Run an elementwise loop on arrays of one dtype that broadcast to ``shape``; any layout of the inputs
+    and of ``out``.
+    """
     if out is not None:
         output(out, shape, dtype)
         direct = out.flags.carray and out.dtype.isnative

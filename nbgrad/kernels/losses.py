@@ -1,12 +1,14 @@
-"""Losses on arrays: the value, and value and gradient in one pass. Formulas: `nbgrad.formulas` and `nbgrad.rows`.
+"""Losses on arrays: the value, and value and gradient in one pass. Formulas: `nbgrad.formulas` and
+`nbgrad.rows`.
 
 Rules they share:
 
-* The first argument (``input`` or ``logits``) decides the precision: float32 or float64; integers and bools are computed in float64. The loss is a
-  NumPy scalar of that dtype, or an array for ``reduction="none"``.
+* The first argument (``input`` or ``logits``) decides the precision: float32 or float64; integers and bools
+  are computed in float64. The loss is a NumPy scalar of that dtype, or an array for ``reduction="none"``.
 * ``reduction``: "mean" (the default; the mean of nothing is nan), "sum" or "none".
-* ``..._value_and_grad(..., grad_out=None)`` returns ``(loss, gradient in the first argument)``. For "mean" and "sum" it is the gradient of the
-  loss itself; for "none" that of the sum of the losses. It is written to ``grad_out`` if given.
+* ``..._value_and_grad(..., grad_out=None)`` returns ``(loss, gradient in the first argument)``. For "mean"
+  and "sum" it is the gradient of the loss itself; for "none" that of the sum of the losses. It is written to
+  ``grad_out`` if given.
 * Sums are made in float64, in blocks of fixed size: the same result for any number of threads.
 """
 
@@ -23,8 +25,8 @@ from nbgrad.kernels.elementwise import run
 from nbgrad.ops import LOSSES, Elementwise
 
 __all__ = [
-    "binary_cross_entropy_with_logits", "binary_cross_entropy_with_logits_value_and_grad", "huber_loss", "huber_loss_value_and_grad",
-    "l1_loss", "l1_loss_value_and_grad", "mse_loss", "mse_loss_value_and_grad",
+    "binary_cross_entropy_with_logits", "binary_cross_entropy_with_logits_value_and_grad", "huber_loss",
+    "huber_loss_value_and_grad", "l1_loss", "l1_loss_value_and_grad", "mse_loss", "mse_loss_value_and_grad",
 ]  # fmt: skip
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -37,7 +39,9 @@ def _matching(value: Any, x: NDArray[Any], name: str, first: str) -> NDArray[Any
         try:
             array = np.broadcast_to(array, x.shape)
         except ValueError:
-            raise ValueError(f"{name}: expected a shape that broadcasts to {first}'s {x.shape}, got {array.shape}") from None
+            raise ValueError(
+                f"{name}: expected a shape that broadcasts to {first}'s {x.shape}, got {array.shape}"
+            ) from None
     return array
 
 
@@ -47,7 +51,9 @@ def mean_scale(reduction: str, count: float) -> float:
 
 
 def scaled_sum(losses: NDArray[Any], scale: float, dtype: np.dtype[Any]) -> Any:
-    """Their sum, made in float64, times ``scale``; inf where that is too large for ``dtype`` (the kernels do not warn)."""
+    """Their sum, made in float64, times ``scale``; inf where that is too large for ``dtype`` (the kernels do
+    not warn).
+    """
     with np.errstate(all="ignore"):
         return dtype.type(losses.sum(dtype=np.float64) * scale)
 
@@ -63,7 +69,9 @@ def _loss(
         output(grad_out, x.shape, x.dtype, "grad_out")
     numbers = tuple(check_number(v, name, x.dtype) for name, v in parameters.items())
     if reduction == "none" or weight is not None:
-        loss, gradient = (run(cpu.loss(op, d), [x, target], x.shape, x.dtype, None, numbers) for d in (False, True))
+        loss, gradient = (
+            run(cpu.loss(op, d), [x, target], x.shape, x.dtype, None, numbers) for d in (False, True)
+        )
         return _reduced(loss, gradient, x, weight, reduction, grad, grad_out)
     flat = [contiguous(a).reshape(-1) for a in (x, target)]
     partial = np.empty(-(-x.size // cpu.BLOCK))
@@ -78,7 +86,9 @@ def _loss(
     return scaled_sum(partial, scale, x.dtype), store(gradient, grad_out)
 
 
-def _reduced(loss: Any, gradient: Any, x: NDArray[Any], weight: Any, reduction: str, grad: bool, grad_out: Any) -> Any:
+def _reduced(
+    loss: Any, gradient: Any, x: NDArray[Any], weight: Any, reduction: str, grad: bool, grad_out: Any
+) -> Any:
     """The general way, in several passes: elementwise loss and gradient are there; weigh and reduce them."""
     with np.errstate(all="ignore"):
         if weight is not None:
@@ -105,7 +115,9 @@ def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
     return _loss(LOSSES["squared_error"], "input", input, target, reduction, {})
 
 
-def mse_loss_value_and_grad(input: Any, target: Any, *, reduction: str = "mean", grad_out: Any = None) -> tuple[Any, Any]:
+def mse_loss_value_and_grad(
+    input: Any, target: Any, *, reduction: str = "mean", grad_out: Any = None
+) -> tuple[Any, Any]:
     """`mse_loss` and its gradient in ``input``.
 
     >>> import numpy as np
@@ -129,14 +141,18 @@ def l1_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
     return _loss(LOSSES["absolute_error"], "input", input, target, reduction, {})
 
 
-def l1_loss_value_and_grad(input: Any, target: Any, *, reduction: str = "mean", grad_out: Any = None) -> tuple[Any, Any]:
+def l1_loss_value_and_grad(
+    input: Any, target: Any, *, reduction: str = "mean", grad_out: Any = None
+) -> tuple[Any, Any]:
     """`l1_loss` and its gradient in ``input``.
 
     >>> import numpy as np
     >>> l1_loss_value_and_grad(np.array([1.0, -2.0]), 0.0)
     (np.float64(1.5), array([ 0.5, -0.5]))
     """
-    return _loss(LOSSES["absolute_error"], "input", input, target, reduction, {}, grad=True, grad_out=grad_out)
+    return _loss(
+        LOSSES["absolute_error"], "input", input, target, reduction, {}, grad=True, grad_out=grad_out
+    )
 
 
 def _delta(delta: Any) -> dict[str, Any]:
@@ -168,7 +184,9 @@ def huber_loss_value_and_grad(
     >>> huber_loss_value_and_grad(np.array([1.0, -3.0]), 0.0)
     (np.float64(1.5), array([ 0.5, -0.5]))
     """
-    return _loss(LOSSES["huber"], "input", input, target, reduction, _delta(delta), grad=True, grad_out=grad_out)
+    return _loss(
+        LOSSES["huber"], "input", input, target, reduction, _delta(delta), grad=True, grad_out=grad_out
+    )
 
 
 def binary_cross_entropy_with_logits(
@@ -176,8 +194,9 @@ def binary_cross_entropy_with_logits(
 ) -> Any:
     """weight · [−pos_weight·t·ln σ(x) − (1 − t)·ln(1 − σ(x))], averaged over all elements.
 
-    Derivative: weight · [(1 − t)·σ(x) − pos_weight·t·σ(−x)]; smooth. Both tails are computed as sums of positive terms: no overflow, and a
-    sure prediction keeps its digits. ``target`` in 0..1; ``weight``, ``pos_weight`` and ``target`` broadcast to logits' shape.
+    Derivative: weight · [(1 − t)·σ(x) − pos_weight·t·σ(−x)]; smooth. Both tails are computed as sums of
+    positive terms: no overflow, and a sure prediction keeps its digits. ``target`` in 0..1; ``weight``,
+    ``pos_weight`` and ``target`` broadcast to logits' shape.
 
     Source: D. R. Cox, The regression analysis of binary sequences, J. R. Stat. Soc. B 20 (1958) 215.
 
@@ -189,7 +208,13 @@ def binary_cross_entropy_with_logits(
 
 
 def binary_cross_entropy_with_logits_value_and_grad(
-    logits: Any, target: Any, *, weight: Any = None, pos_weight: Any = None, reduction: str = "mean", grad_out: Any = None
+    logits: Any,
+    target: Any,
+    *,
+    weight: Any = None,
+    pos_weight: Any = None,
+    reduction: str = "mean",
+    grad_out: Any = None,
 ) -> tuple[Any, Any]:
     """`binary_cross_entropy_with_logits` and its gradient in ``logits``.
 
@@ -201,13 +226,22 @@ def binary_cross_entropy_with_logits_value_and_grad(
 
 
 def _bce(
-    logits: Any, target: Any, weight: Any, pos_weight: Any, reduction: str, *, grad: bool = False, grad_out: Any = None
+    logits: Any,
+    target: Any,
+    weight: Any,
+    pos_weight: Any,
+    reduction: str,
+    *,
+    grad: bool = False,
+    grad_out: Any = None,
 ) -> Any:
     op = LOSSES["binary_cross_entropy_with_logits"]
     if pos_weight is None or np.ndim(pos_weight) == 0:
         number = 1.0 if pos_weight is None else as_float(pos_weight, "pos_weight").item()
         parameters = {"pos_weight": number}
-        return _loss(op, "logits", logits, target, reduction, parameters, weight=weight, grad=grad, grad_out=grad_out)
+        return _loss(
+            op, "logits", logits, target, reduction, parameters, weight=weight, grad=grad, grad_out=grad_out
+        )
     check_choice(reduction, "reduction", REDUCTIONS)
     x = as_float(logits, "logits")
     t, p = _matching(target, x, "target", "logits"), _matching(pos_weight, x, "pos_weight", "logits")
@@ -217,9 +251,12 @@ def _bce(
 
     def weighted(derivative: bool) -> NDArray[Any]:  # p·t·(loss for t = 1) + (1 − t)·(loss for t = 0)
         at_one, at_zero = (
-            run(cpu.loss(op, derivative), [x, np.full_like(x, label)], x.shape, x.dtype, None, (one,)) for label in (1, 0)
+            run(cpu.loss(op, derivative), [x, np.full_like(x, label)], x.shape, x.dtype, None, (one,))
+            for label in (1, 0)
         )
         zero = np.zeros_like(x)  # a term with factor 0 is absent, also where it is infinite
-        return np.multiply(p * t, at_one, out=zero.copy(), where=t != 0) + np.multiply(one - t, at_zero, out=zero, where=t != 1)
+        return np.multiply(p * t, at_one, out=zero.copy(), where=t != 0) + np.multiply(
+            one - t, at_zero, out=zero, where=t != 1
+        )
 
     return _reduced(weighted(False), weighted(True), x, weight, reduction, grad, grad_out)

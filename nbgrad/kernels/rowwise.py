@@ -1,7 +1,7 @@
 """softmax, log_softmax, logsumexp and maxout on arrays, along any axis. Formulas: `nbgrad.rows`.
 
-``x``: float32 or float64 of any layout (integers and bools are computed in float64); ``axis`` counts from the back when negative.
-``out``: array of the result's shape and dtype, any layout; it may be an input.
+``x``: float32 or float64 of any layout (integers and bools are computed in float64); ``axis`` counts from the
+back when negative. ``out``: array of the result's shape and dtype, any layout; it may be an input.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from nbgrad.arrays import as_array, as_float, as_floats, contiguous, normalize_a
 from nbgrad.backends import cpu_rows
 
 __all__ = [
-    "log_softmax", "log_softmax_backward", "logsumexp", "logsumexp_backward", "maxout", "maxout_backward", "softmax", "softmax_backward",
+    "log_softmax", "log_softmax_backward", "logsumexp", "logsumexp_backward", "maxout", "maxout_backward",
+    "softmax", "softmax_backward",
 ]  # fmt: skip
 
 
@@ -50,7 +51,11 @@ def _forward(f: Any, x: Any, axis: int, out: Any) -> Any:
     x_rows = _as_rows(x, axis)
     y_rows = _result_rows(x_rows, out, axis, x_rows)
     cpu_rows.forward(f)(x.size, x_rows, y_rows)
-    return out if out is not None and np.may_share_memory(y_rows, out) else _from_rows(y_rows, x.shape, axis, out)
+    return (
+        out
+        if out is not None and np.may_share_memory(y_rows, out)
+        else _from_rows(y_rows, x.shape, axis, out)
+    )
 
 
 def _backward(df: Any, grad_output: Any, y: Any, axis: int, out: Any, name: str = "y") -> Any:
@@ -60,22 +65,30 @@ def _backward(df: Any, grad_output: Any, y: Any, axis: int, out: Any, name: str 
         try:
             grad_output = np.broadcast_to(grad_output, y.shape)
         except ValueError:
-            raise ValueError(f"grad_output: expected {name}'s shape {y.shape}, got {grad_output.shape}") from None
+            raise ValueError(
+                f"grad_output: expected {name}'s shape {y.shape}, got {grad_output.shape}"
+            ) from None
     if out is not None:
         output(out, y.shape, dtype)
     g_rows, y_rows = _as_rows(grad_output, axis), _as_rows(y, axis)
     result = _result_rows(y_rows, out, axis, g_rows, y_rows)
     cpu_rows.backward(df)(y.size, g_rows, y_rows, result)
-    return out if out is not None and np.may_share_memory(result, out) else _from_rows(result, y.shape, axis, out)
+    return (
+        out
+        if out is not None and np.may_share_memory(result, out)
+        else _from_rows(result, y.shape, axis, out)
+    )
 
 
 def softmax(x: Any, *, axis: int = -1, out: Any = None) -> Any:
     """softmax(x)ᵢ = e^xᵢ / Σⱼ e^xⱼ along ``axis``.
 
-    Jacobian: ∂yᵢ/∂xⱼ = yᵢ(δᵢⱼ − yⱼ). Computed from x − max, so nothing overflows, the rounding error of that subtraction put back. −inf entries
-    (masks) give exactly 0; a row of −inf only, or with +inf or nan, gives nan (as PyTorch).
+    Jacobian: ∂yᵢ/∂xⱼ = yᵢ(δᵢⱼ − yⱼ). Computed from x − max, so nothing overflows, the rounding error of that
+    subtraction put back. −inf entries (masks) give exactly 0; a row of −inf only, or with +inf or nan, gives
+    nan (as PyTorch).
 
-    Source: J. S. Bridle, Probabilistic interpretation of feedforward classification network outputs, Neurocomputing (1990) 227.
+    Source: J. S. Bridle, Probabilistic interpretation of feedforward classification network outputs,
+    Neurocomputing (1990) 227.
 
     >>> import numpy as np
     >>> softmax(np.array([1000.0, 1000.0, -np.inf]))
@@ -97,10 +110,11 @@ def softmax_backward(grad_output: Any, y: Any, *, axis: int = -1, out: Any = Non
 def log_softmax(x: Any, *, axis: int = -1, out: Any = None) -> Any:
     """ln softmax(x)ᵢ = xᵢ − ln Σⱼ e^xⱼ along ``axis``.
 
-    Jacobian: δᵢⱼ − softmax(x)ⱼ. Computed as (x − max) − log1p(Σ over the others): exact to the last digits when one entry dominates.
+    Jacobian: δᵢⱼ − softmax(x)ⱼ. Computed as (x − max) − log1p(Σ over the others): exact to the last digits
+    when one entry dominates.
 
-    Source: as `softmax`; P. Blanchard, D. Higham, N. Higham, Accurately computing the log-sum-exp and softmax functions, IMA J. Numer.
-    Anal. 41 (2021) 2311.
+    Source: as `softmax`; P. Blanchard, D. Higham, N. Higham, Accurately computing the log-sum-exp and softmax
+    functions, IMA J. Numer. Anal. 41 (2021) 2311.
 
     >>> import numpy as np
     >>> log_softmax(np.array([0.0, -50.0]))
@@ -170,10 +184,12 @@ def _pieces(num_pieces: Any) -> int:
 
 
 def maxout(x: Any, num_pieces: int, *, axis: int = -1, out: Any = None) -> tuple[Any, Any]:
-    """(y, index): the largest of each ``num_pieces`` contiguous entries along ``axis``, and which of them it was.
+    """(y, index): the largest of each ``num_pieces`` contiguous entries along ``axis``, and which of them it
+    was.
 
-    ``y`` has 1/num_pieces of the entries along ``axis``; ``index`` (intp, same shape) counts within the group, 0..num_pieces − 1; ties go to
-    the first; nan wins (as PyTorch's max). Derivative: 1 for the entry that won, 0 for the others. ValueError if the length is no multiple.
+    ``y`` has 1/num_pieces of the entries along ``axis``; ``index`` (intp, same shape) counts within the
+    group, 0..num_pieces − 1; ties go to the first; nan wins (as PyTorch's max). Derivative: 1 for the entry
+    that won, 0 for the others. ValueError if the length is no multiple.
 
     Source: I. Goodfellow et al., Maxout networks, ICML 2013.
 
@@ -186,7 +202,9 @@ def maxout(x: Any, num_pieces: int, *, axis: int = -1, out: Any = None) -> tuple
     num_pieces = _pieces(num_pieces)
     axis = normalize_axis(axis, x.ndim)
     if x.shape[axis] % num_pieces:
-        raise ValueError(f"num_pieces: expected a divisor of the axis' length {x.shape[axis]}, got {num_pieces}")
+        raise ValueError(
+            f"num_pieces: expected a divisor of the axis' length {x.shape[axis]}, got {num_pieces}"
+        )
     shape = x.shape[:axis] + (x.shape[axis] // num_pieces,) + x.shape[axis + 1 :]
     if out is not None:
         output(out, shape, x.dtype)
@@ -199,7 +217,8 @@ def maxout(x: Any, num_pieces: int, *, axis: int = -1, out: Any = None) -> tuple
 
 
 def maxout_backward(grad_output: Any, index: Any, num_pieces: int, *, axis: int = -1, out: Any = None) -> Any:
-    """The gradient of the input: grad_output at the entries that won, 0 elsewhere. ``index`` as `maxout` returned it.
+    """The gradient of the input: grad_output at the entries that won, 0 elsewhere. ``index`` as `maxout`
+    returned it.
 
     >>> import numpy as np
     >>> maxout_backward(np.array([5.0, 7.0]), np.array([1, 0]), 2)
@@ -221,6 +240,8 @@ def maxout_backward(grad_output: Any, index: Any, num_pieces: int, *, axis: int 
     if out is not None:
         output(out, shape, grad_output.dtype)
     result = np.empty((flat.size, num_pieces), grad_output.dtype)
-    cpu_rows.maxout_backward()(result.size, contiguous(np.moveaxis(grad_output, axis, -1)).reshape(-1), flat, result)
+    cpu_rows.maxout_backward()(
+        result.size, contiguous(np.moveaxis(grad_output, axis, -1)).reshape(-1), flat, result
+    )
     length = shape[axis]
     return _from_rows(result.reshape(result.size // length if length else 0, length), shape, axis, out)

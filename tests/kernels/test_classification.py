@@ -14,7 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import DTYPES, INPUT_LAYOUTS, lay, layouts, out_layouts, same_bits
 
-from nbgrad.kernels import cross_entropy, cross_entropy_value_and_grad, log_softmax, nll_loss, nll_loss_value_and_grad
+from nbgrad.kernels import (
+    cross_entropy,
+    cross_entropy_value_and_grad,
+    log_softmax,
+    nll_loss,
+    nll_loss_value_and_grad,
+)
 
 precisions = pytest.mark.parametrize("dtype", DTYPES)
 FUNCTIONS = [cross_entropy, cross_entropy_value_and_grad, nll_loss, nll_loss_value_and_grad]

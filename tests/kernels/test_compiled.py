@@ -1,4 +1,6 @@
-"""The public kernels inside a user's ``@njit`` function give what they give outside, for numbers and arrays."""
+"""The public kernels inside a user's ``@njit`` function give what they give outside, for numbers and
+arrays.
+"""
 
 import inspect
 import math
@@ -37,7 +39,9 @@ def test_elementwise(name, dtype):
         return forward(x), backward(g, x)
 
     x, g = X.astype(dtype), G.astype(dtype)
-    for compiled, plain in zip(number(x[0, 0], g[0, 0]), (forward(x[0, 0]), backward(g[0, 0], x[0, 0])), strict=True):
+    for compiled, plain in zip(
+        number(x[0, 0], g[0, 0]), (forward(x[0, 0]), backward(g[0, 0], x[0, 0])), strict=True
+    ):
         assert type(plain) is dtype and (dtype is np.float32 or isinstance(compiled, float))
         assert compiled == plain
     # each layout is compiled anew: all of them for one operator are enough
@@ -59,11 +63,19 @@ def test_a_number_stays_float32():
 def test_parameters_integers_out_and_broadcasting():
     @njit
     def parameters(x):
-        return kernels.elu(x, alpha=2.0), kernels.elu_backward(1.0, x, alpha=2.0), kernels.leaky_relu(x, negative_slope=0.5)
+        return (
+            kernels.elu(x, alpha=2.0),
+            kernels.elu_backward(1.0, x, alpha=2.0),
+            kernels.leaky_relu(x, negative_slope=0.5),
+        )
 
     for compiled, plain in zip(
         parameters(X),
-        (kernels.elu(X, alpha=2.0), kernels.elu_backward(1.0, X, alpha=2.0), kernels.leaky_relu(X, negative_slope=0.5)),
+        (
+            kernels.elu(X, alpha=2.0),
+            kernels.elu_backward(1.0, X, alpha=2.0),
+            kernels.leaky_relu(X, negative_slope=0.5),
+        ),
         strict=True,
     ):
         same(compiled, plain)
@@ -155,7 +167,11 @@ def test_logsumexp_and_maxout():
 
     @njit
     def backward(g, row, grads, x):
-        return kernels.logsumexp_backward(g, row), kernels.logsumexp_backward(grads, x), kernels.logsumexp_backward(grads[:4], x[:, :4], axis=0)
+        return (
+            kernels.logsumexp_backward(g, row),
+            kernels.logsumexp_backward(grads, x),
+            kernels.logsumexp_backward(grads[:4], x[:, :4], axis=0),
+        )
 
     expected = (
         kernels.logsumexp_backward(2.0, X[0]), kernels.logsumexp_backward(G[:, 0], X), kernels.logsumexp_backward(G[:, 0], X[:, :4], axis=0)
@@ -172,7 +188,9 @@ def test_logsumexp_and_maxout():
         y, index = kernels.maxout(X, pieces, axis=axis)
         g = RNG.normal(size=y.shape)
         for compiled, plain in zip(
-            maxout(X, g, pieces, axis), (y, index, kernels.maxout_backward(g, index, pieces, axis=axis)), strict=True
+            maxout(X, g, pieces, axis),
+            (y, index, kernels.maxout_backward(g, index, pieces, axis=axis)),
+            strict=True,
         ):
             same(compiled, plain)
     with pytest.raises(ValueError, match="num_pieces"):
@@ -189,7 +207,9 @@ WEIGHT = RNG.random(6) + 0.5
 def test_cross_entropy(target, reduction):
     @njit
     def f(x, target, weight, smoothing):
-        return kernels.cross_entropy_value_and_grad(x, target, weight=weight, label_smoothing=smoothing, reduction=reduction)
+        return kernels.cross_entropy_value_and_grad(
+            x, target, weight=weight, label_smoothing=smoothing, reduction=reduction
+        )
 
     for weight, smoothing in ((np.ones(6), 0.0), (WEIGHT, 0.0), (np.ones(6), 0.1), (WEIGHT, 0.2)):
         loss, gradient = f(X, target, weight, smoothing)
@@ -242,7 +262,9 @@ def test_a_label_out_of_range_is_refused():
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-@pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "huber_loss", "nll_loss", "binary_cross_entropy_with_logits"])
+@pytest.mark.parametrize(
+    "name", ["mse_loss", "l1_loss", "huber_loss", "nll_loss", "binary_cross_entropy_with_logits"]
+)
 def test_losses(name, reduction):
     value, value_and_grad = getattr(kernels, name), getattr(kernels, name + "_value_and_grad")
     target = LABELS if name == "nll_loss" else PROBABILITIES
@@ -267,10 +289,14 @@ def test_weights_of_binary_cross_entropy_and_delta_of_huber():
         )
 
     (loss, gradient), scaled, huber = f(X, PROBABILITIES, WEIGHT, WEIGHT[::-1].copy())
-    expected = kernels.binary_cross_entropy_with_logits_value_and_grad(X, PROBABILITIES, weight=WEIGHT, pos_weight=WEIGHT[::-1])
+    expected = kernels.binary_cross_entropy_with_logits_value_and_grad(
+        X, PROBABILITIES, weight=WEIGHT, pos_weight=WEIGHT[::-1]
+    )
     np.testing.assert_allclose(loss, expected[0], rtol=1e-14)
     np.testing.assert_allclose(gradient, expected[1], rtol=1e-13, atol=1e-17)
-    assert math.isclose(scaled, kernels.binary_cross_entropy_with_logits(X, PROBABILITIES, pos_weight=2.0), rel_tol=1e-14)
+    assert math.isclose(
+        scaled, kernels.binary_cross_entropy_with_logits(X, PROBABILITIES, pos_weight=2.0), rel_tol=1e-14
+    )
     assert math.isclose(huber, kernels.huber_loss(X, PROBABILITIES, delta=0.5), rel_tol=1e-14)
 
 
