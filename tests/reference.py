@@ -113,7 +113,7 @@ def worst_ulps_float32(results, true, inputs):
 
 # Where something changes: 0, 1, the intervals' ends of the range reductions, saturation, overflow, the first and last normal numbers.
 _POINTS = (
-    0.0, 2.0**-149, 2.0**-126, 2.0**-27, 2.0**-26, 2.0**-25, 2.0**-13, 0.1, math.sqrt(0.5) - 1, math.sqrt(0.5), 1.0, math.sqrt(2), 2.0,
+    0.0, 2.0**-149, 2.0**-126, 2.0**-56, 2.0**-55, 2.0**-54, 2.0**-53, 2.0**-50, 2.0**-45, 2.0**-27, 2.0**-26, 2.0**-25, 2.0**-13, 0.1, math.sqrt(0.5) - 1, math.sqrt(0.5), 1.0, math.sqrt(2), 2.0,
     *(math.log(2) / 2 * k for k in (0.5, 1, 2, 3, 5, 25, 47, 49, 127, 253, 255, 256, 299, 301)), 9.0, 14.56, 17.0, 20.0, 22.18, 40.0,
     44.0, 52.0, 87.34, 88.72, 89.0, 103.3, 103.98, 108.0, 2.0**24, 1e30, 2.0**127,
 )  # fmt: skip

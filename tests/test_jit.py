@@ -197,7 +197,7 @@ expected = kernels.sigmoid(x)
 jit._parallel.acquire()  # as if another thread of the parent were in a loop
 def child():
     signal.alarm(60)
-    good = (kernels.sigmoid(x) == expected).all()
+    good = (kernels.sigmoid(x) == expected).all() and not jit._parallel.locked()
     if os.environ["DEEPER"] == "1":
         os.environ["DEEPER"] = "0"
         good = good and spawn()

@@ -125,6 +125,22 @@ def test_layouts_change_nothing(name, data):
 
 
 @losses
+def test_grad_out_may_overlap_elsewhere(name):
+    """Shifted by an element, over several blocks: read before it is written over."""
+    _, fused = pair(name)
+    memory = np.random.default_rng(0).random(9001)
+    target = np.linspace(0, 1, 9000)
+    for of_x, of_out in ((slice(0, -1), slice(1, None)), (slice(1, None), slice(0, -1)), (slice(0, -1), slice(None, 0, -1))):
+        for reduction in ("mean", "none"):
+            for call in (lambda a: (a, target), lambda a: (target, a)):
+                fresh = memory.copy()
+                expected = fused(*call(fresh[of_x].copy()), reduction=reduction)
+                loss, _ = fused(*call(fresh[of_x]), reduction=reduction, grad_out=fresh[of_out])
+                same_bits(loss, expected[0])
+                same_bits(fresh[of_out], expected[1])
+
+
+@losses
 def test_target_broadcasts_and_takes_the_first_arguments_precision(name):
     value, fused = pair(name)
     x = np.linspace(-2, 2, 6, dtype=np.float32).reshape(2, 3)
