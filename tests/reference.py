@@ -106,7 +106,9 @@ def worst_ulps_float32(results, true, inputs):
         true = np.clip(true, -limit, limit)
         exponent = np.maximum(np.frexp(true)[1] - 1, -126)
         error = np.abs(got - true) / np.ldexp(1.0, exponent - 23)
-    error = np.where(np.isnan(true), np.where(np.isnan(got), 0, np.inf), np.where(np.isnan(got), np.inf, error))
+    error = np.where(
+        np.isnan(true), np.where(np.isnan(got), 0, np.inf), np.where(np.isnan(got), np.inf, error)
+    )
     place = int(np.argmax(error))
     return float(error[place]), float(inputs[place])
 

@@ -48,14 +48,25 @@ def test_within_1_ulp_of_mpmath(name, compiled, dtype):
     if name in ("log", "log1p"):
         x = np.where(x <= (0 if name == "log" else -1), np.abs(x), x)
     if dtype is np.float64 and name in ("exp", "expm1"):
-        x = np.append(x, [709.78271289338397, 709.782712893384, -708.3964185322641, -745.1332191019411, -745.13321910194122])
+        x = np.append(
+            x,
+            [
+                709.78271289338397,
+                709.782712893384,
+                -708.3964185322641,
+                -745.1332191019411,
+                -745.13321910194122,
+            ],
+        )
     error, where = worst_ulps(compiled(x), x, MPMATH.get(name, getattr(mpmath, name)))
     assert error <= 1, f"{error:.3f} ulp at {where!r}"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_limits(name, compiled, dtype):
-    x = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, -1.0, -2.0, -np.finfo(dtype).max, np.finfo(dtype).max], dtype)
+    x = np.array(
+        [0.0, -0.0, np.inf, -np.inf, np.nan, -1.0, -2.0, -np.finfo(dtype).max, np.finfo(dtype).max], dtype
+    )
     with np.errstate(all="ignore"):
         true = getattr(np, name)(x.astype(np.float64)).astype(dtype)
     special = np.isnan(true) | np.isinf(true) | (true == 0)  # the C library's are exact there, -0 included

@@ -26,7 +26,9 @@ DEFINITIONS = {
     f.elu: lambda x, alpha: max(x, 0) + alpha * (mpmath.exp(min(x, 0)) - 1),
     f.squared_error: lambda x, t: (x - t) ** 2,
     f.absolute_error: lambda x, t: max(x - t, t - x),
-    f.huber: lambda x, t, delta: (x - t) ** 2 / 2 if abs(x - t) <= delta else delta * (abs(x - t) - delta / 2),
+    f.huber: lambda x, t, delta: (
+        (x - t) ** 2 / 2 if abs(x - t) <= delta else delta * (abs(x - t) - delta / 2)
+    ),
     f.binary_cross_entropy_with_logits: lambda x, t, p: (
         -p * t * mpmath.log(1 / (1 + mpmath.exp(-x))) - (1 - t) * mpmath.log(1 / (1 + mpmath.exp(x)))
     ),
@@ -39,7 +41,11 @@ def test_definition(formula, data):
     numbers = st.floats(-200, 200).map(mpf)
     x = data.draw(numbers)
     count = formula.__code__.co_argcount - 1
-    others = [mpf(data.draw(st.floats(0, 1)))] * count if formula.__name__ in LOSSES else [data.draw(numbers)] * count
+    others = (
+        [mpf(data.draw(st.floats(0, 1)))] * count
+        if formula.__name__ in LOSSES
+        else [data.draw(numbers)] * count
+    )
     if formula is f.huber and others[0] == 0:
         return  # delta > 0
     with mpmath.workdps(450):
@@ -82,7 +88,11 @@ def test_nan_gives_nan(op, formula, dtype):
             assert np.isnan(compiled(*arguments, *parameters)), arguments
 
 
-@pytest.mark.parametrize(("op", "formula"), [(op, g) for op, g in OF if op in OPS.values()], ids=lambda v: getattr(v, "__name__", ""))
+@pytest.mark.parametrize(
+    ("op", "formula"),
+    [(op, g) for op, g in OF if op in OPS.values()],
+    ids=lambda v: getattr(v, "__name__", ""),
+)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_infinity_gives_the_limit(op, formula, dtype):
     compiled = njit(formula, error_model="numpy")
@@ -107,7 +117,8 @@ def test_a_kinks_value_lies_between_the_slopes_at_its_sides(op, data):
         for kink in op.kinks:
             h = mpf(10) ** -50
             left, right = (
-                (forward(mpf(kink) + s * h, *numbers) - forward(mpf(kink), *numbers)) / (s * h) for s in (-1, 1)
+                (forward(mpf(kink) + s * h, *numbers) - forward(mpf(kink), *numbers)) / (s * h)
+                for s in (-1, 1)
             )
             for zero in (0.0, -0.0):
                 value = op.derivative(np.float64(kink) + zero, *map(np.float64, target + parameters))
@@ -129,7 +140,9 @@ def test_known_values(dtype):
     with mpmath.workdps(60):
         # the kernels' arguments as they are after rounding to the precision
         deep, left, low = (mpf(float(dtype(x))) for x in (22.18, -14.56, -88.7))
-        assert d_sigmoid(dtype(22.18)) == pytest.approx(float(mpmath.exp(-deep) / (1 + mpmath.exp(-deep)) ** 2), rel=rel)
+        assert d_sigmoid(dtype(22.18)) == pytest.approx(
+            float(mpmath.exp(-deep) / (1 + mpmath.exp(-deep)) ** 2), rel=rel
+        )
         assert d_tanh(dtype(-14.56)) == pytest.approx(float(1 / mpmath.cosh(left) ** 2), rel=rel)
         true = float(1 / (1 + mpmath.exp(-low)))
     value = sigmoid(dtype(-88.7))

@@ -31,7 +31,12 @@ def compiled():
 def run(code, cache, *, package=PACKAGE, **environment):
     """The standard output of ``code``, run in a new process by the package in the folder ``package``."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
-    env |= {"NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": str(Path(package).parent), "PYTHONDONTWRITEBYTECODE": "1", **environment}
+    env |= {
+        "NUMBA_CACHE_DIR": str(cache),
+        "PYTHONPATH": str(Path(package).parent),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **environment,
+    }
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, env=env, cwd=os.sep, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stderr}"
@@ -41,7 +46,9 @@ def run(code, cache, *, package=PACKAGE, **environment):
 @pytest.fixture
 def copy(tmp_path):
     """A copy of the package, to be edited."""
-    return Path(shutil.copytree(PACKAGE, tmp_path / "copy" / "nbgrad", ignore=shutil.ignore_patterns("__pycache__")))
+    return Path(
+        shutil.copytree(PACKAGE, tmp_path / "copy" / "nbgrad", ignore=shutil.ignore_patterns("__pycache__"))
+    )
 
 
 def edit(file, old, new):
@@ -49,7 +56,9 @@ def edit(file, old, new):
     assert text.count(old) == 1
     status = file.stat()
     file.write_text(text.replace(old, new))
-    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))  # not even the time of the change gives it away
+    os.utime(
+        file, ns=(status.st_atime_ns, status.st_mtime_ns)
+    )  # not even the time of the change gives it away
 
 
 def test_nothing_happens_at_import(tmp_path):
@@ -81,7 +90,10 @@ def test_the_cache_is_used_and_never_stale(copy, tmp_path):
     assert value == "0.5" and int(count) > 0
     assert run(COUNT + SIGMOID, cache, package=copy) == "0.5 0", "the second process compiles nothing"
 
-    old, new = "return quotient(T(1) if x >= T(0) else e, T(1), e)", "return quotient(T(3) if x >= T(0) else e, T(1), e)"
+    old, new = (
+        "return quotient(T(1) if x >= T(0) else e, T(1), e)",
+        "return quotient(T(3) if x >= T(0) else e, T(1), e)",
+    )
     edit(copy / "formulas.py", old, new)
     assert run(COUNT + SIGMOID, cache, package=copy).split()[0] == "1.5", "a formula was edited"
     edit(copy / "formulas.py", new, old)
@@ -89,7 +101,9 @@ def test_the_cache_is_used_and_never_stale(copy, tmp_path):
 
     old, new = "return y + fma(y, correction,", "return T(2) * y + fma(y, correction,"
     edit(copy / "elementary.py", old, new)
-    assert run(COUNT + SIGMOID, cache, package=copy).split()[0] != "0.5", "a function below the formula was edited"
+    assert run(COUNT + SIGMOID, cache, package=copy).split()[0] != "0.5", (
+        "a function below the formula was edited"
+    )
 
 
 def test_an_edit_under_a_running_process_does_not_poison_the_cache(copy, tmp_path):
@@ -119,7 +133,13 @@ def test_without_a_folder_for_the_cache(copy, tmp_path):
     for folder in [copy, *(p for p in copy.iterdir() if p.is_dir())]:
         (folder / "__pycache__").write_text("")
     for _ in range(2):
-        value, count = run(COUNT + SIGMOID.replace("sigmoid", "relu"), blocked / "cache", package=copy, HOME=str(blocked), XDG_CACHE_HOME=str(blocked)).split()
+        value, count = run(
+            COUNT + SIGMOID.replace("sigmoid", "relu"),
+            blocked / "cache",
+            package=copy,
+            HOME=str(blocked),
+            XDG_CACHE_HOME=str(blocked),
+        ).split()
         assert value == "0.0" and int(count) > 0
 
 
@@ -219,7 +239,9 @@ print((kernels.sigmoid(x) == expected).all())
 @pytest.mark.parametrize("layer", layers())
 def test_a_forked_child_lives(layer, shared_cache):
     """After a parallel loop in the parent; and the child's child."""
-    assert run(FORK, shared_cache, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2", DEEPER="1").split() == ["True", "True"]
+    assert run(
+        FORK, shared_cache, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2", DEEPER="1"
+    ).split() == ["True", "True"]
 
 
 def recording_loop(**options):

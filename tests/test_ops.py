@@ -125,7 +125,12 @@ def test_gradient_is_the_slope(op, data):
                 true = derivative(f, mpf(float(xi)), *numbers) * mpf(float(g))
                 # a slope or a factor of it that is subnormal has an absolute error, which g and the parameters enlarge
                 lost = 2 * tiny * abs(mpf(float(g))) * max([1, *map(abs, numbers)])
-                assert ulps(result, true) <= 4.5 or abs(mpf(float(result)) - true) <= lost, (xi, g, parameters, result)
+                assert ulps(result, true) <= 4.5 or abs(mpf(float(result)) - true) <= lost, (
+                    xi,
+                    g,
+                    parameters,
+                    result,
+                )
 
 
 def multiplied(a, b):
@@ -218,7 +223,10 @@ def test_losses_to_a_few_ulp_of_their_terms(op, dtype, backward):
                 error = ulps(result, value)
                 if error > 4:
                     places = [i for i in range(1, len(numbers)) if i > 1 or numbers[1] != 1]
-                    room = sum(abs(true(*numbers[:i], numbers[i] * (1 + eps), *numbers[i + 1 :]) - value) for i in places)
+                    room = sum(
+                        abs(true(*numbers[:i], numbers[i] * (1 + eps), *numbers[i + 1 :]) - value)
+                        for i in places
+                    )
                     assert abs(mpf(float(result)) - value) <= room, f"{error} ulp at {numbers}: {result}"
 
 
@@ -234,12 +242,17 @@ def test_the_table():
 def test_kinks_are_where_the_slope_jumps(op):
     """And nowhere else among ordinary numbers: the table's list is what other gradient checks leave out."""
     f = exact(op.forward)
-    arguments = [mpf(v) for v in ([0.0] if op.name in LOSSES else []) + [0.5 * (i + 3) for i in range(len(op.parameters))]]
+    arguments = [
+        mpf(v)
+        for v in ([0.0] if op.name in LOSSES else []) + [0.5 * (i + 3) for i in range(len(op.parameters))]
+    ]
     with mpmath.workdps(150):
         h = mpf(10) ** -50
 
         def jump(x):
-            return abs((f(x + h, *arguments) - f(x, *arguments)) - (f(x, *arguments) - f(x - h, *arguments))) / h
+            return (
+                abs((f(x + h, *arguments) - f(x, *arguments)) - (f(x, *arguments) - f(x - h, *arguments))) / h
+            )
 
         assert all(jump(mpf(kink)) > 1e-3 for kink in op.kinks)
         assert all(jump(mpf(x)) < 1e-40 for x in np.linspace(-4, 4, 33) if x not in op.kinks)

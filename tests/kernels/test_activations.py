@@ -51,7 +51,10 @@ def test_layouts_change_nothing(op, data):
     laid = lay(x, data.draw(layouts)), lay(g, data.draw(layouts))
     same_bits(forward(laid[0], **parameters), y)
     same_bits(backward(laid[1], laid[0], **parameters), dx)
-    for call, expected in ((lambda out: forward(laid[0], **parameters, out=out), y), (lambda out: backward(laid[1], laid[0], **parameters, out=out), dx)):
+    for call, expected in (
+        (lambda out: forward(laid[0], **parameters, out=out), y),
+        (lambda out: backward(laid[1], laid[0], **parameters, out=out), dx),
+    ):
         out = lay(np.full(shape, 7, dtype), data.draw(out_layouts))
         assert call(out) is out
         same_bits(out.astype(dtype), expected)
@@ -109,7 +112,9 @@ def test_threads_and_size_change_nothing(op):
     """40 001 elements run in parallel, pieces of them serially: the same bits, for any number of threads."""
     forward, backward = functions(op)
     rng = np.random.default_rng(0)
-    x, g = (rng.integers(0, 2**32, 40_001, dtype=np.uint64).astype(np.uint32).view(np.float32) for _ in range(2))
+    x, g = (
+        rng.integers(0, 2**32, 40_001, dtype=np.uint64).astype(np.uint32).view(np.float32) for _ in range(2)
+    )
     before = numba.get_num_threads()
     results = []
     try:
@@ -142,7 +147,13 @@ def test_numbers_give_numpy_scalars_of_their_precision(op, dtype):
 @ops
 def test_integers_bools_and_lists_are_computed_in_float64(op):
     forward, backward = functions(op)
-    for values in (np.array([[-2, 0, 3]], np.int8), np.array([0, 1, 2**64 - 1], np.uint64), np.array([True, False]), [-1, 2.5], range(3)):
+    for values in (
+        np.array([[-2, 0, 3]], np.int8),
+        np.array([0, 1, 2**64 - 1], np.uint64),
+        np.array([True, False]),
+        [-1, 2.5],
+        range(3),
+    ):
         y = forward(values)
         assert y.dtype == np.float64
         same_bits(y, forward(np.asarray(values, np.float64)))
@@ -163,14 +174,28 @@ def test_empty_arrays(op, dtype, shape):
 def test_bad_arguments(op):
     forward, backward = functions(op)
     x = np.zeros((2, 3))
-    for wrong in (np.float16(1), np.longdouble(1), 1j, "x", None, object(), np.ma.zeros(3), np.zeros(3, "M8[s]")):
+    for wrong in (
+        np.float16(1),
+        np.longdouble(1),
+        1j,
+        "x",
+        None,
+        object(),
+        np.ma.zeros(3),
+        np.zeros(3, "M8[s]"),
+    ):
         with pytest.raises(TypeError, match="^x: expected "):
             forward(wrong)
         with pytest.raises(TypeError, match="^x: expected "):
             backward(1.0, wrong)
         with pytest.raises(TypeError, match="^grad_output: expected "):
             backward(wrong, 1.0)
-    with pytest.raises(ValueError, match=re.escape("grad_output: expected shapes that broadcast together, got grad_output (4,), x (2, 3)")):
+    with pytest.raises(
+        ValueError,
+        match=re.escape(
+            "grad_output: expected shapes that broadcast together, got grad_output (4,), x (2, 3)"
+        ),
+    ):
         backward(np.zeros(4), x)
     read_only = np.zeros((2, 3))
     read_only.flags.writeable = False
@@ -185,7 +210,11 @@ def test_bad_arguments(op):
         (read_only, ValueError),
         (np.broadcast_to(np.zeros(3), (2, 3)), ValueError),
     ):
-        for call in (lambda out=out: forward(x, out=out), lambda out=out: backward(x, x, out=out), lambda out=out: backward(1.0, x, out=out)):
+        for call in (
+            lambda out=out: forward(x, out=out),
+            lambda out=out: backward(x, x, out=out),
+            lambda out=out: backward(1.0, x, out=out),
+        ):
             with pytest.raises(error, match="^out: expected "):
                 call()
     with pytest.raises(ValueError, match="^out: expected shape"):
@@ -220,7 +249,11 @@ def test_subarrays_of_larger_memory_are_not_touched_around_out(layout):
     written = np.zeros(base.nbytes, bool)
     flat = np.lib.array_utils.byte_bounds(base)[0]
     for offset in np.ndindex(out.shape):
-        start = out.__array_interface__["data"][0] + sum(i * s for i, s in zip(offset, out.strides, strict=True)) - flat
+        start = (
+            out.__array_interface__["data"][0]
+            + sum(i * s for i, s in zip(offset, out.strides, strict=True))
+            - flat
+        )
         written[start : start + 8] = True
     kernels.sigmoid(np.ones((3, 4)), out=out)
     changed = np.frombuffer(before.tobytes(), np.uint8) != np.frombuffer(base.tobytes(), np.uint8)

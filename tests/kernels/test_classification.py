@@ -45,7 +45,9 @@ def definition(logits, target, weight=None, ignore_index=-100, label_smoothing=0
         log_sum = largest + math.log(math.fsum(math.exp(v - largest) for v in row))
         q = [float(v) for v in t] if probabilities else [float(j == t) for j in range(classes)]
         q = [(1 - label_smoothing) * v + label_smoothing / classes for v in q]
-        losses.append(math.fsum(wj * qj * (log_sum - v) for wj, qj, v in zip(w, q, row, strict=True) if wj * qj))
+        losses.append(
+            math.fsum(wj * qj * (log_sum - v) for wj, qj, v in zip(w, q, row, strict=True) if wj * qj)
+        )
         divisor += 1.0 if probabilities else w[t]
     if reduction == "none":
         return np.reshape(losses, x.shape[:axis] + x.shape[axis + 1 :])
@@ -59,7 +61,9 @@ def problems(draw, probabilities=None):
     dtype = draw(st.sampled_from(DTYPES))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     classes = draw(st.integers(1, 4))
-    shape = draw(st.sampled_from([(classes,), (3, classes), (2, classes, 3), (2, classes, 1, 2), (1, classes)]))
+    shape = draw(
+        st.sampled_from([(classes,), (3, classes), (2, classes, 3), (2, classes, 1, 2), (1, classes)])
+    )
     others = shape[:-1] if len(shape) <= 2 else (shape[0], *shape[2:])
     x = (rng.standard_normal(shape) * draw(st.sampled_from([0.1, 1.0, 10.0]))).astype(dtype)
     keywords = {"reduction": draw(st.sampled_from(["mean", "sum", "none"]))}
@@ -100,7 +104,9 @@ def test_gradient_is_the_slope_and_the_value_the_same(problem):
         up, down = wide.copy(), wide.copy()
         up[place] += h
         down[place] -= h
-        slope = (np.sum(definition(up, target, **keywords)) - np.sum(definition(down, target, **keywords))) / (2 * h)
+        slope = (
+            np.sum(definition(up, target, **keywords)) - np.sum(definition(down, target, **keywords))
+        ) / (2 * h)
         if np.isnan(slope):
             slope = 0  # the mean of nothing: the loss is nan, the gradient 0, as in PyTorch
         np.testing.assert_allclose(grad[place], slope, rtol=2e-5, atol=1e-6)
@@ -154,7 +160,9 @@ def test_it_is_nll_loss_of_log_softmax(problem):
     keywords.pop("label_smoothing", None)
     got = nll_loss(log_softmax(x, axis=min(1, x.ndim - 1)), target, **keywords)
     eps = float(np.finfo(x.dtype).eps)
-    np.testing.assert_allclose(got, cross_entropy(x, target, **keywords), rtol=8 * eps, atol=2 * eps * float(np.abs(x).max()))
+    np.testing.assert_allclose(
+        got, cross_entropy(x, target, **keywords), rtol=8 * eps, atol=2 * eps * float(np.abs(x).max())
+    )
 
 
 @given(problems(probabilities=False))
@@ -169,7 +177,9 @@ def test_gradient_of_nll_loss_is_the_slope(problem):
         unit = zeros.copy()
         unit[place] = 1
         slope = np.sum(nll_loss(unit, target, **keywords)) - np.sum(nll_loss(zeros, target, **keywords))
-        np.testing.assert_allclose(grad[place], 0 if np.isnan(slope) else slope, rtol=4 * float(np.finfo(x.dtype).eps))
+        np.testing.assert_allclose(
+            grad[place], 0 if np.isnan(slope) else slope, rtol=4 * float(np.finfo(x.dtype).eps)
+        )
     out = lay(np.full(x.shape, 7, x.dtype), "fortran")
     assert nll_loss_value_and_grad(x, target, **keywords, grad_out=out)[1] is out
     same_bits(out, grad)
@@ -189,7 +199,10 @@ def test_everything_ignored(dtype):
                 np.testing.assert_array_equal(loss, expected)
                 same_bits(grad, np.zeros_like(x))
             loss, grad = cross_entropy_value_and_grad(
-                np.vstack([x, np.array([[1, 2]], dtype)]), [*labels, 1], ignore_index=ignore_index, label_smoothing=smoothing
+                np.vstack([x, np.array([[1, 2]], dtype)]),
+                [*labels, 1],
+                ignore_index=ignore_index,
+                label_smoothing=smoothing,
             )
             alone = cross_entropy_value_and_grad(np.array([[1, 2]], dtype), [1], label_smoothing=smoothing)
             same_bits(loss, alone[0])
@@ -200,7 +213,11 @@ def test_everything_ignored(dtype):
 
 @precisions
 def test_no_rows(dtype):
-    for x, target in ((np.empty((0, 3)), np.empty(0, int)), (np.empty((0, 3)), np.empty((0, 3))), (np.empty((2, 3, 0)), np.empty((2, 0), int))):
+    for x, target in (
+        (np.empty((0, 3)), np.empty(0, int)),
+        (np.empty((0, 3)), np.empty((0, 3))),
+        (np.empty((2, 3, 0)), np.empty((2, 0), int)),
+    ):
         x = x.astype(dtype)
         loss, grad = cross_entropy_value_and_grad(x, target)
         assert np.isnan(loss) and type(loss) is dtype and grad.shape == x.shape
@@ -247,7 +264,9 @@ def test_labels_out_of_range_are_refused(function, shape):
     for bad in (-1, -99, 3, 255, 2**31, 2**62, -(2**63), -101):
         labels = np.zeros(others, np.int64)
         labels[(-1,) * labels.ndim] = bad
-        message = f"target: expected labels in 0..2 or ignore_index=-100, got {bad} at position {labels.size - 1}"
+        message = (
+            f"target: expected labels in 0..2 or ignore_index=-100, got {bad} at position {labels.size - 1}"
+        )
         with pytest.raises(ValueError, match="^" + re.escape(message)):
             function(x, labels)
     with pytest.raises(ValueError, match="^target: expected labels below"):
@@ -272,7 +291,16 @@ def test_no_foreign_memory_is_read_or_written():
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)
 def test_labels_that_are_no_integers(function):
     x = np.zeros((2, 3))
-    for wrong in ([0.0, 1.0], [np.nan, 0], np.array([True, False]), ["a", "b"], None, [1j, 0], np.zeros(2, "M8[s]"), np.float16([0, 1])):
+    for wrong in (
+        [0.0, 1.0],
+        [np.nan, 0],
+        np.array([True, False]),
+        ["a", "b"],
+        None,
+        [1j, 0],
+        np.zeros(2, "M8[s]"),
+        np.float16([0, 1]),
+    ):
         with pytest.raises(TypeError, match="^target: expected "):
             function(x, wrong)
     with pytest.raises(TypeError, match="^target: expected an array without a mask"):
@@ -284,8 +312,20 @@ def test_labels_that_are_no_integers(function):
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)
 def test_shapes_that_do_not_match(function):
     name = "logits" if "cross" in function.__name__ else "log_probs"
-    for shape, target in (((2, 3), (3,)), ((2, 3), ()), ((2, 3), (2, 3)), ((2, 3), (2, 1)), ((3,), (1,)), ((2, 3, 4), (2, 3)), ((2, 3, 4), (2, 4, 1))):
-        with pytest.raises(ValueError, match="^" + re.escape(f"target: expected labels of shape {shape[:1] * (len(shape) > 1) + shape[2:]}")):
+    for shape, target in (
+        ((2, 3), (3,)),
+        ((2, 3), ()),
+        ((2, 3), (2, 3)),
+        ((2, 3), (2, 1)),
+        ((3,), (1,)),
+        ((2, 3, 4), (2, 3)),
+        ((2, 3, 4), (2, 4, 1)),
+    ):
+        with pytest.raises(
+            ValueError,
+            match="^"
+            + re.escape(f"target: expected labels of shape {shape[:1] * (len(shape) > 1) + shape[2:]}"),
+        ):
             function(np.zeros(shape), np.zeros(target, int))
     for x in (np.float64(1), 5):
         with pytest.raises(ValueError, match=f"^{name}: expected shape "):
@@ -299,7 +339,10 @@ def test_shapes_that_do_not_match(function):
 
 
 def test_probabilities_of_another_shape():
-    with pytest.raises(TypeError, match="^target: expected integer class labels of shape .* or float class probabilities of shape"):
+    with pytest.raises(
+        TypeError,
+        match="^target: expected integer class labels of shape .* or float class probabilities of shape",
+    ):
         cross_entropy(np.zeros((2, 3)), np.zeros((3, 2)))
 
 
@@ -307,7 +350,9 @@ def test_probabilities_of_another_shape():
 def test_bad_keywords(function):
     x, labels = np.zeros((2, 3)), [0, 1]
     for weight in (np.ones(2), np.ones((2, 3)), 1.0, []):
-        with pytest.raises(ValueError, match=re.escape("weight: expected shape (3,), one for each class, got ")):
+        with pytest.raises(
+            ValueError, match=re.escape("weight: expected shape (3,), one for each class, got ")
+        ):
             function(x, labels, weight=weight)
     for weight in ("abc", [1j, 1, 1], np.ma.ones(3)):
         with pytest.raises(TypeError, match="^weight: expected "):
@@ -327,7 +372,11 @@ def test_bad_keywords(function):
         with pytest.raises(TypeError, match="^label_smoothing: expected a real number"):
             function(x, labels, label_smoothing="0.1")
     if "grad" in function.__name__:
-        for out, error in ((np.zeros((3, 2)), ValueError), (np.zeros((2, 3), np.float32), TypeError), ([0], TypeError)):
+        for out, error in (
+            (np.zeros((3, 2)), ValueError),
+            (np.zeros((2, 3), np.float32), TypeError),
+            ([0], TypeError),
+        ):
             with pytest.raises(error, match="^grad_out: expected "):
                 function(x, labels, grad_out=out)
 
@@ -350,6 +399,8 @@ def test_threads_change_nothing():
 
 
 def test_lists_integers_and_numbers():
-    same_bits(cross_entropy([[2, 0], [0, 1]], [0, 1]), cross_entropy(np.array([[2.0, 0], [0, 1]]), np.array([0, 1])))
+    same_bits(
+        cross_entropy([[2, 0], [0, 1]], [0, 1]), cross_entropy(np.array([[2.0, 0], [0, 1]]), np.array([0, 1]))
+    )
     assert type(cross_entropy([2, 0], 0)) is np.float64
     assert cross_entropy(np.float32([2, 0]), np.int8(0), reduction="none").dtype == np.float32

@@ -81,7 +81,13 @@ def test_backward_of_any_axis_and_layout(function, case, data):
 def test_logsumexp_of_any_axis_and_layout(case, data):
     (x,), axis = case
     shape = np.delete(x.shape, axis)
-    expected = np.array([logsumexp(row.copy()) for row in np.moveaxis(x, axis, -1).reshape(-1, x.shape[axis])], x.dtype) if x.size else None
+    expected = (
+        np.array(
+            [logsumexp(row.copy()) for row in np.moveaxis(x, axis, -1).reshape(-1, x.shape[axis])], x.dtype
+        )
+        if x.size
+        else None
+    )
     got = logsumexp(lay(x, data.draw(layouts)), axis=axis)
     assert np.shape(got) == tuple(shape) and got.dtype == x.dtype
     if x.size:
@@ -110,7 +116,9 @@ def test_logsumexp_backward_is_the_slope(dtype, axis):
         slopes[place] = ((logsumexp(up, axis=axis) - logsumexp(down, axis=axis)) / (2 * h) * g).sum()
     dx = logsumexp_backward(g, x, axis=axis)
     assert dx.dtype == dtype
-    np.testing.assert_allclose(dx, slopes, rtol=1e-4 if dtype is np.float32 else 1e-7, atol=1e-7 if dtype is np.float32 else 1e-9)
+    np.testing.assert_allclose(
+        dx, slopes, rtol=1e-4 if dtype is np.float32 else 1e-7, atol=1e-7 if dtype is np.float32 else 1e-9
+    )
     out = lay(np.zeros_like(x), "fortran")
     assert logsumexp_backward(g, x, axis=axis, out=out) is out
     same_bits(out, dx)
@@ -163,7 +171,9 @@ def test_threads_change_nothing():
         alone = [softmax(x), log_softmax(x, axis=0), logsumexp(x), softmax_backward(g, y), *maxout(x, 3)]
     finally:
         numba.set_num_threads(before)
-    for a, b in zip(alone, [y, log_softmax(x, axis=0), logsumexp(x), softmax_backward(g, y), *maxout(x, 3)], strict=True):
+    for a, b in zip(
+        alone, [y, log_softmax(x, axis=0), logsumexp(x), softmax_backward(g, y), *maxout(x, 3)], strict=True
+    ):
         same_bits(a, b)
     same_bits(y[350:352], softmax(x[350:352].copy()))
 
@@ -171,7 +181,11 @@ def test_threads_change_nothing():
 def test_out_that_overlaps_elsewhere():
     memory = np.linspace(-3, 3, 101)
     for function in FORWARD:
-        for of_x, of_out in ((slice(0, 100), slice(1, 101)), (slice(1, 101), slice(0, 100)), (slice(0, 100), slice(99, None, -1))):
+        for of_x, of_out in (
+            (slice(0, 100), slice(1, 101)),
+            (slice(1, 101), slice(0, 100)),
+            (slice(0, 100), slice(99, None, -1)),
+        ):
             fresh = memory.copy()
             expected = function(fresh[of_x].reshape(10, 10).copy())
             function(fresh[of_x].reshape(10, 10), out=fresh[of_out].reshape(10, 10))
@@ -253,7 +267,11 @@ def test_bad_arguments(function):
         function(x, axis=1.0)
     with pytest.raises(ValueError, match="^axis: expected an array of at least 1 dimension"):
         function(5.0)
-    for out, error in ((np.zeros(7), ValueError), (np.zeros((2, 3), np.float32), TypeError), ([1], TypeError)):
+    for out, error in (
+        (np.zeros(7), ValueError),
+        (np.zeros((2, 3), np.float32), TypeError),
+        ([1], TypeError),
+    ):
         with pytest.raises(error, match="^out: expected "):
             function(x, out=out)
 
@@ -300,4 +318,6 @@ def test_bad_arguments_of_maxout():
 
 
 def test_all_are_public():
-    assert {f.__name__ for f in (*FORWARD, *BACKWARD, logsumexp, logsumexp_backward, maxout, maxout_backward)} <= set(kernels.__all__)
+    assert {
+        f.__name__ for f in (*FORWARD, *BACKWARD, logsumexp, logsumexp_backward, maxout, maxout_backward)
+    } <= set(kernels.__all__)
