@@ -1,5 +1,7 @@
 """Each formula is the function that its name promises, for numbers of both precisions, in compiled and in plain Python."""
 
+import functools
+
 import mpmath
 import numpy as np
 import pytest
@@ -16,6 +18,13 @@ from nbgrad.ops import LOSSES, OPS
 TABLE = {**OPS, **LOSSES}
 OF = [(op, formula) for op in TABLE.values() for formula in (op.forward, op.derivative)]
 IDS = [formula.__name__ for _, formula in OF]
+
+
+@functools.cache
+def compiled(formula):
+    """One compilation of a formula for all tests."""
+    return njit(formula, error_model="numpy")
+
 
 # Textbook definitions, none of them computed the way nbgrad does it.
 DEFINITIONS = {
@@ -64,28 +73,28 @@ def test_tanh_is_a_sigmoid(x):
 
 @pytest.mark.parametrize(("op", "formula"), OF, ids=IDS)
 def test_a_formula_keeps_its_arguments_type(op, formula):
-    compiled = njit(formula)
+    function = compiled(formula)
     count = formula.__code__.co_argcount
     for dtype in DTYPES:
         arguments = [dtype(0.5)] * count
-        value = compiled(*arguments)
+        value = function(*arguments)
         plain = formula(*arguments)
         assert type(plain) is dtype, "in plain Python"
         assert plain == pytest.approx(value, rel=8 * float(np.finfo(dtype).eps))
-    assert [str(s.return_type) for s in compiled.nopython_signatures] == ["float32", "float64"]
+    assert sorted(str(s.return_type) for s in function.nopython_signatures) == ["float32", "float64"]
 
 
 @pytest.mark.parametrize(("op", "formula"), OF, ids=IDS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_nan_gives_nan(op, formula, dtype):
-    compiled = njit(formula, error_model="numpy")
+    function = compiled(formula)
     parameters = [dtype(v) for v in op.parameters.values()]
     numbers = formula.__code__.co_argcount - len(parameters)
     values = [dtype(v) for v in (0.0, 0.25, -3.0, 1.0, np.inf, -np.inf)]
     for place in range(numbers):
         for other in values:
             arguments = [dtype(np.nan) if i == place else other for i in range(numbers)]
-            assert np.isnan(compiled(*arguments, *parameters)), arguments
+            assert np.isnan(function(*arguments, *parameters)), arguments
 
 
 @pytest.mark.parametrize(
@@ -95,7 +104,7 @@ def test_nan_gives_nan(op, formula, dtype):
 )
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_infinity_gives_the_limit(op, formula, dtype):
-    compiled = njit(formula, error_model="numpy")
+    function = compiled(formula)
     parameters = [dtype(v) for v in op.parameters.values()]
     forward = exact(op.forward)
     exactly = forward if formula is op.forward else lambda x, *p: derivative(forward, x, *p)
@@ -103,7 +112,7 @@ def test_infinity_gives_the_limit(op, formula, dtype):
         for sign in (1, -1):
             far = exactly(sign * mpf(10) ** 1000, *(mpf(float(p)) for p in parameters))
             limit = dtype(float(far) if abs(far) < 1e300 else sign * np.inf)
-            assert compiled(dtype(sign * np.inf), *parameters) == limit
+            assert function(dtype(sign * np.inf), *parameters) == limit
 
 
 @pytest.mark.parametrize("op", [op for op in TABLE.values() if op.kinks], ids=lambda op: op.name)
@@ -135,7 +144,7 @@ def test_the_documented_values_at_the_kinks():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_known_values(dtype):
-    sigmoid, d_sigmoid, d_tanh = njit(f.sigmoid), njit(f.d_sigmoid), njit(f.d_tanh)
+    sigmoid, d_sigmoid, d_tanh = compiled(f.sigmoid), compiled(f.d_sigmoid), compiled(f.d_tanh)
     rel = 2 * float(np.finfo(dtype).eps)
     with mpmath.workdps(60):
         # the kernels' arguments as they are after rounding to the precision
@@ -154,7 +163,7 @@ def test_known_values(dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_zero_keeps_its_sign(name, dtype):
     op = OPS[name]
-    value = njit(op.forward)(dtype(-0.0), *(dtype(v) for v in op.parameters.values()))
+    value = compiled(op.forward)(dtype(-0.0), *(dtype(v) for v in op.parameters.values()))
     assert value == 0 and np.signbit(value)
 
 
