@@ -9,10 +9,10 @@ import time
 import numpy as np
 import pytest
 
-from nbgrad import checkpoint, models, plots
-from nbgrad import train as module
 from nbgrad.datasets import load_digits
-from nbgrad.train import train
+from nbgrad.training import checkpoint, models, plots
+from nbgrad.training import loop as module
+from nbgrad.training.loop import train
 
 RESULTS = [
     "confusion.png",
