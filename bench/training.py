@@ -121,7 +121,7 @@ def _epochs(rounds: int) -> None:
 
 
 def _accuracies(datasets: list[str]) -> None:
-    from nbgrad.train import train
+    from nbgrad.training.loop import train
 
     rows = []
     for (dataset, model), target in TARGETS.items():

@@ -6,12 +6,12 @@ called.
 """
 
 from nbgrad import datasets, elementary, functional, kernels, nn, optim, regression
-from nbgrad.autograd import enable_grad, is_grad_enabled, no_grad
-from nbgrad.combine import cat, maximum, minimum, stack, where
-from nbgrad.function import Function
-from nbgrad.graph import plot_graph, to_dot
-from nbgrad.tensor import Tensor, tensor
-from nbgrad.transforms import grad, value_and_grad
+from nbgrad.autograd.combine import cat, maximum, minimum, stack, where
+from nbgrad.autograd.function import Function
+from nbgrad.autograd.graph import plot_graph, to_dot
+from nbgrad.autograd.tape import enable_grad, is_grad_enabled, no_grad
+from nbgrad.autograd.tensor import Tensor, tensor
+from nbgrad.autograd.transforms import grad, value_and_grad
 
 __version__ = "0.1.0"
 

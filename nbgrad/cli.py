@@ -59,7 +59,7 @@ def _fail(message: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from nbgrad.models import MODELS
+    from nbgrad.training.models import MODELS
 
     parser = _Parser(prog="nbgrad", description="Train and use small models on handwritten digits.")
     parser.add_argument("--version", action="version", version=f"nbgrad {nbgrad.__version__}")
@@ -128,7 +128,7 @@ are white on black.""",
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    from nbgrad.train import train
+    from nbgrad.training.loop import train
 
     options = {name: value for name, value in vars(arguments).items() if name != "run"}
     result = train(**options)
@@ -154,7 +154,7 @@ def _table(metrics: dict[str, Any]) -> str:
 
 
 def _predict(arguments: argparse.Namespace) -> None:
-    from nbgrad import models, predict
+    from nbgrad.training import models, predict
 
     net, description = models.load_model(arguments.model)
     model = models.MODELS[description["model"]]
@@ -171,7 +171,7 @@ def _predict(arguments: argparse.Namespace) -> None:
 
 
 def _plot(arguments: argparse.Namespace) -> None:
-    from nbgrad import checkpoint, plots
+    from nbgrad.training import checkpoint, plots
 
     picture = plots.to_bytes(plots.activations(), arguments.out.suffix.removeprefix(".") or "png")
     checkpoint.write_atomically(arguments.out, picture)
@@ -179,7 +179,7 @@ def _plot(arguments: argparse.Namespace) -> None:
 
 
 def _info(arguments: argparse.Namespace) -> None:
-    from nbgrad.info import info
+    from nbgrad.training.info import info
 
     for name, value in info().items():
         print(f"{name:<17} {value}")

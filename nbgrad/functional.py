@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad import rules_kernels as rules
-from nbgrad.arithmetic import apply
-from nbgrad.tensor import Tensor
+from nbgrad.autograd import rules_kernels as rules
+from nbgrad.autograd.arithmetic import apply
+from nbgrad.autograd.tensor import Tensor
 
 __all__ = [
     "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "elu", "huber_loss", "l1_loss",

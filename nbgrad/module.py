@@ -7,9 +7,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from nbgrad.autograd import no_grad
-from nbgrad.convert import check_device
-from nbgrad.tensor import Tensor
+from nbgrad.autograd.convert import check_device
+from nbgrad.autograd.tape import no_grad
+from nbgrad.autograd.tensor import Tensor
 
 __all__ = ["Module"]
 

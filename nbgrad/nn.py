@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from nbgrad import functional
+from nbgrad.autograd.tensor import Tensor
 from nbgrad.module import Module
-from nbgrad.tensor import Tensor
 
 __all__ = [
     "ELU", "Dropout", "Flatten", "LeakyReLU", "Linear", "LogSoftmax", "Maxout", "Module", "ReLU",

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from nbgrad.autograd import note_mutation
+from nbgrad.autograd.tape import note_mutation
+from nbgrad.autograd.tensor import Tensor
 from nbgrad.jit import Loop
-from nbgrad.tensor import Tensor
 
 __all__ = ["SGD", "Adam", "Optimizer"]
 

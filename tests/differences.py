@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from nbgrad.tensor import Tensor
+from nbgrad.autograd.tensor import Tensor
 
 #: distance that `grid` keeps from 0, and the elements of arrays with different `offset` from each other
 GAP = 1 / 32

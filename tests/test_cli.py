@@ -12,8 +12,8 @@ from PIL import Image
 import nbgrad
 from nbgrad.cli import main
 from nbgrad.datasets import load_digits, write_idx
-from nbgrad.models import MODELS
-from nbgrad.train import train
+from nbgrad.training.loop import train
+from nbgrad.training.models import MODELS
 
 
 def run(*arguments, **options):

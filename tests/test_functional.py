@@ -9,9 +9,9 @@ from hypothesis.extra import numpy as hnp
 
 from nbgrad import functional as F
 from nbgrad import kernels
-from nbgrad.autograd import no_grad
+from nbgrad.autograd.tape import no_grad
+from nbgrad.autograd.tensor import Tensor, tensor
 from nbgrad.ops import OPS
-from nbgrad.tensor import Tensor, tensor
 
 few = settings(max_examples=12)
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)

@@ -7,7 +7,7 @@ import pytest
 
 from nbgrad import functional as F
 from nbgrad import nn
-from nbgrad.tensor import Tensor, tensor
+from nbgrad.autograd.tensor import Tensor, tensor
 
 X = np.random.default_rng(7).normal(size=(5, 6)).astype(np.float32)
 

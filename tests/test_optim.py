@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nbgrad import optim
-from nbgrad.tensor import Tensor, tensor
+from nbgrad.autograd.tensor import Tensor, tensor
 
 RNG = np.random.default_rng(3)
 START = RNG.normal(size=(4, 3))

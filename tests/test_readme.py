@@ -29,7 +29,7 @@ def test_commands_are_understood():
     commands = [line.split("#")[0].split() for block in blocks("sh") for line in block.splitlines() if line.startswith("nbgrad")]
     assert {c[1] for c in commands} == {"train", "predict", "plot", "info"}
     for command in commands:
-        cli.parser().parse_args(command[1:])
+        cli._parser().parse_args(command[1:])
 
 
 def test_exactly_one_test_command():

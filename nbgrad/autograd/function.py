@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.arithmetic import result
-from nbgrad.autograd import Node, mode, no_grad
-from nbgrad.tensor import Tensor, wrap
+from nbgrad.autograd.arithmetic import result
+from nbgrad.autograd.tape import Node, mode, no_grad
+from nbgrad.autograd.tensor import Tensor, wrap
 
 __all__ = ["Context", "Function"]
 

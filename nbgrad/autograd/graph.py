@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nbgrad.autograd import Leaf, Node, propagate
-from nbgrad.layout import layered
-from nbgrad.tensor import Tensor
+from nbgrad.autograd.layout import layered
+from nbgrad.autograd.tape import Leaf, Node, propagate
+from nbgrad.autograd.tensor import Tensor
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

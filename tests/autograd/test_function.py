@@ -5,9 +5,9 @@ import pytest
 from differences import check_gradient, grid
 from hypothesis import given, settings
 
-from nbgrad.autograd import enable_grad, is_grad_enabled, no_grad
-from nbgrad.function import Function
-from nbgrad.tensor import Tensor, tensor
+from nbgrad.autograd.function import Function
+from nbgrad.autograd.tape import enable_grad, is_grad_enabled, no_grad
+from nbgrad.autograd.tensor import Tensor, tensor
 
 
 def leaf(*values):

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from nbgrad import kernels
-from nbgrad.autograd import Node
-from nbgrad.rules_arithmetic import rows
+from nbgrad.autograd.rules_arithmetic import rows
+from nbgrad.autograd.tape import Node
 
 
 def _camel(name: str) -> str:

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from nbgrad import functional, models
-from nbgrad.models import MODELS, Recipe
-from nbgrad.tensor import Tensor
+from nbgrad import functional
+from nbgrad.autograd.tensor import Tensor
+from nbgrad.training import models
+from nbgrad.training.models import MODELS, Recipe
 
 RECIPE = Recipe(1, 10, 1e-3, dropout=0.3, input_dropout=0.2)
 FLOATS = st.floats(-30, 30, width=32)

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from nbgrad import rules_shape as rules
-from nbgrad.arithmetic import Arithmetic, apply, result
-from nbgrad.autograd import Leaf, Node, mode, note_mutation
+from nbgrad.autograd import rules_shape as rules
+from nbgrad.autograd.arithmetic import Arithmetic, apply, result
+from nbgrad.autograd.tape import Leaf, Node, mode, note_mutation
 
 __all__ = ["Extreme", "Shaping"]
 

@@ -1,5 +1,5 @@
 """`Arithmetic`: the operators and methods of a Tensor that compute, each thin over its rule in
-`nbgrad.rules_arithmetic`.
+`nbgrad.autograd.rules_arithmetic`.
 
 Dtypes are NumPy's (NEP 50): a Python number is weak, so float32 times 2.5 stays float32; float32 with
 float64, or with an int64 array, is float64; an integer tensor over or to a float is float64. Floating-point
@@ -15,9 +15,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from nbgrad import rules_arithmetic as rules
-from nbgrad.autograd import _KEPT_SIZE, Node, mode, next_order
-from nbgrad.convert import check_dtype
+from nbgrad.autograd import rules_arithmetic as rules
+from nbgrad.autograd.convert import check_dtype
+from nbgrad.autograd.tape import _KEPT_SIZE, Node, mode, next_order
 
 __all__ = ["Arithmetic", "apply", "binary", "result"]
 

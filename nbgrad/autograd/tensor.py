@@ -1,6 +1,7 @@
 """`Tensor`: an array with a gradient. Here: making one, its place in the graph, conversions.
 
-Its operators are in `nbgrad.arithmetic`; indexing, changes in place, shapes, reductions in `nbgrad.shaping`.
+Its operators are in `nbgrad.autograd.arithmetic`; indexing, changes in place, shapes, reductions in
+`nbgrad.autograd.shaping`.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from nbgrad import rules_arithmetic as rules
-from nbgrad.arithmetic import apply, result
-from nbgrad.autograd import Leaf, Node, accumulate, mode, propagate
-from nbgrad.convert import as_array, check_device, check_dtype
-from nbgrad.shaping import Shaping
+from nbgrad.autograd import rules_arithmetic as rules
+from nbgrad.autograd.arithmetic import apply, result
+from nbgrad.autograd.convert import as_array, check_device, check_dtype
+from nbgrad.autograd.shaping import Shaping
+from nbgrad.autograd.tape import Leaf, Node, accumulate, mode, propagate
 
 __all__ = ["Tensor", "tensor"]
 

@@ -1,4 +1,6 @@
-"""The rules of reductions, shapes, indexing and joining; see `nbgrad.rules_arithmetic` for what a rule is."""
+"""The rules of reductions, shapes, indexing and joining; see `nbgrad.autograd.rules_arithmetic` for what a
+rule is.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.autograd import Node
+from nbgrad.autograd.tape import Node
 
 
 def _kept(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:

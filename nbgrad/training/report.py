@@ -12,9 +12,10 @@ from typing import Any
 import numba
 import numpy as np
 
-from nbgrad import __version__, models, nn, plots
-from nbgrad.checkpoint import write_atomically
+from nbgrad import __version__, nn
 from nbgrad.datasets import Dataset
+from nbgrad.training import models, plots
+from nbgrad.training.checkpoint import write_atomically
 
 __all__ = ["FILES", "write"]
 

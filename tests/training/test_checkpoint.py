@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from nbgrad import checkpoint
+from nbgrad.training import checkpoint
 
 ARRAYS = st.dictionaries(
     st.text("abz09._", min_size=1, max_size=8),
@@ -176,7 +176,7 @@ def test_killed_while_writing_the_file_is_whole(tmp_path):
     path = tmp_path / "a.npz"
     code = f"""
 import numpy as np
-from nbgrad import checkpoint
+from nbgrad.training import checkpoint
 for n in range(10**9):
     checkpoint.save({str(path)!r}, {{"w": np.full(300_000, n, np.float32)}}, {{"n": n}})
     print(n, flush=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.autograd import Node
+from nbgrad.autograd.tape import Node
 
 
 class Add(Node):

@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from nbgrad import plots
+from nbgrad.training import plots
 
 
 def entry(epoch, accuracy=0.5):
@@ -120,11 +120,11 @@ def test_activations_break_the_derivative_where_it_jumps():
 
 
 def test_nothing_needs_pyplot_or_a_display():
-    code = "import sys, numpy as np, nbgrad.plots as p; p.to_bytes(p.confusion(np.eye(2))); "
+    code = "import sys, numpy as np, nbgrad.training.plots as p; p.to_bytes(p.confusion(np.eye(2))); "
     code += "assert 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, env={"MPLBACKEND": "TkAgg", "HOME": "/tmp"})
 
 
 def test_matplotlib_is_not_imported_before_a_picture_is_drawn():
-    code = "import sys, nbgrad.plots, nbgrad.cli; assert 'matplotlib' not in sys.modules"
+    code = "import sys, nbgrad.training.plots, nbgrad.cli; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

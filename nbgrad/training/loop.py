@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nbgrad import __version__, checkpoint, datasets, models, nn, optim, report
+from nbgrad import __version__, datasets, nn, optim
+from nbgrad.autograd.tensor import Tensor
 from nbgrad.jit import serial_loops
-from nbgrad.models import MODELS, Recipe
-from nbgrad.tensor import Tensor
+from nbgrad.training import checkpoint, models, report
+from nbgrad.training.models import MODELS, Recipe
 
 __all__ = ["Result", "train"]
 
@@ -60,8 +61,8 @@ def train(
 ) -> Result:
     """Train a model on handwritten digits and write the results into a folder.
 
-    `dataset` is "digits" (default) or "mnist", `model` a key of `nbgrad.models.MODELS` ("softmax"); `epochs`,
-    `batch_size` and `lr` have defaults per model and data set; `seed` is 0, `device` "cpu", `out`
+    `dataset` is "digits" (default) or "mnist", `model` a key of `nbgrad.training.models.MODELS` ("softmax");
+    `epochs`, `batch_size` and `lr` have defaults per model and data set; `seed` is 0, `device` "cpu", `out`
     `runs/DATASET-MODEL`. The same seed gives bitwise the same weights for the same number of threads.
     `progress`: show a bar (None: where stderr is a terminal).
 

@@ -11,9 +11,9 @@ from differences import check_gradient, grid
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbgrad.autograd import enable_grad, is_grad_enabled, no_grad
-from nbgrad.combine import cat
-from nbgrad.tensor import Tensor, tensor
+from nbgrad.autograd.combine import cat
+from nbgrad.autograd.tape import enable_grad, is_grad_enabled, no_grad
+from nbgrad.autograd.tensor import Tensor, tensor
 
 
 def leaf(*values, dtype=np.float64):

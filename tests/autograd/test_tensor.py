@@ -7,9 +7,9 @@ import pickle
 import numpy as np
 import pytest
 
-from nbgrad.autograd import no_grad
-from nbgrad.combine import cat, maximum, where
-from nbgrad.tensor import Tensor, tensor
+from nbgrad.autograd.combine import cat, maximum, where
+from nbgrad.autograd.tape import no_grad
+from nbgrad.autograd.tensor import Tensor, tensor
 
 # ---- dtypes and numbers
 

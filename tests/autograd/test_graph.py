@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbgrad import functional, nn
-from nbgrad.autograd import no_grad
-from nbgrad.function import Function
-from nbgrad.graph import plot_graph, to_dot
-from nbgrad.layout import layered
-from nbgrad.tensor import Tensor, tensor
+from nbgrad.autograd.function import Function
+from nbgrad.autograd.graph import plot_graph, to_dot
+from nbgrad.autograd.layout import layered
+from nbgrad.autograd.tape import no_grad
+from nbgrad.autograd.tensor import Tensor, tensor
 
 
 @pytest.fixture

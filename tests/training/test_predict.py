@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from nbgrad.datasets import write_idx
-from nbgrad.predict import mostly_white, name_of, read_images
+from nbgrad.training.predict import mostly_white, name_of, read_images
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 5, 4), dtype=np.uint8)
 IMAGES[0, 0, :2] = 0, 255

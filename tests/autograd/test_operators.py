@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from nbgrad.combine import cat, maximum, minimum, stack, where
-from nbgrad.tensor import Tensor, tensor
+from nbgrad.autograd.combine import cat, maximum, minimum, stack, where
+from nbgrad.autograd.tensor import Tensor, tensor
 
 few = settings(max_examples=15)
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad import rules_arithmetic, rules_shape
-from nbgrad.arithmetic import apply, binary
-from nbgrad.autograd import Node
-from nbgrad.tensor import Tensor
+from nbgrad.autograd import rules_arithmetic, rules_shape
+from nbgrad.autograd.arithmetic import apply, binary
+from nbgrad.autograd.tape import Node
+from nbgrad.autograd.tensor import Tensor
 
 __all__ = ["cat", "maximum", "minimum", "stack", "where"]
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad import checkpoint, functional, kernels, nn
-from nbgrad.autograd import no_grad
-from nbgrad.tensor import Tensor
+from nbgrad import functional, kernels, nn
+from nbgrad.autograd.tape import no_grad
+from nbgrad.autograd.tensor import Tensor
+from nbgrad.training import checkpoint
 
 __all__ = ["MODELS", "Model", "Recipe", "load_model", "one_hot", "save_model"]
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from nbgrad.autograd import no_grad
-from nbgrad.tensor import Tensor, tensor
-from nbgrad.transforms import grad, value_and_grad
+from nbgrad.autograd.tape import no_grad
+from nbgrad.autograd.tensor import Tensor, tensor
+from nbgrad.autograd.transforms import grad, value_and_grad
 
 
 def test_value_and_grad_keep_the_form_of_the_argument():

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.autograd import Node, enable_grad, propagate
-from nbgrad.tensor import Tensor, tensor, wrap
+from nbgrad.autograd.tape import Node, enable_grad, propagate
+from nbgrad.autograd.tensor import Tensor, tensor, wrap
 
 __all__ = ["grad", "value_and_grad"]
 
