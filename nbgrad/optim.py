@@ -54,7 +54,9 @@ def _adam(p, g, mean, square, rate, root, eps, weight_decay, rest1, beta2, rest2
         p[i] -= rate * m / (np.sqrt(s) / root + eps)
 
 
-_sgd_loop, _sgd_momentum_loop, _adam_loop = Loop(_sgd), Loop(_sgd_momentum), Loop(_adam)
+# Serial up to 4 million weights. An update follows matrix products whose BLAS threads are still spinning: see
+# `nbgrad.jit.serial_loops`.
+_sgd_loop, _sgd_momentum_loop, _adam_loop = (Loop(f, threshold=1 << 22) for f in (_sgd, _sgd_momentum, _adam))
 
 
 class Optimizer:
