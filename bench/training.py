@@ -35,6 +35,9 @@ TARGETS = {  # test accuracy in %, to be reached by the median of three seeds
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
+        "--alone", choices=["nbgrad", "PyTorch"], help="one of them only: two BLAS thread pools disturb each other"
+    )
+    parser.add_argument(
         "--accuracy", action="store_true", help="train for accuracy instead of measuring epochs"
     )
     parser.add_argument("--datasets", nargs="*", default=["digits", "mnist"], help="with --accuracy")
@@ -99,8 +102,8 @@ def _torch(torch: Any, sizes: tuple[int, ...], weights: list[Any]) -> Callable[[
     return step
 
 
-def _epochs(rounds: int) -> None:
-    torch = optional("torch")
+def _epochs(rounds: int, alone: str | None) -> None:
+    torch = optional("torch") if alone != "nbgrad" else None
     x, labels = _data()
     order = np.random.default_rng(1).permutation(len(x))
     rows = []
@@ -109,15 +112,17 @@ def _epochs(rounds: int) -> None:
         candidates = {"nbgrad": _epoch(step, x, labels, order)}
         if torch:
             candidates["PyTorch"] = _epoch(_torch(torch, sizes, weights), x, labels, order)
+        if alone:
+            candidates = {alone: candidates[alone]}
         with serial_loops():
             first = [
                 call() for call in candidates.values()
             ]  # also warms up; from the same weights to the same loss
             assert max(first) - min(first) < 0.01 * max(first), first
             times = interleaved(candidates, rounds=rounds)
-        own = times["nbgrad"]
+        own = times[alone or "nbgrad"]
         rows += [[name, peer, f"{1e3 * t.median:.0f}", f"{own.ratio_to(t):.2f}"] for peer, t in times.items()]
-    print(table(["an epoch of", "by", "ms", "nbgrad is faster by"], rows))
+    print(table(["an epoch of", "by", "ms", "nbgrad is faster by" if not alone else ""], rows))
 
 
 def _accuracies(datasets: list[str]) -> None:
@@ -153,4 +158,4 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.accuracy:
         _accuracies(arguments.datasets)
     else:
-        _epochs(arguments.rounds)
+        _epochs(arguments.rounds, arguments.alone)
