@@ -35,7 +35,7 @@ TARGETS = {  # test accuracy in %, to be reached by the median of three seeds
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
-        "--alone", choices=["nbgrad", "PyTorch"], help="one of them only: two BLAS thread pools disturb each other"
+        "--alone", choices=["nbgrad", "PyTorch"], help="one only: BLAS thread pools disturb each other"
     )
     parser.add_argument(
         "--accuracy", action="store_true", help="train for accuracy instead of measuring epochs"

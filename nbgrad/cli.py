@@ -90,7 +90,7 @@ was not, for the same number of threads.""",
     train.add_argument("--lr", type=float, metavar="X", help="learning rate of the first step; it falls to 0")
     train.add_argument("--seed", **integer, help="of initial weights, order and dropout (default: 0)")
     train.add_argument("--device", choices=["cpu", "cuda"], help="where to compute (default: cpu)")
-    train.add_argument("--out", type=Path, metavar="DIR", help="default: runs/DATASET-MODEL")
+    train.add_argument("--out", metavar="DIR", help="default: runs/DATASET-MODEL")
     train.add_argument("--resume", action="store_true", help="continue the run in the folder")
 
     predict = commands.add_parser(

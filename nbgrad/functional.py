@@ -13,6 +13,7 @@ import numpy as np
 
 from nbgrad.autograd import rules_kernels as rules
 from nbgrad.autograd.arithmetic import apply
+from nbgrad.autograd.shaping import choose_axis
 from nbgrad.autograd.tensor import Tensor
 
 __all__ = [
@@ -93,7 +94,7 @@ def softmax(input: Any, axis: int = -1, *, dim: int | None = None) -> Tensor:
     >>> softmax(tensor([1000.0, 1000.0]))
     tensor([0.5, 0.5])
     """
-    return apply(rules.Softmax("softmax"), (_tensor(input),), axis if dim is None else dim)
+    return apply(rules.Softmax("softmax"), (_tensor(input),), choose_axis(axis, dim, -1))
 
 
 def log_softmax(input: Any, axis: int = -1, *, dim: int | None = None) -> Tensor:
@@ -103,7 +104,7 @@ def log_softmax(input: Any, axis: int = -1, *, dim: int | None = None) -> Tensor
     >>> log_softmax(tensor([0.0, -1000.0]))
     tensor([    0., -1000.])
     """
-    return apply(rules.Softmax("log_softmax"), (_tensor(input),), axis if dim is None else dim)
+    return apply(rules.Softmax("log_softmax"), (_tensor(input),), choose_axis(axis, dim, -1))
 
 
 def logsumexp(input: Any, axis: int = -1, *, dim: int | None = None) -> Tensor:
@@ -113,7 +114,7 @@ def logsumexp(input: Any, axis: int = -1, *, dim: int | None = None) -> Tensor:
     >>> logsumexp(tensor([[1000.0, -1000.0], [5.0, -1000.0]]))
     tensor([1000.,    5.])
     """
-    return apply(rules.LogSumExp(), (_tensor(input),), axis if dim is None else dim)
+    return apply(rules.LogSumExp(), (_tensor(input),), choose_axis(axis, dim, -1))
 
 
 def maxout(input: Any, num_pieces: int, axis: int = -1, *, dim: int | None = None) -> Tensor:
@@ -124,7 +125,7 @@ def maxout(input: Any, num_pieces: int, axis: int = -1, *, dim: int | None = Non
     >>> maxout(tensor([1.0, 4.0, 3.0, 2.0]), 2)
     tensor([4., 3.])
     """
-    return apply(rules.Maxout(), (_tensor(input),), num_pieces, axis if dim is None else dim)
+    return apply(rules.Maxout(), (_tensor(input),), num_pieces, choose_axis(axis, dim, -1))
 
 
 def dropout(

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from nbgrad import functional
+from nbgrad.autograd.shaping import choose_axis
 from nbgrad.autograd.tensor import Tensor
 from nbgrad.module import Module
 
@@ -146,20 +147,20 @@ class ELU(Module):
 
 
 class Softmax(Module):
-    """`functional.softmax` as a layer."""
+    """`functional.softmax` as a layer; `dim` is another name of `axis`."""
 
-    def __init__(self, axis: int = -1) -> None:
-        self.axis = axis
+    def __init__(self, axis: int = -1, *, dim: int | None = None) -> None:
+        self.axis = choose_axis(axis, dim, -1)
 
     def forward(self, input: Any) -> Tensor:
         return functional.softmax(input, self.axis)
 
 
 class LogSoftmax(Module):
-    """`functional.log_softmax` as a layer."""
+    """`functional.log_softmax` as a layer; `dim` is another name of `axis`."""
 
-    def __init__(self, axis: int = -1) -> None:
-        self.axis = axis
+    def __init__(self, axis: int = -1, *, dim: int | None = None) -> None:
+        self.axis = choose_axis(axis, dim, -1)
 
     def forward(self, input: Any) -> Tensor:
         return functional.log_softmax(input, self.axis)

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from nbgrad import cat, kernels, nn, stack
 from nbgrad import functional as F
-from nbgrad import kernels
 from nbgrad.autograd.tape import no_grad
 from nbgrad.autograd.tensor import Tensor, tensor
 from nbgrad.ops import OPS
@@ -231,3 +231,16 @@ def test_dropout():
     for p in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match=r"p: expected a probability in 0\.\.1"):
             F.dropout(x, p)
+
+
+def test_axis_and_dim_together_are_refused():
+    x = tensor(np.ones((2, 4)))
+    calls = [
+        lambda **k: F.softmax(x, **k), lambda **k: F.log_softmax(x, **k), lambda **k: F.logsumexp(x, **k),
+        lambda **k: F.maxout(x, 2, **k), lambda **k: cat([x, x], **{**k, "axis": 1}),
+        lambda **k: stack([x, x], **{**k, "axis": 1}), lambda **k: nn.Softmax(**k), lambda **k: nn.LogSoftmax(**k),
+    ]  # fmt: skip
+    for call in calls:
+        with pytest.raises(TypeError, match="axis: give axis or dim, not both"):
+            call(axis=0, dim=1)
+    assert nn.Softmax(dim=0)(x).numpy()[:, 0].sum() == 1

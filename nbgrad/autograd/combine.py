@@ -8,6 +8,7 @@ import numpy as np
 
 from nbgrad.autograd import rules_arithmetic, rules_shape
 from nbgrad.autograd.arithmetic import apply, binary
+from nbgrad.autograd.shaping import choose_axis
 from nbgrad.autograd.tape import Node
 from nbgrad.autograd.tensor import Tensor
 
@@ -21,7 +22,7 @@ def cat(tensors: Any, axis: int = 0, *, dim: int | None = None) -> Tensor:
     >>> cat([tensor([1, 2]), tensor([3])])
     tensor([1, 2, 3])
     """
-    return apply(rules_shape.Cat(), _as_tensors(tensors), axis if dim is None else dim)
+    return apply(rules_shape.Cat(), _as_tensors(tensors), choose_axis(axis, dim, 0))
 
 
 def stack(tensors: Any, axis: int = 0, *, dim: int | None = None) -> Tensor:
@@ -32,7 +33,7 @@ def stack(tensors: Any, axis: int = 0, *, dim: int | None = None) -> Tensor:
     tensor([[1, 3],
             [2, 4]])
     """
-    return apply(rules_shape.Stack(), _as_tensors(tensors), axis if dim is None else dim)
+    return apply(rules_shape.Stack(), _as_tensors(tensors), choose_axis(axis, dim, 0))
 
 
 def maximum(input: Any, other: Any) -> Tensor:

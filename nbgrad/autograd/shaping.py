@@ -38,10 +38,10 @@ def _plain_key(key: Any) -> tuple[tuple[Any, ...], bool]:
     return tuple(parts), basic
 
 
-def _choose_axis(axis: Any, dim: Any) -> Any:
-    """`axis`, NumPy's name, or `dim`, PyTorch's."""
+def choose_axis(axis: Any, dim: Any, default: int | None = None) -> Any:
+    """`axis`, or `dim`, PyTorch's name for it; TypeError for both."""
     if dim is not None:
-        if axis is not None:
+        if axis != default:
             raise TypeError("axis: give axis or dim, not both")
         axis = dim
     return tuple(axis) if isinstance(axis, list) else axis
@@ -200,7 +200,7 @@ class Shaping(Arithmetic):
         >>> nbgrad.tensor([[1.0, 2.0], [3.0, 4.0]]).sum(axis=0)
         tensor([4., 6.])
         """
-        return apply(rules.Sum(), (self,), _choose_axis(axis, dim), keepdims or keepdim)
+        return apply(rules.Sum(), (self,), choose_axis(axis, dim), keepdims or keepdim)
 
     def mean(
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
@@ -212,7 +212,7 @@ class Shaping(Arithmetic):
         tensor([[1.5],
                 [3.5]])
         """
-        return apply(rules.Mean(), (self,), _choose_axis(axis, dim), keepdims or keepdim)
+        return apply(rules.Mean(), (self,), choose_axis(axis, dim), keepdims or keepdim)
 
     def max(
         self,
@@ -232,7 +232,7 @@ class Shaping(Arithmetic):
         >>> values, indices
         (tensor([5., 4.]), tensor([1, 0]))
         """
-        return self._extreme(rules.Max(), _choose_axis(axis, dim), keepdims or keepdim)
+        return self._extreme(rules.Max(), choose_axis(axis, dim), keepdims or keepdim)
 
     def min(
         self,
@@ -248,7 +248,7 @@ class Shaping(Arithmetic):
         >>> nbgrad.tensor([3.0, 1.0, 2.0]).min()
         tensor(1.)
         """
-        return self._extreme(rules.Min(), _choose_axis(axis, dim), keepdims or keepdim)
+        return self._extreme(rules.Min(), choose_axis(axis, dim), keepdims or keepdim)
 
     def _extreme(self, node: Node, axis: Any, keepdims: bool) -> Any:
         values = apply(node, (self,), axis, keepdims)
@@ -271,5 +271,5 @@ class Shaping(Arithmetic):
         >>> nbgrad.tensor([[1.0, 5.0], [4.0, 3.0]]).argmax(axis=1)
         tensor([1, 0])
         """
-        index = np.argmax(self._data, axis=_choose_axis(axis, dim), keepdims=keepdims or keepdim)
+        index = np.argmax(self._data, axis=choose_axis(axis, dim), keepdims=keepdims or keepdim)
         return result(type(self), None, index, False)

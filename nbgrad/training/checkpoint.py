@@ -44,8 +44,10 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:  # Ctrl-C and a full disk alike
+    except BaseException as error:  # Ctrl-C and a full disk alike
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno:  # the caller knows its own path, not the temporary one
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from None
         raise
     if os.name == "posix":  # Windows cannot open a folder
         folder = os.open(path.parent, os.O_RDONLY)

@@ -92,6 +92,8 @@ def train(
         if value is not None
     }
     _check(given)
+    if out is not None and not os.fspath(out):
+        raise ValueError("out: expected the name of a folder, got an empty one")
     if out is None:
         out = Path("runs", f"{given.get('dataset', 'digits')}-{given.get('model', 'softmax')}")
     folder = Path(out)

@@ -192,3 +192,10 @@ for n in range(10**9):
         assert (arrays["w"] == meta["n"]).all()
     checkpoint.remove_leftovers(tmp_path, ["a.npz"])
     assert os.listdir(tmp_path) == ["a.npz"]
+
+
+def test_an_error_names_the_path_that_was_asked_for(tmp_path):
+    for path in (tmp_path / "missing" / "a.npz", tmp_path):
+        with pytest.raises(OSError) as caught:
+            checkpoint.write_atomically(path, b"")
+        assert caught.value.filename == str(path)

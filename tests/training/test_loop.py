@@ -307,3 +307,8 @@ def test_accuracy_on_the_digits(tmp_path, model, least):
 @pytest.mark.parametrize(("model", "least"), [("softmax", 0.922), ("mlp", 0.982), ("maxout", 0.984)])
 def test_accuracy_on_mnist(tmp_path, model, least):
     assert train(dataset="mnist", model=model, out=tmp_path).metrics["test_accuracy"] >= least
+
+
+def test_an_empty_folder_name_is_refused():
+    with pytest.raises(ValueError, match="out: expected the name of a folder"):
+        train(epochs=1, out="")
