@@ -47,8 +47,8 @@ _REDUCTION: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "
 COMPILED_SOURCES = (
     "jit.py",
     "intrinsics.py",
-    "elementary.py",
-    "formulas.py",
+    "elementary",
+    "formulas",
     "rows.py",
     "backends",
     "regression",

@@ -26,22 +26,70 @@ def _clamped(function, limit=100_000):
     return lambda x: function(min(max(x, -limit), limit))
 
 
+_exp = _clamped(mpmath.exp)
+#: what the functions of `nbgrad.elementary` are, in any arithmetic; the sums and products of two numbers are exact
+_SAME = {
+    "copysign": lambda y, x: abs(y) if x >= 0 else -abs(y),
+    "fma": lambda a, b, c: a * b + c,
+    "two_sum": lambda a, b: (a + b, 0),
+    "two_product": lambda a, b: (a * b, 0),
+    "divide": lambda n, d, error: n / (d + error),
+    "quotient": lambda n, a, b: n / (a + b),
+    "quotient_squared": lambda n, b: n / ((1 + b) * (1 + b)),
+}
 #: exact counterparts of `nbgrad.elementary`: what its functions are called, in mpmath's arithmetic
 MPMATH = {
-    "exp": _clamped(mpmath.exp),
+    **_SAME,
+    "exp": _exp,
     "expm1": _clamped(mpmath.expm1),
     "log": mpmath.log,
     "log1p": mpmath.log1p,
-    "times_exp": lambda x, k: mpmath.ldexp(_clamped(mpmath.exp)(x), int(k)),
-    "quotient": lambda n, a, b: n / (a + b),
-    "quotient_squared": lambda n, a, b: n / ((a + b) * (a + b)),
+    "log1p_unit": mpmath.log1p,
+    "erf": mpmath.erf,
+    "erfc": mpmath.erfc,
+    "exp_minus": lambda x: _exp(-x),
+    "four_exp_minus": lambda x: 4 * _exp(-x),
+    "times_exp_minus": lambda c, x: c * _exp(-x),
+    "times_exp_minus_sums": lambda c, c_rest, x, x_rest: (c + c_rest) * _exp(-(x + x_rest)),
+    "expm1_minus": lambda x: _clamped(mpmath.expm1)(-x),
+    "tanh_plus": mpmath.tanh,
+    "normal_ratio": lambda x: (mpmath.erfc(x / mpmath.sqrt(2)) * _exp(x * x / 2) / 2, 0),
+    "normal_center": lambda z: (
+        mpmath.erf(mpmath.sqrt(z / 2)) / mpmath.sqrt(z) / 2 if z else 1 / mpmath.sqrt(2 * mpmath.pi)
+    ),
 }
+
+
+@njit
+def _normal_ratio(x):
+    """By erfc; from 20 on by the asymptotic series, whose 9 terms are exact to 1e-16 there."""
+    if x < 20:
+        return math.erfc(x / math.sqrt(2)) * math.exp(x * x / 2) / 2, 0.0
+    term, total = 1.0, 1.0
+    for k in range(1, 9):
+        term *= -(2 * k - 1) / (x * x)
+        total += term
+    return total / (x * math.sqrt(2 * math.pi)), 0.0
+
+
 #: the same by the C library's functions in float64, for compiled loops
 LIBM = {
+    **{name: njit(function) for name, function in _SAME.items()},
     **{name: getattr(math, name) for name in elementary.__all__},
-    "times_exp": njit(lambda x, k: 2.0**k * math.exp(x)),
-    "quotient": njit(lambda n, a, b: n / (a + b)),
-    "quotient_squared": njit(lambda n, a, b: n / ((a + b) * (a + b))),
+    "copysign": math.copysign,
+    "two_sum": njit(lambda a, b: (a + b, 0.0)),
+    "two_product": njit(lambda a, b: (a * b, 0.0)),
+    "log1p_unit": math.log1p,
+    "exp_minus": njit(lambda x: math.exp(-x)),
+    "four_exp_minus": njit(lambda x: 4 * math.exp(-x)),
+    "times_exp_minus": njit(lambda c, x: c * math.exp(-x)),
+    "times_exp_minus_sums": njit(lambda c, c_rest, x, x_rest: (c + c_rest) * math.exp(-(x + x_rest))),
+    "expm1_minus": njit(lambda x: math.expm1(-x)),
+    "tanh_plus": math.tanh,
+    "normal_ratio": _normal_ratio,
+    "normal_center": njit(
+        lambda z: math.erf(math.sqrt(z / 2)) / math.sqrt(z) / 2 if z else 1 / math.sqrt(2 * math.pi)
+    ),
 }
 
 
@@ -50,9 +98,10 @@ def _with(function, replacements, wrap=lambda f: f):
     names = dict(function.__globals__)
     for name in function.__code__.co_names:
         called = names.get(name)
-        if getattr(called, "__module__", None) == elementary.__name__:
-            names[name] = replacements[name] if name in replacements else getattr(mpmath, name)
-        elif inspect.isfunction(called) and called.__module__ == formulas.__name__:
+        module = getattr(called, "__module__", None) or ""
+        if module.startswith(elementary.__name__):
+            names[name] = replacements[name]
+        elif inspect.isfunction(called) and module.startswith(formulas.__name__):
             names[name] = _with(called, replacements, wrap)
     return wrap(FunctionType(function.__code__, names, function.__name__, function.__defaults__))
 

@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numba import prange
 
+from nbgrad.backends.vector_loop import LINE, each, settle, stream
 from nbgrad.jit import Loop, row, scalar
 from nbgrad.ops import Elementwise
 
 __all__ = ["BLOCK", "backward", "clash", "forward", "loss", "loss_sums", "loss_sums_and_grad"]
 
+# Where the result is larger than this (bytes), it is written past the cache, a buffer of so many elements at a time.
+_STREAM, _BUFFER = 1 << 25, 1024
 # Elements summed in one go; the partial sums are added in order: the same result for any number of threads.
 BLOCK = 4096
 
@@ -30,19 +34,52 @@ def clash(a, out):
     return first != second and first < second + out.nbytes and second < first + a.nbytes
 
 
+@scalar
+def _fill(f, inputs, start, stop, out, parameters, streamed):
+    """out[i] = f(inputs[i]..., *parameters) for start ≤ i < stop; ``streamed``: past the cache."""
+    if streamed:
+        itemsize = out.itemsize
+        lead = min(-((out.ctypes.data + start * itemsize) // itemsize) % (LINE // itemsize), stop - start)
+        each(f, inputs, start, lead, out, start, parameters)
+        start += lead
+        whole = stop - (stop - start) % (LINE // itemsize)
+        buffer = np.empty(_BUFFER, out.dtype)
+        while start < whole:
+            count = min(_BUFFER, whole - start)
+            each(f, inputs, start, count, buffer, 0, parameters)
+            stream(buffer, out, start, count)
+            start += count
+        settle()
+    each(f, inputs, start, stop - start, out, start, parameters)
+
+
+def _elementwise(f: Callable[..., Any], count: int, name: str) -> Loop:
+    """``loop(work, *inputs, out, *parameters)`` for ``count`` (1 or 2) inputs: out = f(*inputs, *parameters)."""
+
+    def one(x, out, *parameters):
+        if x.size != out.size or clash(x, out):
+            return False
+        streamed = out.nbytes >= _STREAM and x.ctypes.data != out.ctypes.data
+        for block in prange(-(-out.size // BLOCK)):
+            _fill(f, (x,), block * BLOCK, min((block + 1) * BLOCK, out.size), out, parameters, streamed)
+        return True
+
+    def two(a, b, out, *parameters):
+        if a.size != b.size or b.size != out.size or clash(a, out) or clash(b, out):
+            return False
+        own = a.ctypes.data != out.ctypes.data and b.ctypes.data != out.ctypes.data
+        streamed = out.nbytes >= _STREAM and own
+        for block in prange(-(-out.size // BLOCK)):
+            _fill(f, (a, b), block * BLOCK, min((block + 1) * BLOCK, out.size), out, parameters, streamed)
+        return True
+
+    return Loop(one if count == 1 else two, name=name)
+
+
 @functools.cache
 def forward(op: Elementwise) -> Loop:
     """``loop(work, x, out, *parameters)``: out = f(x)."""
-    f = op.forward
-
-    def loop(x, out, *parameters):
-        if x.size != out.size or clash(x, out):
-            return False
-        for i in prange(x.size):
-            out[i] = f(x[i], *parameters)
-        return True
-
-    return Loop(loop, name=op.name)
+    return _elementwise(op.forward, 1, op.name)
 
 
 @functools.cache
@@ -50,29 +87,18 @@ def backward(op: Elementwise) -> Loop:
     """``loop(work, grad_output, x, out, *parameters)``: out = grad_output · f'(x)."""
     df = op.derivative
 
-    def loop(grad_output, x, out, *parameters):
-        if grad_output.size != x.size or x.size != out.size or clash(grad_output, out) or clash(x, out):
-            return False
-        for i in prange(x.size):
-            out[i] = grad_output[i] * df(x[i], *parameters)
-        return True
+    @scalar
+    def product(g, x, *parameters):
+        return g * df(x, *parameters)
 
-    return Loop(loop, name=op.name + "_backward")
+    return _elementwise(product, 2, op.name + "_backward")
 
 
 @functools.cache
 def loss(op: Elementwise, derivative: bool) -> Loop:
     """``loop(work, x, target, out, *parameters)``: out = f(x, target), or its derivative in x."""
     f = op.derivative if derivative else op.forward
-
-    def loop(x, target, out, *parameters):
-        if x.size != target.size or x.size != out.size or clash(x, out) or clash(target, out):
-            return False
-        for i in prange(x.size):
-            out[i] = f(x[i], target[i], *parameters)
-        return True
-
-    return Loop(loop, name=f.__name__)
+    return _elementwise(f, 2, f.__name__)
 
 
 @functools.cache

@@ -1,16 +1,29 @@
 """The kernels: arrays in, arrays out. Each function has one home below; import them all from here.
 
-`activations`: sigmoid, tanh, relu, leaky_relu, elu. `rowwise`: softmax, log_softmax, logsumexp, maxout.
+`activations`: sigmoid, tanh, relu, leaky_relu, elu; `activations_smooth`: softplus, gelu and their kin;
+`activations_piecewise`: selu, hardtanh and the like. `rowwise`: softmax, log_softmax, logsumexp, maxout.
 `losses`: mse, l1, huber, binary cross-entropy. `classification`: cross_entropy, nll_loss.
 """
 
-from nbgrad.kernels import activations, classification, losses, rowwise
+from nbgrad.kernels import (
+    activations,
+    activations_piecewise,
+    activations_smooth,
+    classification,
+    losses,
+    rowwise,
+)
 from nbgrad.kernels import compiled as _compiled  # noqa: F401  what runs inside a user's @njit functions
 from nbgrad.kernels import compiled_losses as _compiled_losses  # noqa: F401
 from nbgrad.kernels import compiled_rows as _compiled_rows  # noqa: F401
 from nbgrad.kernels.activations import *  # noqa: F403
+from nbgrad.kernels.activations_piecewise import *  # noqa: F403
+from nbgrad.kernels.activations_smooth import *  # noqa: F403
 from nbgrad.kernels.classification import *  # noqa: F403
 from nbgrad.kernels.losses import *  # noqa: F403
 from nbgrad.kernels.rowwise import *  # noqa: F403
 
-__all__ = [*activations.__all__, *rowwise.__all__, *losses.__all__, *classification.__all__]  # noqa: PLE0604
+__all__ = [  # noqa: PLE0604
+    *activations.__all__, *activations_smooth.__all__, *activations_piecewise.__all__, *rowwise.__all__, *losses.__all__,
+    *classification.__all__,
+]  # fmt: skip

@@ -16,7 +16,7 @@ from numba import types
 
 from nbgrad.backends.cpu import clash
 from nbgrad.jit import array_overload, scalar
-from nbgrad.kernels import activations
+from nbgrad.kernels import activations, activations_piecewise, activations_smooth
 from nbgrad.ops import OPS
 
 __all__ = ["absent", "flat", "precision", "write_to"]
@@ -152,11 +152,10 @@ def _register(
     array_overload(public)(namespace["typed"])
 
 
+_PUBLIC = {**vars(activations), **vars(activations_smooth), **vars(activations_piecewise)}
+
 for _op in OPS.values():
-    _register(getattr(activations, _op.name), _forward(_op.forward), "x", _op.parameters)
+    _register(_PUBLIC[_op.name], _forward(_op.forward), "x", _op.parameters)
     _register(
-        getattr(activations, _op.name + "_backward"),
-        _backward(_op.derivative),
-        "grad_output, x",
-        _op.parameters,
+        _PUBLIC[_op.name + "_backward"], _backward(_op.derivative), "grad_output, x", _op.parameters
     )

@@ -164,7 +164,7 @@ def activations() -> Figure:
     """
     from nbgrad import kernels, ops
 
-    columns = min(3, len(ops.OPS))
+    columns = min(4, len(ops.OPS))
     rows = -(-len(ops.OPS) // columns)
     figure = _figure(3.2 * columns, 2.7 * rows + 0.4)
     grid = figure.subplots(rows, columns, squeeze=False)
@@ -173,7 +173,7 @@ def activations() -> Figure:
     for axes, (name, op) in zip(grid.flat, ops.OPS.items(), strict=False):
         # Two points at each kink, the last before and the first after it, with a NaN between that breaks the
         # line (it would be drawn as a vertical one, a value that the derivative does not have).
-        ends = [-4.0, *op.kinks, 4.0]
+        ends = [-4.0, *(k for k in op.kinks_at() if abs(k) < 4), 4.0]
         pieces = [
             np.append(np.linspace(np.nextafter(a, b), np.nextafter(b, a), 400), np.nan)
             for a, b in itertools.pairwise(ends)

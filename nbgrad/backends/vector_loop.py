@@ -1,0 +1,147 @@
+"""Two loops that Numba's own language cannot say, written as LLVM instructions.
+
+`each` applies a function of numbers to arrays. It tells LLVM that no iteration depends on another, so that the loop is
+vectorised without a check for overlap (which fails when ``out`` is ``x``), and to work on four vectors at once: one
+polynomial alone waits for its own additions (exp in float32, 4096 elements, AVX2: 0.76 ns an element with one vector,
+0.44 with two, 0.38 with four, 0.41 with eight).
+
+`stream` copies to memory past the cache. An ordinary store first reads the line that it will overwrite: a third of the
+traffic of a loop that is as fast as memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+__all__ = ["LINE", "each", "settle", "stream"]
+
+#: bytes; `stream` writes whole lines
+LINE = 64
+_VECTORS = 4
+_VECTOR_BYTES = 32
+
+
+class _Distinct(ir.MDValue):
+    """Metadata that stands for itself: an access group, a loop."""
+
+    def descr(self, buffer: Any) -> None:
+        buffer.append("distinct ")
+        super().descr(buffer)
+
+
+def _distinct(module: Any, *operands: Any, itself: bool = False) -> Any:
+    node = _Distinct(module, [], name=str(len(module.metadata)))
+    node.operands = ((node,) if itself else ()) + operands
+    return node
+
+
+def _loop(builder: Any, count: Any, body: Callable[[Any], None], hints: tuple[Any, ...] = ()) -> None:
+    """``for i in range(count): body(i)``, with LLVM's ``hints`` at the jump back."""
+    start, zero = builder.block, ir.Constant(count.type, 0)
+    head, inside, end = (builder.append_basic_block(name) for name in ("each", "each.body", "each.end"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    i = builder.phi(count.type)
+    builder.cbranch(builder.icmp_signed("<", i, count), inside, end)
+    builder.position_at_end(inside)
+    body(i)
+    i.add_incoming(zero, start)
+    i.add_incoming(builder.add(i, ir.Constant(count.type, 1), flags=["nuw", "nsw"]), builder.block)
+    back = builder.branch(head)
+    if hints:
+        back.set_metadata("llvm.loop", _distinct(builder.module, *hints, itself=True))
+    builder.position_at_end(end)
+
+
+def _hint(module: Any, name: str, value: Any) -> Any:
+    return module.add_metadata([ir.MetaDataString(module, name), value])
+
+
+@intrinsic
+def each(
+    typingctx: Any, f: Any, inputs: Any, start: Any, count: Any, out: Any, out_start: Any, parameters: Any
+) -> Any:
+    """``out[out_start + i] = f(*(x[start + i] for x in inputs), *parameters)`` for i in range(count).
+
+    ``inputs``: tuple of contiguous 1-D arrays; the indices are not checked. Elements of ``out`` and ``inputs`` may share
+    memory only where they have the same i.
+    """
+    call = f.get_call_type(typingctx, (*(a.dtype for a in inputs.types), *parameters.types), {})
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        function, module = context.get_function(f, call), builder.module
+        group = _distinct(module)
+        hints = (
+            _hint(module, "llvm.loop.parallel_accesses", group),
+            _hint(module, "llvm.loop.interleave.count", ir.Constant(ir.IntType(32), _VECTORS)),
+            _hint(module, "llvm.loop.vectorize.enable", ir.Constant(ir.IntType(1), 1)),
+        )
+
+        def elements(array_type: Any, value: Any, first: Any) -> Any:
+            array = context.make_array(array_type)(context, builder, value)
+            return builder.gep(array.data, [first], inbounds=True)
+
+        pointers = [
+            elements(t, builder.extract_value(args[1], k), args[2]) for k, t in enumerate(inputs.types)
+        ]
+        numbers = [builder.extract_value(args[6], k) for k in range(len(parameters.types))]
+        target = elements(out, args[4], args[5])
+
+        def body(i: Any) -> None:
+            values = [builder.load(builder.gep(p, [i], inbounds=True)) for p in pointers]
+            arguments = [*values, *numbers]
+            if isinstance(call.args[-1], types.BaseTuple):  # f is written with *parameters
+                named = len(call.args) - 1
+                arguments[named:] = [context.make_tuple(builder, call.args[-1], arguments[named:])]
+            y = context.cast(builder, function(builder, arguments), call.return_type, out.dtype)
+            store = builder.store(y, builder.gep(target, [i], inbounds=True))
+            for instruction in (*values, store):
+                instruction.set_metadata("llvm.access.group", group)
+
+        _loop(builder, args[3], body, hints)
+        return context.get_dummy_value()
+
+    signature = types.none(f, inputs, types.intp, types.intp, out, types.intp, parameters)
+    return signature, generate
+
+
+@intrinsic
+def stream(typingctx: Any, source: Any, out: Any, out_start: Any, count: Any) -> Any:
+    """``out[out_start:out_start + count] = source[:count]``, past the cache.
+
+    The place in ``out`` must lie on a `LINE`'s boundary, ``count`` must fill lines; neither is checked.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        width = _VECTOR_BYTES * 8 // out.dtype.bitwidth
+        vector = ir.VectorType(context.get_data_type(out.dtype), width)
+        at = [context.make_array(t)(context, builder, a).data for t, a in ((source, args[0]), (out, args[1]))]
+        at[1] = builder.gep(at[1], [args[2]], inbounds=True)
+        pointers = [builder.bitcast(p, vector.as_pointer()) for p in at]
+        no_cache = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+
+        def body(i: Any) -> None:
+            read, write = (builder.gep(p, [i], inbounds=True) for p in pointers)
+            value = builder.load(read, align=out.dtype.bitwidth // 8)
+            builder.store(value, write, align=_VECTOR_BYTES).set_metadata("nontemporal", no_cache)
+
+        _loop(builder, builder.sdiv(args[3], ir.Constant(args[3].type, width)), body)
+        return context.get_dummy_value()
+
+    return types.none(source, out, types.intp, types.intp), generate
+
+
+@intrinsic
+def settle(typingctx: Any) -> Any:
+    """Wait until what was streamed is where other threads see it: streamed stores are not ordered by themselves."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.none(), generate

@@ -1,0 +1,20 @@
+"""FIRST TO READ: every activation and elementwise loss, with its derivative directly below it.
+
+`classic`: sigmoid, tanh, relu, leaky_relu, elu. `smooth`: softplus, gelu and their kin. `piecewise`: what consists of
+pieces. `losses`: of an input and a target.
+
+Plain functions of numbers. `nbgrad.ops` lists them; loops, CUDA kernels, autograd, tests and benchmarks are
+derived from that table. Conventions:
+
+* ``d_f`` is the true derivative at the *input* (from the output it is lost: 1 − tanh² is 0 from x = 9 on in
+  float32, the truth is 6e-8).
+* ``T = type(x)`` and constants as ``T(1)``: a bare ``1.0`` would turn float32 into float64.
+* nan gives nan, ±inf the limit. Conditional expressions become selects, not branches: loops over them are
+  vectorised.
+* The value of a derivative at a kink is PyTorch's.
+"""
+
+from nbgrad.formulas.classic import *  # noqa: F403
+from nbgrad.formulas.losses import *  # noqa: F403
+from nbgrad.formulas.piecewise import *  # noqa: F403
+from nbgrad.formulas.smooth import *  # noqa: F403
