@@ -1,52 +1,70 @@
-"""What each function is measured against: the textbook formula in a wider precision (float64 for float32,
-long double for float64).
+"""What each function is measured against.
 
-Written for NumPy arrays of any float type, on purpose not the way `nbgrad.formulas` does it.
+float32: the float64 kernel of the same formula (2 ulp of float64 are 4e-9 ulp of float32), for every input there is.
+float64: the formula in exact arithmetic, 40 digits of mpmath; `tests/test_formulas.py` holds the formulas against
+textbook definitions, and `tests/test_ops.py` the derivatives against finite differences of those.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import mpmath
 import numpy as np
+from numba import njit
+
+from nbgrad import elementary
+from nbgrad.backends import cpu
+from nbgrad.ops import OPS
+
+sys.path.append(str(Path(__file__).parent.parent / "tests"))
+from reference import MPMATH, exact  # noqa: E402
+
+__all__ = ["FUNCTIONS", "in_arrays", "in_exact_arithmetic"]
+
+#: (name, "value" or "gradient"), of the elementary functions and of every operator
+FUNCTIONS = [(name, "value") for name in elementary.__all__] + [
+    (name, direction) for name in OPS for direction in ("value", "gradient")
+]
 
 
-def _sigmoid(x: Any) -> Any:
-    return np.where(
-        x >= 0, 1 / (1 + np.exp(-np.abs(x))), np.exp(np.minimum(x, 0)) / (1 + np.exp(np.minimum(x, 0)))
-    )
+def _loop(scalar: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    @njit(error_model="numpy")
+    def loop(x):
+        y = np.empty_like(x)
+        for i in range(x.size):
+            y[i] = scalar(x[i])
+        return y
+
+    return loop
 
 
-def _sech_squared(x: Any) -> Any:
-    e = np.exp(-2 * np.abs(x))
-    return 4 * e / (1 + e) ** 2
+def in_arrays(name: str, direction: str) -> Callable[[Any], Any]:
+    """The function of an array of either precision, with the table's parameters (in float32's precision)."""
+    if name not in OPS:
+        return _loop(getattr(elementary, name))
+    op = OPS[name]
+
+    def compute(x: Any) -> Any:
+        out = np.empty_like(x)
+        parameters = [x.dtype.type(np.float32(v)) for v in op.parameters.values()]
+        if direction == "value":
+            cpu.forward(op)(x.size, x, out, *parameters)
+        else:
+            cpu.backward(op)(x.size, np.ones_like(x), x, out, *parameters)
+        return out
+
+    return compute
 
 
-def _slope(x: Any) -> Any:
-    """Leaky ReLU's 0.1 as the kernel's precision has it, in the wider one."""
-    return x.dtype.type(np.float32(0.1) if x.dtype == np.float64 else np.float64(0.1))
-
-
-#: name → (function, derivative), each for the default parameters
-REFERENCES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
-    "sigmoid": (_sigmoid, lambda x: np.exp(-np.abs(x)) / (1 + np.exp(-np.abs(x))) ** 2),
-    "tanh": (np.tanh, _sech_squared),
-    "relu": (lambda x: np.maximum(x, 0), lambda x: np.where(np.isnan(x), x, np.heaviside(x, 0))),
-    "leaky_relu": (
-        lambda x: np.where(x > 0, x, x * _slope(x)),
-        lambda x: np.where(np.isnan(x), x, np.where(x > 0, x.dtype.type(1), _slope(x))),
-    ),
-    "elu": (
-        lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
-        lambda x: np.where(x > 0, x.dtype.type(1), np.exp(np.minimum(x, 0))),
-    ),
-}
-
-#: name → function
-ELEMENTARY: dict[str, Callable[[Any], Any]] = {
-    "exp": np.exp,
-    "expm1": np.expm1,
-    "log": np.log,
-    "log1p": np.log1p,
-}
+def in_exact_arithmetic(name: str, direction: str) -> Callable[[Any], Any]:
+    """The function of an mpmath number."""
+    if name not in OPS:
+        return MPMATH[name]
+    op = OPS[name]
+    formula = exact(op.forward if direction == "value" else op.derivative)
+    parameters = [mpmath.mpf(float(np.float32(v))) for v in op.parameters.values()]
+    return lambda x: formula(x, *parameters)
