@@ -14,20 +14,14 @@ from collections.abc import Callable
 import numpy as np
 from numba import prange
 
-from nbgrad.jit import Loop, row, scalar
+from nbgrad.intrinsics import clash
+from nbgrad.jit import Loop, row
 from nbgrad.ops import Elementwise
 
 __all__ = ["BLOCK", "backward", "clash", "forward", "loss", "loss_sums", "loss_sums_and_grad"]
 
 # Elements summed in one go; the partial sums are added in order: the same result for any number of threads.
 BLOCK = 4096
-
-
-@scalar
-def clash(a, out):
-    """Whether ``out`` overlaps ``a`` at other places than each element's own (same length, contiguous)."""
-    first, second = a.ctypes.data, out.ctypes.data  # unsigned: their difference would wrap
-    return first != second and first < second + out.nbytes and second < first + a.nbytes
 
 
 @functools.cache
