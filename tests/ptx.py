@@ -1,7 +1,7 @@
 """Runs the PTX of a kernel without a GPU: the arithmetic that NVVM made of a formula, instruction by instruction, in NumPy.
 
 Only what straight arithmetic compiles to: no loops, no calls, no shared memory. ``contract=True`` fuses every sum with the product that
-goes into it, as `ptxas` may (``mul`` and ``add`` without ``.rn`` leave it the choice): what a value is on a GPU lies between the two.
+goes into it, as `ptxas` may (``mul`` and ``add`` without ``.rn`` leave it the choice; ``mul.rn`` stays): what a value is on a GPU lies between the two.
 """
 
 import re
@@ -109,12 +109,13 @@ class Program:
                 return fma(products[0].a, products[0].b, sign * b)
             return a + sign * b
         if name == "mul" and last in FLOAT:
-            return Product(*values)
+            return values[0] * values[1] if kind[0] == "rn" else Product(*values)
         if name == "setp":
             a, b = values
-            unordered = kind[0].endswith("u") and bool(np.isnan(a) or np.isnan(b))
-            ordered = not (np.isnan(a) or np.isnan(b))
-            return unordered or (ordered and COMPARE[kind[0][:2]](a, b))
+            unordered = bool(np.isnan(a) or np.isnan(b))
+            if kind[0] in ("nan", "num"):
+                return unordered == (kind[0] == "nan")
+            return kind[0].endswith("u") if unordered else COMPARE[kind[0][:2]](a, b)
         if name == "selp":
             return values[0] if registers[sources[2]] else values[1]
         if name == "mov":
@@ -127,6 +128,9 @@ class Program:
             "rcp": lambda a: type(a)(1) / a,
             "neg": lambda a: -a,
             "abs": abs,
+            "max": np.fmax,  # of nan and a number: the number
+            "min": np.fmin,
+            "copysign": lambda sign, a: np.copysign(a, sign),
             "add": lambda a, b: a + b,
             "sub": lambda a, b: a - b,
             "and": and_,
