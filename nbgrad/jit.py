@@ -27,6 +27,8 @@ from types import FunctionType
 from typing import Any, TypeVar
 
 import numba
+from numba.core.compiler import Flags
+from numba.core.typing.templates import builtin_registry
 from numba.extending import overload, register_jitable
 
 __all__ = ["Loop", "array_overload", "overload_scalar", "row", "scalar", "serial_loops", "source_hash"]
@@ -64,19 +66,54 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def scalar(function: F) -> F:
     """Make a plain function callable from compiled code; the function itself is returned unchanged."""
-    return register_jitable(**_INLINE)(function)
+    register_jitable(**_INLINE)(function)
+    _compile_once(function)
+    return function
 
 
 def row(function: F) -> F:
     """`scalar` for functions of a whole row, whose sums may be reordered."""
-    return register_jitable(**_REDUCTION)(function)
+    register_jitable(**_REDUCTION)(function)
+    _compile_once(function)
+    return function
 
 
 def overload_scalar(function: Callable[..., Any]) -> Callable[[F], F]:
     """`numba.extending.overload` with the options of scalar functions (the implementation depends on the
     types).
     """
-    return overload(function, jit_options=_INLINE, strict=False)
+
+    def register(implementation: F) -> F:
+        overload(function, jit_options=_INLINE, strict=False)(implementation)
+        _compile_once(function)
+        return implementation
+
+    return register
+
+
+class _Implementations(dict[Any, Any]):
+    """Numba's table of an overload's compiled implementations, which it asks by the argument types and by the
+    caller's flags. Our functions bring their own flags: the caller's are left out.
+    """
+
+    @staticmethod
+    def _short(key: Any) -> Any:
+        return key[:-1] if isinstance(key, tuple) and key and isinstance(key[-1], Flags) else key
+
+    def __getitem__(self, key: Any) -> Any:
+        return super().__getitem__(self._short(key))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(self._short(key), value)
+
+
+def _compile_once(function: Callable[..., Any]) -> None:
+    """Compile the overload just registered for ``function`` once for each argument types, not once more for
+    each kind of caller: a parallel loop is two, its body and Numba's frame around it.
+    """
+    template = builtin_registry.functions[-1]
+    if getattr(template, "key", None) is function and getattr(template, "_impl_cache", None) == {}:
+        template._impl_cache = _Implementations()
 
 
 def array_overload(function: Callable[..., Any]) -> Callable[[F], F]:

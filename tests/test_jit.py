@@ -93,6 +93,22 @@ print(float(kernels.relu(-1.0)))
     assert run("from nbgrad import kernels; print(float(kernels.relu(-1.0)))", cache, package=copy) == "7.0"
 
 
+def test_a_function_is_compiled_once_for_all_its_callers(tmp_path):
+    """Not once more for the frame that Numba puts around a parallel loop, nor for callers with other options."""
+    code = """
+import collections, numpy as np
+from numba.core import event
+from nbgrad import kernels
+x = np.zeros(100_000)
+with event.install_recorder("numba:compile") as recorder:
+    kernels.elu_backward(x, x), kernels.softmax(x.reshape(-1, 10))
+compiled = [(e.data["dispatcher"].py_func, e.data["args"]) for _, e in recorder.buffer if e.is_start]
+counts = collections.Counter((f, args) for f, args in compiled if f.__module__.startswith("nbgrad."))
+print(len(counts) > 5, [(f.__qualname__, args) for (f, args), n in counts.items() if n > 1])
+"""
+    assert run(code, tmp_path / "cache") == "True []"
+
+
 def test_every_compiled_source_is_hashed():
     """A module that compiled code may come from is named, or lies in a folder that is."""
     named = {PACKAGE / entry for entry in jit.COMPILED_SOURCES}
