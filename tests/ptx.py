@@ -128,8 +128,9 @@ class Program:
             "rcp": lambda a: type(a)(1) / a,
             "neg": lambda a: -a,
             "abs": abs,
-            "max": np.fmax,  # of nan and a number: the number
-            "min": np.fmin,
+            # of nan and a number the number; -0 lies below 0
+            "max": lambda a, b: a + b if a == b == 0 else np.fmax(a, b),
+            "min": lambda a, b: -(-a + -b) if a == b == 0 else np.fmin(a, b),
             "copysign": lambda sign, a: np.copysign(a, sign),
             "add": lambda a, b: a + b,
             "sub": lambda a, b: a - b,
