@@ -1,5 +1,6 @@
 """What all tests share: hypothesis profiles, a matplotlib without windows, and MNIST where it is at hand."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -21,6 +22,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.enviro
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("cuda") and importlib.util.find_spec("numba_cuda") is None:
+        pytest.skip("numba-cuda is not installed")
     if item.get_closest_marker("mnist"):
         from nbgrad.datasets import MNIST_SHA256
 

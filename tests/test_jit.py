@@ -1,46 +1,20 @@
-"""Compilation policy: nothing at import, a cache that is never stale and never fails, threads and forks that never kill a process.
+"""Compilation policy: nothing at import, a cache that is never stale and never fails, when a loop runs parallel. (Threads and forks:
+``tests/test_threads.py``.)
 
 Most tests run a process of their own, on a cache folder of their own.
 """
 
 import os
 import shutil
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numba import njit, prange
+from processes import COUNT, PACKAGE, run
 
-import nbgrad
 from nbgrad import formulas, jit
-
-PACKAGE = Path(nbgrad.__file__).parent
-# Prints how many functions Numba compiled, beside the results.
-COUNT = """
-from numba.core import event
-recording = event.install_recorder("numba:compile")
-recorder = recording.__enter__()
-def compiled():
-    return sum(e.is_start for _, e in recorder.buffer)
-"""
-
-
-def run(code, cache, *, package=PACKAGE, **environment):
-    """The standard output of ``code``, run in a new process by the package in the folder ``package``."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
-    env |= {
-        "NUMBA_CACHE_DIR": str(cache),
-        "PYTHONPATH": str(Path(package).parent),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        **environment,
-    }
-    command = [sys.executable, "-W", "error", "-c", code]
-    done = subprocess.run(command, env=env, cwd=os.sep, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, f"exit status {done.returncode}\n{done.stderr}"
-    return done.stdout.strip()
 
 
 @pytest.fixture
@@ -119,6 +93,22 @@ print(float(kernels.relu(-1.0)))
     assert run("from nbgrad import kernels; print(float(kernels.relu(-1.0)))", cache, package=copy) == "7.0"
 
 
+def test_a_function_is_compiled_once_for_all_its_callers(tmp_path):
+    """Not once more for the frame that Numba puts around a parallel loop, nor for callers with other options."""
+    code = """
+import collections, numpy as np
+from numba.core import event
+from nbgrad import kernels
+x = np.zeros(100_000)
+with event.install_recorder("numba:compile") as recorder:
+    kernels.elu_backward(x, x), kernels.softmax(x.reshape(-1, 10))
+compiled = [(e.data["dispatcher"].py_func, e.data["args"]) for _, e in recorder.buffer if e.is_start]
+counts = collections.Counter((f, args) for f, args in compiled if f.__module__.startswith("nbgrad."))
+print(len(counts) > 5, [(f.__qualname__, args) for (f, args), n in counts.items() if n > 1])
+"""
+    assert run(code, tmp_path / "cache") == "True []"
+
+
 def test_every_compiled_source_is_hashed():
     """A module that compiled code may come from is named, or lies in a folder that is."""
     named = {PACKAGE / entry for entry in jit.COMPILED_SOURCES}
@@ -143,6 +133,27 @@ def test_without_a_folder_for_the_cache(copy, tmp_path):
         assert value == "0.0" and int(count) > 0
 
 
+READ_ONLY = """
+import os, sys
+def refuse(event, arguments):
+    if event in ("os.mkdir", "os.remove", "os.rename") or (
+        event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) and arguments[0] != os.devnull
+    ):
+        raise PermissionError(13, "read-only", arguments[0])
+sys.addaudithook(refuse)
+"""
+
+
+def test_a_filled_cache_that_cannot_be_written(tmp_path):
+    """Nothing fails, and nothing is changed. (Numba does not read a folder where it cannot write: compiled in each process.)"""
+    relu = COUNT + SIGMOID.replace("sigmoid", "relu")
+    assert run(relu, tmp_path).split()[0] == "0.0"
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    assert before
+    assert run(READ_ONLY + relu, tmp_path).split()[0] == "0.0"
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
 def test_a_full_disk_and_a_damaged_cache(tmp_path):
     cache = tmp_path / "cache"
     full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
@@ -156,92 +167,6 @@ def test_a_full_disk_and_a_damaged_cache(tmp_path):
             file.write_bytes(damage)
         assert run(COUNT + relu, cache).split()[0] == "0.0"
     assert run(COUNT + relu, cache) == "0.0 0", "the cache is whole again"
-
-
-def layers():
-    from numba.np.ufunc import parallel  # noqa: F401, PLC0415
-
-    found = ["workqueue"]
-    for name in ("omp", "tbb"):
-        try:
-            __import__(f"numba.np.ufunc.{name}pool")
-        except ImportError:
-            continue
-        found.append(name)
-    return found
-
-
-THREADS = """
-import concurrent.futures, threading
-import numba, numpy as np
-from nbgrad import kernels
-rng = np.random.default_rng(0)
-x, t = rng.standard_normal(100_000).astype(np.float32), rng.random(100_000).astype(np.float32)
-rows, labels = x.reshape(-1, 10), rng.integers(0, 10, 10_000)
-start = threading.Barrier(8)
-def work(i):
-    start.wait()
-    return [(kernels.sigmoid(x), kernels.mse_loss_value_and_grad(x, t), kernels.cross_entropy_value_and_grad(rows, labels)) for _ in range(6)]
-with concurrent.futures.ThreadPoolExecutor(8) as pool:
-    results = [result for several in pool.map(work, range(8)) for result in several]
-first = results[0]
-for result in results:
-    assert (result[0] == first[0]).all()
-    for pair, same in zip(result[1:], first[1:]):
-        assert pair[0] == same[0] and (pair[1] == same[1]).all()
-print(numba.threading_layer())
-"""
-
-
-@pytest.fixture(scope="module")
-def shared_cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("numba") / "cache"
-
-
-@pytest.mark.parametrize("layer", layers())
-def test_eight_python_threads_at_once(layer, shared_cache):
-    """They compile and run the same loops at the same time: the same bits, and a process that lives on."""
-    assert run(THREADS, shared_cache, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2") == layer
-
-
-def test_one_thread_only(shared_cache):
-    assert run(THREADS, shared_cache, NUMBA_NUM_THREADS="1") in ("omp", "tbb", "workqueue")
-
-
-FORK = """
-import os, signal, warnings
-import numpy as np
-from nbgrad import jit, kernels
-x = np.linspace(-3, 3, 100_000).astype(np.float32)
-expected = kernels.sigmoid(x)
-jit._parallel.acquire()  # as if another thread of the parent were in a loop
-def child():
-    signal.alarm(60)
-    good = (kernels.sigmoid(x) == expected).all() and not jit._parallel.locked()
-    if os.environ["DEEPER"] == "1":
-        os.environ["DEEPER"] = "0"
-        good = good and spawn()
-    os._exit(0 if good else 1)
-def spawn():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Python warns of a fork beside threads
-        pid = os.fork()
-    if pid == 0:
-        child()
-    return os.waitpid(pid, 0)[1] == 0
-print(spawn())
-jit._parallel.release()
-print((kernels.sigmoid(x) == expected).all())
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-@pytest.mark.parametrize("layer", layers())
-def test_a_forked_child_lives(layer, shared_cache):
-    """After a parallel loop in the parent; and the child's child."""
-    assert run(
-        FORK, shared_cache, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2", DEEPER="1"
-    ).split() == ["True", "True"]
 
 
 def recording_loop(**options):

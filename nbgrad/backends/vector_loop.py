@@ -16,12 +16,16 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 
-__all__ = ["LINE", "each", "settle", "stream"]
+__all__ = ["LINE", "ROOM", "each", "scratch", "settle", "stream"]
 
 #: bytes; `stream` writes whole lines
 LINE = 64
+#: elements of a `scratch` array
+ROOM = 1024
 _VECTORS = 4
 _VECTOR_BYTES = 32
 
@@ -145,3 +149,28 @@ def settle(typingctx: Any) -> Any:
         return context.get_dummy_value()
 
     return types.none(), generate
+
+
+@intrinsic
+def scratch(typingctx: Any, like: Any) -> Any:
+    """A 1-D array of `ROOM` elements of ``like``'s dtype on the stack: np.empty takes 150 ms to compile."""
+    array_type = types.Array(like.dtype, 1, "C")
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        element, intp = context.get_data_type(like.dtype), context.get_value_type(types.intp)
+        size = intp(context.get_abi_sizeof(element))
+        with builder.goto_entry_block():
+            data = builder.alloca(ir.ArrayType(element, ROOM))
+            data.align = LINE
+        array = context.make_array(array_type)(context, builder)
+        populate_array(
+            array,
+            data=builder.bitcast(data, element.as_pointer()),
+            shape=cgutils.pack_array(builder, [intp(ROOM)]),
+            strides=cgutils.pack_array(builder, [size]),
+            itemsize=size,
+            meminfo=None,
+        )
+        return array._getvalue()
+
+    return array_type(like), generate

@@ -12,6 +12,7 @@ import numpy as np
 
 from nbgrad.elementary.choose import choose, quiet
 from nbgrad.intrinsics import fma as _fma
+from nbgrad.intrinsics import product
 
 __all__ = ["copysign", "divide", "fma", "quotient", "quotient_squared", "two_product", "two_sum"]
 
@@ -103,7 +104,7 @@ def _build_two_sum(c: SimpleNamespace) -> Any:
 
 def _build_two_product(c: SimpleNamespace) -> Any:
     def two_product(a, b):
-        p = a * b
+        p = product(a, b)  # an instruction of its own: CUDA's compiler would fuse a plain product with a later sum
         return p, _fma(a, b, -p)
 
     return two_product
