@@ -1,5 +1,5 @@
-"""The same functions at PyTorch and JAX, found by their names: a new row of `nbgrad.ops` finds its peers by itself where
-they are called as it is.
+"""The same functions at PyTorch and JAX, found by their names: a new row of `nbgrad.ops` finds its peers by itself
+where they are called as it is.
 """
 
 from __future__ import annotations

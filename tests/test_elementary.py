@@ -1,15 +1,17 @@
-"""exp, expm1, log, log1p: at most 1 ulp wherever they are called, for every kind of number."""
+"""exp, expm1, log, log1p: at most 1 ulp (erf, erfc: 2) wherever they are called, for every kind of number."""
 
-import mpmath
 import numpy as np
 import pytest
 from numba import njit, prange
 from reference import LIBM, MPMATH, float32_inputs, float_inputs, worst_ulps, worst_ulps_float32
+from scipy import special
 from strategies import DTYPES, same_bits
 
 from nbgrad import elementary
 
 NAMES = elementary.__all__
+BOUND = {name: 2 if name in ("erf", "erfc") else 1 for name in NAMES}
+NUMPY = {name: getattr(special if name in ("erf", "erfc") else np, name) for name in NAMES}
 # A caller's flags must not reach the functions: reassoc would cancel the rounding trick of exp.
 FLAGS = {"contract", "reassoc", "nsz", "arcp", "afn"}
 
@@ -34,16 +36,16 @@ def compiled(name):
     return loop(getattr(elementary, name))
 
 
-def test_float32_within_1_ulp(name, compiled):
+def test_float32_within_its_bound(name, compiled):
     x = float32_inputs()
     with np.errstate(all="ignore"):
         true = loop(LIBM[name])(x.astype(np.float64))
     error, where = worst_ulps_float32(compiled(x), true, x)
-    assert error <= 1, f"{error:.3f} ulp at {where!r}"
+    assert error <= BOUND[name], f"{error:.3f} ulp at {where!r}"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_within_1_ulp_of_mpmath(name, compiled, dtype):
+def test_within_its_bound_of_mpmath(name, compiled, dtype):
     x = float_inputs(dtype, 3000)
     if name in ("log", "log1p"):
         x = np.where(x <= (0 if name == "log" else -1), np.abs(x), x)
@@ -58,8 +60,8 @@ def test_within_1_ulp_of_mpmath(name, compiled, dtype):
                 -745.13321910194122,
             ],
         )
-    error, where = worst_ulps(compiled(x), x, MPMATH.get(name, getattr(mpmath, name)))
-    assert error <= 1, f"{error:.3f} ulp at {where!r}"
+    error, where = worst_ulps(compiled(x), x, MPMATH[name])
+    assert error <= BOUND[name], f"{error:.3f} ulp at {where!r}"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -68,7 +70,7 @@ def test_limits(name, compiled, dtype):
         [0.0, -0.0, np.inf, -np.inf, np.nan, -1.0, -2.0, -np.finfo(dtype).max, np.finfo(dtype).max], dtype
     )
     with np.errstate(all="ignore"):
-        true = getattr(np, name)(x.astype(np.float64)).astype(dtype)
+        true = NUMPY[name](x.astype(np.float64)).astype(dtype)
     special = np.isnan(true) | np.isinf(true) | (true == 0)  # the C library's are exact there, -0 included
     same_bits(compiled(x)[special], true[special])
 
@@ -102,13 +104,13 @@ def test_results_keep_the_type(name):
         call(dtype(0.5))
     assert [str(s.return_type) for s in call.nopython_signatures] == ["float32", "float64"]
     for number in (1, np.int8(1), np.uint64(1), True):
-        assert call(number) == pytest.approx(getattr(np, name)(1.0), rel=1e-15, abs=0)
+        assert call(number) == pytest.approx(NUMPY[name](1.0), rel=1e-15, abs=0)
 
 
-def test_called_from_python_they_are_numpys(name, recwarn):
+def test_called_from_python_they_are_numpys_and_scipys(name, recwarn):
     x = np.array([-2.0, -1.0, 0.0, 0.5, 1000.0, np.nan])
     with np.errstate(all="ignore"):
-        expected = getattr(np, name)(x)
+        expected = NUMPY[name](x)
     same_bits(getattr(elementary, name)(x), expected)
     assert not recwarn
 

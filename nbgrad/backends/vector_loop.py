@@ -72,8 +72,8 @@ def each(
 ) -> Any:
     """``out[out_start + i] = f(*(x[start + i] for x in inputs), *parameters)`` for i in range(count).
 
-    ``inputs``: tuple of contiguous 1-D arrays; the indices are not checked. Elements of ``out`` and ``inputs`` may share
-    memory only where they have the same i.
+    ``inputs``: tuple of contiguous 1-D arrays; the indices are not checked. Elements of ``out`` and ``inputs`` may
+    share memory only where they have the same i.
     """
     call = f.get_call_type(typingctx, (*(a.dtype for a in inputs.types), *parameters.types), {})
 

@@ -24,6 +24,6 @@ from nbgrad.kernels.losses import *  # noqa: F403
 from nbgrad.kernels.rowwise import *  # noqa: F403
 
 __all__ = [  # noqa: PLE0604
-    *activations.__all__, *activations_smooth.__all__, *activations_piecewise.__all__, *rowwise.__all__, *losses.__all__,
-    *classification.__all__,
+    *activations.__all__, *activations_smooth.__all__, *activations_piecewise.__all__, *rowwise.__all__,
+    *losses.__all__, *classification.__all__,
 ]  # fmt: skip

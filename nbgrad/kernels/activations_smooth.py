@@ -1,4 +1,6 @@
-"""The smooth activations and their derivatives on arrays: softplus, gelu and their kin. Formulas: `nbgrad.formulas.smooth`.
+"""The smooth activations and their derivatives on arrays: softplus, gelu and their kin.
+
+Formulas: `nbgrad.formulas.smooth`.
 
 The rules that all activations share are in `nbgrad.kernels.activations`.
 """
