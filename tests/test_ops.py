@@ -158,7 +158,9 @@ def test_gradient_is_the_slope(op, data):
     dtype = data.draw(dtypes)
     x, grad_output = data.draw(arrays(dtype, 2)), data.draw(arrays(dtype, 2))
     width = FINFO[np.dtype(dtype)].bits
-    parameters = tuple(dtype(data.draw(st.floats(-50, 50, width=width))) for _ in op.parameters)
+    # not closer to 0: the oracle's 450 digits end where it multiplies with a tiny number
+    numbers = st.floats(2**-10, 50, width=width) | st.floats(-50, -(2**-10), width=width)
+    parameters = tuple(dtype(data.draw(numbers)) for _ in op.parameters)
     got = backward_of(op, grad_output, x, parameters)
     slopes = backward_of(op, np.ones_like(x), x, parameters)
     same_bits(got, multiplied(grad_output, slopes))
@@ -173,14 +175,11 @@ def test_gradient_is_the_slope(op, data):
             if op.parameters and np.isinf(slope):  # 0 times that is nan, and the oracle ends at e^100000
                 continue
             g, arguments = mpf(float(g)), [mpf(float(xi)), *numbers]
-            try:
-                true = derivative(f, *arguments)
-                moved = [
-                    derivative(f, *arguments[:i], arguments[i] * (1 + eps), *arguments[i + 1 :]) - true
-                    for i in range(1, len(arguments))
-                ]
-            except ZeroDivisionError:  # a parameter that divides
-                continue
+            true = derivative(f, *arguments)
+            moved = [
+                derivative(f, *arguments[:i], arguments[i] * (1 + eps), *arguments[i + 1 :]) - true
+                for i in range(1, len(arguments))
+            ]
             # what a rounding of a product with a parameter would change, the absolute bound near a zero, and a slope or a
             # factor of it that is subnormal, which g and the parameters enlarge
             room = sum(map(abs, moved)) + (eps if op.crosses_zero and abs(true) < 0.5 else 0)

@@ -25,7 +25,8 @@ def _constants(real: Any, **values: Any) -> SimpleNamespace:
 # lift: e^-x of the largest x, times 2^lift, is still a normal number.
 # expm1_tail: (eʳ − 1 − r)/r² on |r| ≤ ln2/2; log_tail: (artanh(s)/s − 1)/s² in s² on |s| ≤ 0.1716 (log_unit_tail:
 # on |s| ≤ 1/3); normal_tail: Φ(−a)·e^(a²/2)·(1 + 1.25a) in (a − normal_turn)/(a + normal_turn); normal_center:
-# (Φ(x) − ½)/x in x² ≤ 0.5; erf_tail: erf(x)/x − 1 in x² on |x| ≤ 0.85; tanh_tail: (tanh(x)/x − 1)/x² in x² on |x| ≤ 0.8.
+# (Φ(x) − ½)/x in x² ≤ 0.5;
+# erf_tail: erf(x)/x − 1 in x² on |x| ≤ 0.85; tanh_tail: (tanh(x)/x − 1)/x² in x² on |x| ≤ 0.8.
 CONSTANTS = {
     np.float32: _constants(
         np.float32,
