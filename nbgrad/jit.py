@@ -209,9 +209,11 @@ class Loop:
         self.threshold = threshold
 
     def __call__(self, work: int, *args: Any) -> Any:
+        if work <= self.threshold:
+            return self.serial(*args)
         # One parallel loop of ours at a time: the workqueue layer aborts the process when two threads meet in
         # it. A second caller does not wait, it runs serially.
-        if work <= self.threshold or _serial_only or _mode.serial or not _parallel.acquire(blocking=False):
+        if _serial_only or _mode.serial or not _parallel.acquire(blocking=False):
             return self.serial(*args)
         try:
             return self.parallel(*args)

@@ -73,9 +73,10 @@ def each(
     """``out[out_start + i] = f(*(x[start + i] for x in inputs), *parameters)`` for i in range(count).
 
     ``inputs``: tuple of contiguous 1-D arrays; the indices are not checked. Elements of ``out`` and ``inputs`` may
-    share memory only where they have the same i.
+    share memory only where they have the same i. The parameters are converted to the inputs' precision.
     """
-    call = f.get_call_type(typingctx, (*(a.dtype for a in inputs.types), *parameters.types), {})
+    real = inputs.types[0].dtype
+    call = f.get_call_type(typingctx, (*(a.dtype for a in inputs.types), *(real for _ in parameters.types)), {})
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         function, module = context.get_function(f, call), builder.module
@@ -93,7 +94,9 @@ def each(
         pointers = [
             elements(t, builder.extract_value(args[1], k), args[2]) for k, t in enumerate(inputs.types)
         ]
-        numbers = [builder.extract_value(args[6], k) for k in range(len(parameters.types))]
+        numbers = [
+            context.cast(builder, builder.extract_value(args[6], k), t, real) for k, t in enumerate(parameters.types)
+        ]
         target = elements(out, args[4], args[5])
 
         def body(i: Any) -> None:
