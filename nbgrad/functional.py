@@ -3,10 +3,20 @@ its gradient.
 
 What a kernel accepts, refuses and computes at a kink is in its docstring (`nbgrad.kernels`). An argument that
 is an array instead of a tensor is taken as a constant. `axis` may be called `dim`.
+
+Activations beyond the five written out here (softplus, gelu and so on) are made from `nbgrad.ops` when they are asked
+for: ``functional.gelu(x)``.
+
+>>> from nbgrad import functional, tensor
+>>> functional.softplus(tensor([0.0]), beta=2.0)
+tensor([0.3465736])
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +25,7 @@ from nbgrad.autograd import rules_kernels as rules
 from nbgrad.autograd.arithmetic import apply
 from nbgrad.autograd.shaping import choose_axis
 from nbgrad.autograd.tensor import Tensor
+from nbgrad.ops import OPS
 
 __all__ = [
     "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "elu", "huber_loss", "l1_loss",
@@ -34,6 +45,36 @@ def _constant(value: Any, name: str) -> Any:
     if value.requires_grad:
         raise ValueError(f"{name}: expected a tensor that requires no gradient; use {name}.detach()")
     return value._data
+
+
+def __getattr__(name: str) -> Any:
+    if name in OPS:
+        return _activation(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *OPS})
+
+
+@functools.cache
+def _activation(name: str) -> Callable[..., Tensor]:
+    defaults = OPS[name].parameters
+    any_kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    signature = inspect.Signature(
+        [inspect.Parameter("input", any_kind)]
+        + [inspect.Parameter(p, any_kind, default=value) for p, value in defaults.items()]
+    )
+
+    def activation(*args: Any, **keywords: Any) -> Tensor:
+        parameters = dict(signature.bind(*args, **keywords).arguments)
+        x = _tensor(parameters.pop("input"))
+        return apply(rules.Activation(name, **parameters), (x,))
+
+    activation.__name__ = activation.__qualname__ = name
+    activation.__doc__ = f"`nbgrad.kernels.{name}` on a tensor."
+    activation.__signature__ = signature  # type: ignore[attr-defined]
+    return activation
 
 
 def sigmoid(input: Any) -> Tensor:
