@@ -88,13 +88,13 @@ def log_softmax_backward_entry(grad_output, y, total):
 
 
 @scalar
-def logsumexp_of(largest, others, rest):
-    """max + ln Σ e^(x − max); the maximum is infinite: −inf, +inf, or nan if ``rest`` (taken of x − 0) is."""
+def logsumexp_of(largest, others):
+    """max + ln Σ e^(x − max). For an infinite maximum +inf, −inf, or nan if the sum, then taken of x − 0, is."""
     T = type(largest)
     if largest == T(np.inf):
         return largest
     if largest == -T(np.inf):
-        return largest + T(rest)
+        return largest + T(others)
     return largest + logarithm(T, others)
 
 
@@ -107,14 +107,14 @@ def surprise(x, largest, log_sum):
 
 
 @scalar
-def label_slope(x, largest, others):
-    """−(the sum of the other probabilities), ∂/∂x[label] of the cross-entropy, from x = x[label].
+def label_slope(e, is_largest, others):
+    """∂/∂x[label] of the cross-entropy, p − 1 with p = softmax(x)[label], from e = e^(x[label] − max).
 
-    p − 1 would lose every digit when p → 1. Where the label is the maximum the others are ``others``; else the
-    maximum is among them, and nothing cancels in (1 + others) − e^(x − max).
+    Where the label is the maximum p − 1 would lose every digit when p → 1: it is −(the sum of the other
+    probabilities). Elsewhere p ≤ ½.
     """
-    without = others if x == largest else (1.0 + others) - np.float64(exp(x - largest))
-    return -without / (1.0 + others)
+    share = 1.0 / (1.0 + others)
+    return -others * share if is_largest else np.float64(e) * share - 1.0
 
 
 # Functions of a row
@@ -130,16 +130,16 @@ def maximum(x):
 
 
 @row
-def exp_sums(x, largest):
-    """(count − 1 + rest, rest): the sums over the entries that equal the maximum, and over those that do
+def other_sum(x, largest):
+    """count − 1 + rest: how many more entries than one equal the maximum, plus Σ e^(x − max) over those that do
     not.
     """
     count, rest = -1.0, 0.0
     for j in range(x.size):
-        _, top, other = shifted_exp(x[j], largest)
-        count += np.float64(top)
+        _, equal, other = shifted_exp(x[j], largest)
+        count += np.float64(equal)
         rest += np.float64(other)
-    return count + rest, rest
+    return count + rest
 
 
 @scalar
@@ -149,15 +149,14 @@ def logsumexp(x):
     """
     largest = maximum(x)
     infinite = largest == -x.dtype.type(np.inf)
-    others, rest = exp_sums(x, x.dtype.type(0) if infinite else largest)
-    return logsumexp_of(largest, others, rest)
+    return logsumexp_of(largest, other_sum(x, x.dtype.type(0) if infinite else largest))
 
 
 @scalar
 def softmax(x, y):
     """y = eˣ/Σ eˣ"""
     largest = maximum(x)
-    others, _ = exp_sums(x, largest)
+    others = other_sum(x, largest)
     zero, scale = softmax_terms(x.dtype.type, largest, others)
     for j in range(x.size):
         y[j] = softmax_entry(exp(x[j] - largest), zero, scale)
@@ -177,7 +176,7 @@ def softmax_backward(grad_output, y, grad_x):
 def log_softmax(x, y):
     """y = (x − max) − ln Σ e^(x − max)"""
     largest = maximum(x)
-    others, _ = exp_sums(x, largest)
+    others = other_sum(x, largest)
     largest, log_sum = log_softmax_terms(x.dtype.type, largest, others)
     for j in range(x.size):
         y[j] = log_softmax_entry(x[j], largest, log_sum)
@@ -197,7 +196,7 @@ def log_softmax_backward(grad_output, y, grad_x):
 def cross_entropy(x, label):
     """−ln softmax(x)[label] = ln Σ e^(x − max) + (max − x[label]): a sum of two numbers ≥ 0."""
     largest = maximum(x)
-    others, _ = exp_sums(x, largest)
+    others = other_sum(x, largest)
     return surprise(x[label], largest, logarithm(x.dtype.type, others))
 
 
@@ -208,17 +207,17 @@ def d_cross_entropy(x, label, scale, grad):
     """
     T = x.dtype.type
     largest, own = maximum(x), x[label]
-    others = _exp_and_sums(x, largest, grad)
+    others = _exp_and_sum(x, largest, grad)
     factor = T(scale / (1.0 + others))
     for j in range(x.size):
         grad[j] *= factor
-    grad[label] = T(scale * label_slope(own, largest, others))
+    grad[label] = T(scale * label_slope(exp(own - largest), own == largest, others))
     return surprise(own, largest, logarithm(T, others))
 
 
 @row
-def _exp_and_sums(x, largest, e):
-    """count − 1 + rest as in `exp_sums`, the exponentials written to ``e``."""
+def _exp_and_sum(x, largest, e):
+    """`other_sum`, the exponentials written to ``e``."""
     count, rest = -1.0, 0.0
     for j in range(x.size):
         e[j], top, other = shifted_exp(x[j], largest)
@@ -234,7 +233,7 @@ def soft_cross_entropy(x, q):
     """
     T = x.dtype.type
     largest = maximum(x)
-    log_sum = logarithm(T, exp_sums(x, largest)[0])
+    log_sum = logarithm(T, other_sum(x, largest))
     total = 0.0
     for j in range(x.size):
         total += np.float64(T(0) if q[j] == T(0) else q[j] * surprise(x[j], largest, log_sum))
@@ -269,10 +268,16 @@ def d_soft_cross_entropy(x, q, scale, grad):
 
 
 @scalar
+def larger(best, index, x, j):
+    """(best, index), or (x, j) where x is larger or the first nan."""
+    take = (not x <= best) & (best == best)
+    return x if take else best, j if take else index
+
+
+@scalar
 def maxout(x):
     """(max, index of the first maximum); a nan entry wins, as everywhere."""
-    index = 0
+    best, index = x[0], 0
     for j in range(1, x.size):
-        if x[j] > x[index] or (x[j] != x[j] and x[index] == x[index]):
-            index = j
-    return x[index], index
+        best, index = larger(best, index, x[j], j)
+    return best, index

@@ -16,7 +16,7 @@ from numba import prange
 
 from nbgrad import rows
 from nbgrad.backends.strips import (
-    FEW, LANES, WIDE, WORK, block_of, clash, exp_sums_alone, exp_sums_in_place, gather, largest, overlap,
+    FEW, LANES, WORK, block_of, clash, exp_sums_alone, exp_sums_in_place, gather, largest, overlap,
     put_results, result_at, row_at, row_sums_alone, row_sums_kept, scatter, sums, tile_size, total,
 )  # fmt: skip
 from nbgrad.jit import Loop, scalar
@@ -44,18 +44,18 @@ def forward(name: str, long: bool) -> Loop:
     @scalar
     def few(x, first, last, length, inner, y):
         T = x.dtype.type
-        t, work, wide = np.zeros(length * LANES, T), np.empty(WORK, T), np.empty(WIDE, np.float64)
+        t, work, rest = np.zeros(length * LANES, T), np.empty(WORK, T), np.empty(LANES, np.float64)
         top, a, b = work[3 * LANES : 4 * LANES], work[4 * LANES : 5 * LANES], work[5 * LANES : 6 * LANES]
-        others, rest = wide[:LANES], wide[LANES:]
+        count_of = work[:LANES]
         for i in range(first, last, LANES):
             count = min(LANES, last - i)
             gather(x, i, count, length, inner, t)
             for r in range(LANES):
-                top[r], others[r], rest[r] = -T(np.inf), -1.0, 0.0
+                top[r], count_of[r], rest[r] = -T(np.inf), T(0), 0.0
             largest(t, length, top)
-            exp_sums(t, length, top, t, work, others, rest)
+            exp_sums(t, length, top, t, work, rest)
             for r in range(LANES):
-                a[r], b[r] = terms(T, top[r], others[r])
+                a[r], b[r] = terms(T, top[r], (np.float64(count_of[r]) - 1.0) + rest[r])
             for j in range(length):
                 strip = t[j * LANES : (j + 1) * LANES]
                 for r in range(LANES):
@@ -65,13 +65,13 @@ def forward(name: str, long: bool) -> Loop:
     @scalar
     def many(x, first, last, length, inner, y):
         T, same = x.dtype.type, x.ctypes.data == y.ctypes.data
-        work, wide = np.empty(WORK, T), np.empty(WIDE, np.float64)
+        work, wide = np.empty(WORK, T), np.empty(LANES, np.float64)
         tile = np.empty(tile_size(length, inner, same), T)
         result = np.empty(tile_size(length, inner, False), T)
         for i in range(first, last):
             x_row = row_at(x, i, first, last, length, inner, same, tile)
             y_row = result_at(y, i, first, length, inner, result)
-            top, others, _ = row_sums(x_row, y_row, False, work, wide)
+            top, others = row_sums(x_row, y_row, False, work, wide)
             a, b = terms(T, top, others)
             source = y_row if of_e else x_row
             for j in range(length):
@@ -161,28 +161,28 @@ def logsumexp(long: bool) -> Loop:
     @scalar
     def few(x, first, last, length, inner, y):
         T = x.dtype.type
-        t, work, wide = np.zeros(length * LANES, T), np.empty(WORK, T), np.empty(WIDE, np.float64)
+        t, work, rest = np.zeros(length * LANES, T), np.empty(WORK, T), np.empty(LANES, np.float64)
         top, result = work[3 * LANES : 4 * LANES], work[4 * LANES : 5 * LANES]
-        others, rest = wide[:LANES], wide[LANES:]
+        count_of = work[:LANES]
         for i in range(first, last, LANES):
             count = min(LANES, last - i)
             gather(x, i, count, length, inner, t)
             for r in range(LANES):
-                top[r], others[r], rest[r] = -T(np.inf), -1.0, 0.0
+                top[r], count_of[r], rest[r] = -T(np.inf), T(0), 0.0
             largest(t, length, top)
             for r in range(LANES):
                 a = top[r]
                 result[r], top[r] = a, T(0) if a == -T(np.inf) else a
-            exp_sums_alone(t, length, top, t, work, others, rest)
+            exp_sums_alone(t, length, top, t, work, rest)
             for r in range(LANES):
-                result[r] = rows.logsumexp_of(result[r], others[r], rest[r])
+                result[r] = rows.logsumexp_of(result[r], (np.float64(count_of[r]) - 1.0) + rest[r])
             for r in range(count):
                 y[i + r] = result[r]
 
     @scalar
     def many(x, first, last, length, inner, y):
         T = x.dtype.type
-        work, wide = np.empty(WORK, T), np.empty(WIDE, np.float64)
+        work, wide = np.empty(WORK, T), np.empty(LANES, np.float64)
         tile = np.empty(tile_size(length, inner, False), T)
         for i in range(first, last):
             row = row_at(x, i, first, last, length, inner, False, tile)

@@ -26,7 +26,7 @@ from nbgrad.backends.transpose import transpose
 from nbgrad.jit import scalar
 
 __all__ = [
-    "FEW", "LANES", "TILE", "WIDE", "WORK", "block_of", "clash", "exp_sums_alone", "exp_sums_in_place",
+    "FEW", "LANES", "TILE", "WORK", "block_of", "clash", "exp_sums_alone", "exp_sums_in_place",
     "exp_sums_kept", "gather", "largest", "overlap", "put_results", "result_at", "row_at", "row_sums_alone",
     "row_sums_kept", "scatter", "sums", "tile_size", "total",
 ]  # fmt: skip
@@ -36,8 +36,8 @@ LANES = 64
 # strips and pays for 3; one of 128 costs 1.6 times less as a column.
 FEW = 128
 GROUP = 4
-#: Scratch that `exp_sums` and `row_sums` need.
-WORK, WIDE = 6 * LANES, 2 * LANES
+#: Scratch that `row_sums` needs: `exp_sums` the first three strips.
+WORK = 6 * LANES
 
 
 @scalar
@@ -56,20 +56,20 @@ def largest(x, strips, top):
 
 
 def _exp_sums(place):
-    """exp_sums(x, strips, top, e, work, others, rest): others[r] += how many of lane r equal top[r], plus rest;
-    rest[r] += Σ e^(x − top[r]) over those that do not.
+    """exp_sums(x, strips, top, e, work, rest): count[r] += how many of lane r equal top[r], rest[r] += Σ e^(x −
+    top[r]) over those that do not. ``count`` is the first strip of ``work``.
 
     The exponentials of strip j go to ``place(strip, e, j, work)``. There are three functions because a place that
     is found at run time may overlap the strip, and then LLVM vectorises nothing.
     """
 
     @scalar
-    def exp_sums(x, strips, top, e, work, others, rest):
+    def exp_sums(x, strips, top, e, work, rest):
         T = x.dtype.type
         count, part = work[:LANES], work[LANES : 2 * LANES]
         for first in range(0, strips, GROUP):
             for r in range(LANES):
-                count[r], part[r] = T(0), T(0)
+                part[r] = T(0)
             for j in range(first, min(first + GROUP, strips)):
                 strip = x[j * LANES : (j + 1) * LANES]
                 kept = place(strip, e, j, work)
@@ -78,7 +78,6 @@ def _exp_sums(place):
                     count[r] += equal
                     part[r] += other
             for r in range(LANES):
-                others[r] += np.float64(count[r]) + np.float64(part[r])
                 rest[r] += np.float64(part[r])
 
     return exp_sums
@@ -172,10 +171,10 @@ def scatter_rows(t, i, count, length, inner, y):
 
 
 def _row_sums(exp_sums, keep):
-    """row_sums(x, e, shift_infinite, work, wide): (max, count − 1 + rest, rest) of one long row.
+    """row_sums(x, e, shift_infinite, work, wide): (max, count − 1 + rest) of one long row.
 
     ``shift_infinite``: the sums of a row of −inf only are taken of x − 0, not of x − max (nan). ``work``,
-    ``wide``: WORK and WIDE numbers, the second in float64.
+    ``wide``: WORK and LANES numbers, the second in float64.
     """
 
     @scalar
@@ -183,11 +182,11 @@ def _row_sums(exp_sums, keep):
         T = x.dtype.type
         whole = x.size // LANES
         end = whole * LANES
+        count = work[:LANES]
         top, tail = work[3 * LANES : 4 * LANES], work[4 * LANES : 5 * LANES]
         tail_e = work[5 * LANES : 6 * LANES]
-        others, rest = wide[:LANES], wide[LANES : 2 * LANES]
         for r in range(LANES):
-            tail[r], top[r], others[r], rest[r] = -T(np.inf), -T(np.inf), 0.0, 0.0
+            count[r], top[r], tail[r], wide[r] = T(0), -T(np.inf), -T(np.inf), 0.0
         for j in range(end, x.size):
             tail[j - end] = x[j]
         largest(x, whole, top)
@@ -199,11 +198,13 @@ def _row_sums(exp_sums, keep):
         for part in range(2):  # the row's strips, then the tail, by the same machine code
             source, target = (x, e) if part == 0 else (tail, tail_e)
             strips = whole if part == 0 else min(1, x.size - end)
-            exp_sums(source, strips, top, target, work, others, rest)
+            exp_sums(source, strips, top, target, work, wide)
         if keep:
             for j in range(end, x.size):
                 e[j] = tail_e[j - end]
-        return maximum, total(others) - 1.0, total(rest)
+        for r in range(LANES):
+            wide[r] += np.float64(count[r])
+        return maximum, total(wide) - 1.0
 
     return row_sums
 
