@@ -173,9 +173,9 @@ def cross_entropy(long: bool) -> Loop:
     def loop(x, labels, weight, n, classes, inner, ignore_index, mean, loss, with_grad, grad):
         bad = bad_label(labels, classes, ignore_index, True)
         if bad >= 0:
-            return bad, 0.0
+            return bad, x.dtype.type(0)
         if with_grad and _overlaps(x, labels, weight, grad):
-            return OVERLAP, 0.0
+            return OVERLAP, x.dtype.type(0)
         scale = _scale(mean, labels, weight, ignore_index)
         block = block_of(classes, inner)
         sums = np.empty((n + block - 1) // block)
@@ -187,7 +187,7 @@ def cross_entropy(long: bool) -> Loop:
         total = 0.0
         for k in range(sums.size):
             total += sums[k]
-        return -1, total * scale
+        return -1, x.dtype.type(total * scale)
 
     return Loop(loop, name=f"cross_entropy_{'long' if long else 'short'}_rows")
 
@@ -202,9 +202,9 @@ def nll() -> Loop:
         T = x.dtype.type
         bad = bad_label(labels, classes, ignore_index, True)
         if bad >= 0:
-            return bad, 0.0
+            return bad, x.dtype.type(0)
         if with_grad and _overlaps(x, labels, weight, grad):
-            return OVERLAP, 0.0
+            return OVERLAP, x.dtype.type(0)
         scale = _scale(mean, labels, weight, ignore_index)
         total = 0.0
         for i in range(n):
@@ -226,7 +226,7 @@ def nll() -> Loop:
                     w = weight[label] if weight.size else T(1)
                     place = i // inner * classes * inner + label * inner + i % inner
                     grad[place] = T(np.float64(-w) * scale)
-        return -1, total * scale
+        return -1, x.dtype.type(total * scale)
 
     return Loop(loop, name="nll_rows")
 
