@@ -202,9 +202,10 @@ def _row_sums(exp_sums, keep):
         if keep:
             for j in range(end, x.size):
                 e[j] = tail_e[j - end]
+        rest = total(wide)
         for r in range(LANES):
-            wide[r] += np.float64(count[r])
-        return maximum, total(wide) - 1.0
+            wide[r] = np.float64(count[r])
+        return maximum, (total(wide) - 1.0) + rest
 
     return row_sums
 
