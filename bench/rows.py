@@ -39,11 +39,11 @@ def _cross_entropy(torch: Any, dtype: str, n: int, classes: int) -> Calls:
         "allocating": lambda: kernels.cross_entropy_value_and_grad(x, labels),
     }
     if torch:
-        t, l = torch.from_numpy(x).requires_grad_(), torch.from_numpy(labels)
+        t, target = torch.from_numpy(x).requires_grad_(), torch.from_numpy(labels)
 
         def forward_and_backward() -> None:
             t.grad = None
-            torch.nn.functional.cross_entropy(t, l).backward()
+            torch.nn.functional.cross_entropy(t, target).backward()
 
         calls["PyTorch"] = forward_and_backward
     return calls

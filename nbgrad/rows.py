@@ -89,7 +89,7 @@ def log_softmax_backward_entry(grad_output, y, total):
 
 @scalar
 def logsumexp_of(largest, others):
-    """max + ln Σ e^(x − max). For an infinite maximum +inf, −inf, or nan if the sum, then taken of x − 0, is."""
+    """max + ln Σ e^(x − max). An infinite maximum: +inf, −inf, or nan if the sum, taken of x − 0, is."""
     T = type(largest)
     if largest == T(np.inf):
         return largest
@@ -131,8 +131,8 @@ def maximum(x):
 
 @row
 def other_sum(x, largest):
-    """count − 1 + rest: how many more entries than one equal the maximum, plus Σ e^(x − max) over those that do
-    not.
+    """count − 1 + rest: how many more entries than one equal the maximum, plus Σ e^(x − max) over those that
+    do not.
     """
     count, rest = -1.0, 0.0
     for j in range(x.size):

@@ -92,7 +92,16 @@ def cross_entropy(long, x, label, scale=None):
     loss, grad = np.empty(len(x), x.dtype), np.full_like(x, 7)
     weight = np.full(x.shape[1], 1 if scale is None else scale, x.dtype)
     bad, total = cpu_labels.cross_entropy(long).serial(
-        x.reshape(-1), np.array([label]), weight, *x.shape, 1, -100, False, loss, scale is not None, grad.reshape(-1)
+        x.reshape(-1),
+        np.array([label]),
+        weight,
+        *x.shape,
+        1,
+        -100,
+        False,
+        loss,
+        scale is not None,
+        grad.reshape(-1),
     )
     assert bad == -1 and (total == loss.sum() or np.isnan(total))
     return loss if scale is None else (loss / x.dtype.type(scale), grad)
@@ -199,7 +208,9 @@ def test_cross_entropy_of_probabilities(samples):
             loss, again, grad = np.empty(1, x.dtype), np.empty(1, x.dtype), np.empty_like(x)
             keep = np.zeros(1, np.bool_)
             cpu_labels.soft_cross_entropy(False).serial(x[None], q[None], keep, loss)
-            cpu_labels.soft_cross_entropy(True).serial(x[None], q[None], keep, again, x.dtype.type(1), grad[None])
+            cpu_labels.soft_cross_entropy(True).serial(
+                x[None], q[None], keep, again, x.dtype.type(1), grad[None]
+            )
             same_bits(loss, again)
             entries, weights = exact_row(x), exact_row(q)
 
@@ -218,10 +229,9 @@ def test_cross_entropy_of_probabilities(samples):
                     if j == top
                     else p[j] * total + weights[j]
                 )
-                room = (
-                    (4 + d[j] + others_rounded) * magnitude * mpf(float(FINFO[x.dtype].eps))
-                    + mpf(float(FINFO[x.dtype].smallest_subnormal)) * 4
-                )
+                room = (4 + d[j] + others_rounded) * magnitude * mpf(float(FINFO[x.dtype].eps)) + mpf(
+                    float(FINFO[x.dtype].smallest_subnormal)
+                ) * 4
                 assert abs(mpf(float(grad[j])) - true) <= room, (x, q, j, grad, true)
 
 
@@ -247,7 +257,9 @@ def test_backward_of_softmax_and_log_softmax(dtype, long):
             spread = sum(abs(a) * b for a, b in zip(gradients, p, strict=True))
             for j in places:
                 of_y = d[j] + others + max(d) * sum(p[k] for k in places if d[k])
-                room = (8 + of_y) * eps * p[j] * (abs(gradients[j]) + spread) + tiny * (abs(gradients[j]) + spread + 1)
+                room = (8 + of_y) * eps * p[j] * (abs(gradients[j]) + spread) + tiny * (
+                    abs(gradients[j]) + spread + 1
+                )
                 assert abs(mpf(float(dx[j])) - true[j]) <= room, (x, g, j)
             y = forward("log_softmax", long, x[None])[0]
             dx = backward("log_softmax", long, g[None], y[None])[0]
@@ -341,7 +353,9 @@ def test_maxout_takes_the_first_of_equals_and_nan_wins(dtype, pieces):
         ],
         dtype,
     )
-    x = np.concatenate([x, np.repeat(x[:, :1], pieces - 3, axis=1)], axis=1)  # more of the first: no other winner
+    x = np.concatenate(
+        [x, np.repeat(x[:, :1], pieces - 3, axis=1)], axis=1
+    )  # more of the first: no other winner
     y, index = np.empty(len(x), dtype), np.empty(len(x), np.intp)
     assert cpu_maxout.maxout(pieces).serial(x.reshape(-1), pieces, 1, y, index)
     assert index.tolist() == [1, 0, 0, 0, 1, 0, 2]

@@ -101,7 +101,9 @@ def test_threads_and_the_parallel_loop_change_nothing(dtype, width):
         numba.set_num_threads(before)
     with serial_loops():
         serial, serial_total = results(x, g, labels), kernels.cross_entropy_value_and_grad(x, labels)
-    for a, b, c in zip(together + list(total), alone + list(same_total), serial + list(serial_total), strict=True):
+    for a, b, c in zip(
+        together + list(total), alone + list(same_total), serial + list(serial_total), strict=True
+    ):
         same_bits(a, b)
         same_bits(a, c)
 

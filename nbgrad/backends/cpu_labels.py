@@ -1,8 +1,8 @@
 """cross_entropy and nll_loss of class labels, forward and backward in one pass over the rows.
 
-Arrays come flat and contiguous: ``x`` of shape (outer, classes, inner), ``labels`` of (outer, inner). Labels are
-checked before any memory is read with one of them. The sum of the losses is made in float64, row by row within
-a block of fixed size, block by block: the same for any number of threads.
+Arrays come flat and contiguous: ``x`` of shape (outer, classes, inner), ``labels`` of (outer, inner). Labels
+are checked before any memory is read with one of them. The sum of the losses is made in float64, lane by lane
+within a block of fixed size, block by block: the same for any number of threads.
 """
 
 from __future__ import annotations
@@ -14,15 +14,28 @@ from numba import prange
 
 from nbgrad import rows
 from nbgrad.backends.strips import (
-    LANES, WORK, block_of, clash, exp_sums_in_place, gather, largest, overlap, put_results, result_at,
-    row_at, row_sums_kept, scatter, tile_size,
+    LANES,
+    WORK,
+    block_of,
+    clash,
+    exp_sums_in_place,
+    gather,
+    largest,
+    overlap,
+    put_results,
+    result_at,
+    row_at,
+    row_sums_kept,
+    scatter,
+    tile_size,
+    total,
 )  # fmt: skip
 from nbgrad.elementary import exp
 from nbgrad.jit import Loop, scalar
 
 __all__ = ["OVERLAP", "bad_label", "cross_entropy", "first_bad_label", "nll", "soft_cross_entropy"]
 
-#: what the loops answer, having written nothing, if ``grad`` overlaps an argument other than element by element
+#: what the loops answer, having written nothing, if ``grad`` overlaps an argument other than in place
 OVERLAP = -2
 
 
@@ -77,8 +90,8 @@ def _overlaps(x, labels, weight, grad):
 
 @functools.cache
 def cross_entropy(long: bool) -> Loop:
-    """``loop(work, x, labels, weight, n, classes, inner, ignore_index, mean, loss, with_grad, grad)``: (−1, sum
-    of the losses times the scale), or (index of a bad label, 0), or (OVERLAP, 0).
+    """``loop(work, x, labels, weight, n, classes, inner, ignore_index, mean, loss, with_grad, grad)``: (−1,
+    sum of the losses times the scale), or (index of a bad label, 0), or (OVERLAP, 0).
 
     ``weight`` and ``loss`` may be empty; the losses in ``loss`` are not scaled.
     """
@@ -90,17 +103,19 @@ def cross_entropy(long: bool) -> Loop:
         counted, losses, factor = work[:LANES], work[LANES : 2 * LANES], work[2 * LANES : 3 * LANES]
         top, own, w = work[3 * LANES : 4 * LANES], work[4 * LANES : 5 * LANES], work[5 * LANES : 6 * LANES]
         own_e = work[6 * LANES :]
-        rest = np.empty(LANES, np.float64)
-        total = 0.0
+        rest, sums = np.empty(LANES, np.float64), np.zeros(LANES, np.float64)
         for i in range(first, last, LANES):
             count = min(LANES, last - i)
             gather(x, i, count, classes, inner, t)
             for r in range(LANES):
                 top[r], counted[r], rest[r], own[r], w[r] = -T(np.inf), T(0), 0.0, T(0), T(1)
             largest(t, classes, top)
+            ignored = 0
             for r in range(count):
                 label = labels[i + r]
-                if label != ignore_index:
+                if label == ignore_index:
+                    ignored += 1
+                else:
                     own[r] = t[label * LANES + r]
                     if weight.size:
                         w[r] = weight[label]
@@ -117,12 +132,14 @@ def cross_entropy(long: bool) -> Loop:
                 weighted = np.float64(w[r]) * scale
                 factor[r] = T(weighted / (1.0 + rest[r]))
                 own[r] = T(weighted * rows.label_slope(own_e[r], own[r] == top[r], rest[r]))
+            if ignored:
+                for r in range(count):
+                    if labels[i + r] == ignore_index:  # its logits may be anything, nan too
+                        losses[r], factor[r], own[r] = T(0), T(0), T(0)
+                        for j in range(classes):
+                            t[j * LANES + r] = T(0)
             for r in range(count):
-                if labels[i + r] == ignore_index:  # its logits may be anything, nan too
-                    losses[r], factor[r] = T(0), T(0)
-                    for j in range(classes):
-                        t[j * LANES + r] = T(0)
-                total += np.float64(losses[r])
+                sums[r] += np.float64(losses[r])
             if loss.size:
                 for r in range(count):
                     loss[i + r] = losses[r]
@@ -136,7 +153,7 @@ def cross_entropy(long: bool) -> Loop:
                     if label != ignore_index:
                         t[label * LANES + r] = own[r]
                 scatter(t, i, count, classes, inner, grad)
-        return total
+        return total(sums)
 
     @scalar
     def many(x, labels, weight, first, last, classes, inner, ignore_index, scale, loss, with_grad, grad):
@@ -144,7 +161,7 @@ def cross_entropy(long: bool) -> Loop:
         work, wide = np.empty(WORK, T), np.empty(LANES, np.float64)
         tile = np.empty(tile_size(classes, inner, same), T)
         result = np.empty(max(tile_size(classes, inner, False), 0 if with_grad else classes), T)
-        total = 0.0
+        summed = 0.0
         for i in range(first, last):
             x_row = row_at(x, i, first, last, classes, inner, same, tile)
             g_row = result_at(grad, i, first, classes, inner, result) if with_grad else result[:classes]
@@ -160,13 +177,15 @@ def cross_entropy(long: bool) -> Loop:
                     factor = T(np.float64(w) * scale / (1.0 + others))
                     for j in range(classes):
                         g_row[j] *= factor
-                    g_row[label] = T(np.float64(w) * scale * rows.label_slope(exp(own - top), own == top, others))
-            total += np.float64(value)
+                    g_row[label] = T(
+                        np.float64(w) * scale * rows.label_slope(exp(own - top), own == top, others)
+                    )
+            summed += np.float64(value)
             if loss.size:
                 loss[i] = value
             if with_grad:
                 put_results(result, i, first, last, classes, inner, grad)
-        return total
+        return summed
 
     rows_of_block = many if long else few
 
@@ -181,13 +200,13 @@ def cross_entropy(long: bool) -> Loop:
         sums = np.empty((n + block - 1) // block)
         for k in prange(sums.size):
             sums[k] = rows_of_block(
-                x, labels, weight, k * block, min((k + 1) * block, n), classes, inner, ignore_index, scale, loss,
-                with_grad, grad,
+                x, labels, weight, k * block, min((k + 1) * block, n), classes, inner, ignore_index, scale,
+                loss, with_grad, grad,
             )  # fmt: skip
-        total = 0.0
+        value = 0.0
         for k in range(sums.size):
-            total += sums[k]
-        return -1, x.dtype.type(total * scale)
+            value += sums[k]
+        return -1, x.dtype.type(value * scale)
 
     return Loop(loop, name=f"cross_entropy_{'long' if long else 'short'}_rows")
 

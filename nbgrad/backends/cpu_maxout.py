@@ -14,8 +14,8 @@ from nbgrad.jit import Loop, scalar
 __all__ = ["maxout", "maxout_backward"]
 
 _BLOCK = 2048
-#: Up to so many pieces the number is a constant of the machine code, which LLVM then vectorises across groups:
-#: 4 pieces take 4 cycles an output in place of 16.
+#: Up to so many pieces the number is a constant of the machine code, which LLVM then vectorises across
+#: groups.
 _CONSTANT = 8
 
 

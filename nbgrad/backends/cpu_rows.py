@@ -16,8 +16,24 @@ from numba import prange
 
 from nbgrad import rows
 from nbgrad.backends.strips import (
-    FEW, LANES, WORK, block_of, clash, exp_sums_alone, exp_sums_in_place, gather, largest, overlap,
-    put_results, result_at, row_at, row_sums_alone, row_sums_kept, scatter, sums, tile_size, total,
+    LANES,
+    WORK,
+    block_of,
+    clash,
+    exp_sums_alone,
+    exp_sums_in_place,
+    gather,
+    largest,
+    overlap,
+    put_results,
+    result_at,
+    row_at,
+    row_sums_alone,
+    row_sums_kept,
+    scatter,
+    sums,
+    tile_size,
+    total,
 )  # fmt: skip
 from nbgrad.jit import Loop, scalar
 

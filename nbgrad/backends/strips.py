@@ -9,8 +9,8 @@ A *strip* is `LANES` numbers side by side. Two ways to see rows as strips:
 
 So one pair of functions, `largest` and `exp_sums`, serves both, and every loop that is heavy has `LANES`
 turns, no remainder. What a row gives depends on its entries and its length alone, not on its place among the
-others. Sums of 4 strips are made in the array's precision, those in float64: 4 columns in float32 lose at most
-1.5 ulp and cost a quarter of the conversions.
+others. Sums of 4 strips are made in the array's precision, those in float64: 4 columns in float32 lose at
+most 1.5 ulp and cost a quarter of the conversions.
 
 Arrays are 1-D with strips one after the other (slices of them help LLVM; in a 2-D array Numba's test for a
 negative index kept it from vectorising). A loop must be long enough that LLVM vectorises it before it
@@ -56,11 +56,11 @@ def largest(x, strips, top):
 
 
 def _exp_sums(place):
-    """exp_sums(x, strips, top, e, work, rest): count[r] += how many of lane r equal top[r], rest[r] += Σ e^(x −
-    top[r]) over those that do not. ``count`` is the first strip of ``work``.
+    """exp_sums(x, strips, top, e, work, rest): count[r] += how many of lane r equal top[r], rest[r] += Σ e^(x
+    − top[r]) over those that do not. ``count`` is the first strip of ``work``.
 
-    The exponentials of strip j go to ``place(strip, e, j, work)``. There are three functions because a place that
-    is found at run time may overlap the strip, and then LLVM vectorises nothing.
+    The exponentials of strip j go to ``place(strip, e, j, work)``. There are three functions because a place
+    that is found at run time may overlap the strip, and then LLVM vectorises nothing.
     """
 
     @scalar
@@ -152,7 +152,7 @@ TILE = 16
 
 @scalar
 def gather_rows(x, i, count, length, inner, t):
-    """Rows i, i + 1, ... (``count`` ≤ TILE of them) of an array (outer, length, inner), one after the other."""
+    """Rows i, i + 1, ... (``count`` ≤ TILE) of an array (outer, length, inner), one after the other."""
     r = 0
     while r < count:
         several = min(inner - (i + r) % inner, count - r)
@@ -191,7 +191,7 @@ def _row_sums(exp_sums, keep):
             tail[j - end] = x[j]
         largest(x, whole, top)
         largest(tail, 1, top)
-        maximum = rows.maximum(top)
+        maximum = top_of(top)
         shift = T(0) if shift_infinite and maximum == -T(np.inf) else maximum
         for r in range(LANES):
             top[r] = shift
@@ -215,6 +215,19 @@ row_sums_kept = _row_sums(exp_sums_kept, True)
 
 
 @scalar
+def top_of(lanes):
+    """The largest, in four chains as in `total`."""
+    a, b, c, d = lanes[0], lanes[1], lanes[2], lanes[3]
+    for r in range(4, LANES, 4):
+        a = lanes[r] if lanes[r] > a else a
+        b = lanes[r + 1] if lanes[r + 1] > b else b
+        c = lanes[r + 2] if lanes[r + 2] > c else c
+        d = lanes[r + 3] if lanes[r + 3] > d else d
+    a, c = b if b > a else a, d if d > c else c
+    return c if c > a else a
+
+
+@scalar
 def total(lanes):
     """Their sum, in four chains: one would take 3 cycles a number."""
     a, b, c, d = 0.0, 0.0, 0.0, 0.0
@@ -234,8 +247,8 @@ def tile_size(length, inner, same):
 
 @scalar
 def row_at(x, i, first, last, length, inner, same, tile):
-    """Row i of first..last − 1 (taken in order), contiguous: in x, or copied to ``tile`` where it lies apart or
-    will be written over.
+    """Row i of first..last − 1 (taken in order), contiguous: in x, or copied to ``tile`` where it lies apart
+    or will be written over.
     """
     if inner == 1:
         row = x[i * length : (i + 1) * length]

@@ -82,8 +82,8 @@ def _of_labels(
     flat = contiguous(x).reshape(-1)
     while True:
         bad, total = loop(
-            work, flat, labels, weight, n, classes, inner, ignore_index, reduction == "mean", losses.reshape(-1),
-            grad, gradient.reshape(-1),
+            work, flat, labels, weight, n, classes, inner, ignore_index, reduction == "mean",
+            losses.reshape(-1), grad, gradient.reshape(-1),
         )  # fmt: skip
         if bad == -1:
             break
@@ -94,9 +94,7 @@ def _of_labels(
     return (value, store(gradient, grad_out)) if grad else value
 
 
-def _check_outputs(
-    x: NDArray[Any], shape: tuple[int, ...], reduction: str, out: Any, grad_out: Any
-) -> None:
+def _check_outputs(x: NDArray[Any], shape: tuple[int, ...], reduction: str, out: Any, grad_out: Any) -> None:
     if out is not None:
         if reduction != "none":
             raise ValueError(f'out: expected reduction="none", which returns an array, got {reduction!r}')
@@ -108,15 +106,17 @@ def _check_outputs(
 
 
 def _cross_entropy(
-    logits: Any, target: Any, weight: Any, ignore_index: Any, label_smoothing: Any, reduction: str, grad: bool,
-    out: Any, grad_out: Any,
+    logits: Any, target: Any, weight: Any, ignore_index: Any, label_smoothing: Any, reduction: str,
+    grad: bool, out: Any, grad_out: Any,
 ) -> Any:  # fmt: skip
     check_choice(reduction, "reduction", REDUCTIONS)
     x, axis = _logits(logits, "logits")
     ignore_index = _ignore_index(ignore_index)
-    smoothing = check_number(label_smoothing, "label_smoothing", x.dtype)
-    if not 0 <= smoothing <= 1:
-        raise ValueError(f"label_smoothing: expected a number in 0..1, got {label_smoothing}")
+    smoothing = label_smoothing
+    if type(label_smoothing) is not float or label_smoothing != 0:  # the check costs 2 µs
+        smoothing = check_number(label_smoothing, "label_smoothing", x.dtype)
+        if not 0 <= smoothing <= 1:
+            raise ValueError(f"label_smoothing: expected a number in 0..1, got {label_smoothing}")
     classes, shape = x.shape[axis], x.shape[:axis] + x.shape[axis + 1 :]
     class_weight = _class_weight(weight, x, classes)
     _check_outputs(x, shape, reduction, out, grad_out)
@@ -149,7 +149,8 @@ def _class_rows(array: NDArray[Any], class_axis: int) -> NDArray[Any]:
 
 
 def _smoothed(
-    labels: NDArray[np.int64], x: NDArray[Any], axis: int, weight: NDArray[Any], ignore_index: int, smoothing: Any
+    labels: NDArray[np.int64], x: NDArray[Any], axis: int, weight: NDArray[Any], ignore_index: int,
+    smoothing: Any,
 ) -> tuple[NDArray[Any], NDArray[Any], float]:  # fmt: skip
     """(probabilities of the classes, rows to skip, what the mean divides by)"""
     classes = x.shape[axis]
@@ -202,9 +203,9 @@ def cross_entropy(
     ε)·target + ε/C. ``out`` takes the losses of ``reduction="none"``.
 
     Derivative in the logits: softmax(logits) − target; the label's entry, where it is the largest, as
-    −(the sum of the other probabilities), which keeps its digits when the model is sure. Loss ln Σ e^(x − max) + (max − x[target]):
-    a sum of two numbers ≥ 0, no overflow, no cancellation. −inf logits (masks) are exact; a class with target
-    0 contributes 0 even there.
+    −(the sum of the other probabilities), which keeps its digits when the model is sure. Loss ln Σ e^(x −
+    max) + (max − x[target]): a sum of two numbers ≥ 0, no overflow, no cancellation. −inf logits (masks) are
+    exact; a class with target 0 contributes 0 even there.
 
     Errors: TypeError for float labels, ValueError for a label out of range, before any memory is read with
     it.
@@ -216,9 +217,7 @@ def cross_entropy(
     >>> cross_entropy(np.array([[2.0, 0.0], [0.0, 50.0]]), np.array([0, 1]))
     np.float64(0.06346400552148625)
     """
-    return _cross_entropy(
-        logits, target, weight, ignore_index, label_smoothing, reduction, False, out, None
-    )
+    return _cross_entropy(logits, target, weight, ignore_index, label_smoothing, reduction, False, out, None)
 
 
 def cross_entropy_value_and_grad(
@@ -240,8 +239,8 @@ def nll_loss(
     log_probs: Any, target: Any, *, weight: Any = None, ignore_index: int = -100, reduction: str = "mean",
     out: Any = None,
 ) -> Any:  # fmt: skip
-    """−log_probs[target], averaged: `torch.nn.functional.nll_loss`; shapes, weight, ignore_index and out as in
-    `cross_entropy`.
+    """−log_probs[target], averaged: `torch.nn.functional.nll_loss`; shapes, weight, ignore_index and out as
+    in `cross_entropy`.
 
     Derivative: −weight at the label's entry, 0 elsewhere. With log_probs = log_softmax(logits) it is
     `cross_entropy`.

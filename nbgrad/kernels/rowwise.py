@@ -75,9 +75,9 @@ def _backward(name: str, grad_output: Any, y: Any, axis: int, out: Any) -> Any:
 def softmax(x: Any, *, axis: int = -1, out: Any = None) -> Any:
     """softmax(x)ᵢ = e^xᵢ / Σⱼ e^xⱼ along ``axis``.
 
-    Jacobian: ∂yᵢ/∂xⱼ = yᵢ(δᵢⱼ − yⱼ). Computed from x − max, so nothing overflows; the relative error is a few ulp
-    and half an ulp of x − max. −inf entries (masks) give exactly 0; a row of −inf only, or with +inf or nan, gives
-    nan (as PyTorch).
+    Jacobian: ∂yᵢ/∂xⱼ = yᵢ(δᵢⱼ − yⱼ). Computed from x − max, so nothing overflows; the relative error is a few
+    ulp and half an ulp of x − max. −inf entries (masks) give exactly 0; a row of −inf only, or with +inf or
+    nan, gives nan (as PyTorch).
 
     Source: J. S. Bridle, Probabilistic interpretation of feedforward classification network outputs,
     Neurocomputing (1990) 227.
@@ -186,8 +186,9 @@ def maxout(
     was.
 
     ``y`` has 1/num_pieces of the entries along ``axis``; ``index`` (intp, same shape) counts within the
-    group, 0..num_pieces − 1; ties go to the first; nan wins (as PyTorch's max). ``out`` takes y, ``index_out``
-    the index. Derivative: 1 for the entry that won, 0 for the others. ValueError if the length is no multiple.
+    group, 0..num_pieces − 1; ties go to the first; nan wins (as PyTorch's max). ``out`` takes y,
+    ``index_out`` the index. Derivative: 1 for the entry that won, 0 for the others. ValueError if the length
+    is no multiple.
 
     Source: I. Goodfellow et al., Maxout networks, ICML 2013.
 
