@@ -80,10 +80,10 @@ def _softmax(torch: Any, dtype: str, n: int, length: int, axis: int, log: bool) 
 def _maxout(torch: Any, dtype: str, n: int, outputs: int, pieces: int) -> Calls:
     rng = np.random.default_rng(0)
     x, g = (rng.normal(size=(n, k)).astype(dtype) for k in (outputs * pieces, outputs))
-    y, dx = np.empty_like(g), np.empty_like(x)
+    y, dx, index = np.empty_like(g), np.empty_like(x), np.empty(g.shape, np.intp)
 
     def own() -> None:
-        _, index = kernels.maxout(x, pieces, out=y)
+        kernels.maxout(x, pieces, out=y, index_out=index)
         kernels.maxout_backward(g, index, pieces, out=dx)
 
     calls: Calls = {"out=": own}
