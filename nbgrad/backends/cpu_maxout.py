@@ -41,6 +41,7 @@ def _maxout(pieces: int) -> Loop:
     @scalar
     def side_by_side(x, k, y, index):
         """Groups one after the other."""
+        k = constant(k)  # here: the function is optimised before it is inlined
         for i in range(y.size):
             best, winner = x[i * k], 0
             for p in range(1, k):
@@ -50,6 +51,7 @@ def _maxout(pieces: int) -> Loop:
     @scalar
     def apart(x, k, inner, y, index):
         """One group for each of ``inner`` places."""
+        k = constant(k)
         for q in range(inner):
             best, winner = x[q], 0
             for p in range(1, k):
@@ -87,6 +89,7 @@ def _maxout_backward(pieces: int) -> Loop:
 
     @scalar
     def side_by_side(g, index, k, dx):
+        k = constant(k)
         for i in range(g.size):
             value, winner = g[i], index[i]
             for p in range(k):
