@@ -10,6 +10,7 @@ SUITES = {
     "autograd": "eager overhead: the graph of four weights, forward and backward",
     "elementwise": "throughput of each elementwise kernel over array size",
     "minimax": "derive the polynomials of nbgrad.elementary again",
+    "rows": "softmax, cross-entropy and maxout, forward and backward",
     "startup": "import time, first calls, whole `nbgrad train`",
     "training": "epoch times of softmax regression and the MLP on MNIST-shaped data",
 }

@@ -1,14 +1,19 @@
-"""Each row function against its definition in exact arithmetic, for ordinary logits, ties, masks and logits up to 1e30."""
+"""Each row function against its definition in exact arithmetic, for ordinary logits, ties, masks and logits up to 1e30.
+
+Every test runs both ways to compute a row, the one for few columns and the one for many, on the same rows. (Blocks, remainders and
+threads: ``tests/test_strips.py``.)
+"""
 
 import mpmath
 import numpy as np
 import pytest
 from mpmath import mpf
+from numba import njit
 from reference import FINFO, ulps
 from strategies import DTYPES, same_bits
 
 from nbgrad import rows
-from nbgrad.backends import cpu_rows
+from nbgrad.backends import cpu_labels, cpu_maxout, cpu_rows
 
 precisions = pytest.mark.parametrize("dtype", DTYPES)
 DIGITS = 450
@@ -63,8 +68,54 @@ def slopes(function, x, places):
     return result
 
 
-def run(loop, *arguments):
-    loop.serial(*arguments)
+def forward(name, long, x):
+    """The row function ``name`` of each row."""
+    y = np.empty_like(x)
+    assert cpu_rows.forward(name, long).serial(x.reshape(-1), *x.shape, 1, y.reshape(-1))
+    return y
+
+
+def backward(name, long, g, y):
+    dx = np.empty_like(y)
+    assert cpu_rows.backward(name, long).serial(g.reshape(-1), y.reshape(-1), *y.shape, 1, dx.reshape(-1))
+    return dx
+
+
+def log_sum(long, x):
+    y = np.empty(len(x), x.dtype)
+    assert cpu_rows.logsumexp(long).serial(x.reshape(-1), *x.shape, 1, y)
+    return y
+
+
+def cross_entropy(long, x, label, scale=None):
+    """(loss of each row, gradient), or the losses alone without ``scale`` (a weight of the class)."""
+    loss, grad = np.empty(len(x), x.dtype), np.full_like(x, 7)
+    weight = np.full(x.shape[1], 1 if scale is None else scale, x.dtype)
+    bad, total = cpu_labels.cross_entropy(long).serial(
+        x.reshape(-1),
+        np.array([label]),
+        weight,
+        *x.shape,
+        1,
+        -100,
+        False,
+        loss,
+        scale is not None,
+        grad.reshape(-1),
+    )
+    assert bad == -1 and (total == loss.sum() or np.isnan(total))
+    return loss if scale is None else (loss / x.dtype.type(scale), grad)
+
+
+def rounding(x):
+    """What the rounding of x − max does, in units of half an ulp: to e^(x − max), an entry each, and to the sum of the others."""
+    e, largest = exponentials(x)
+    d = [largest - v if e_v else mpf(0) for v, e_v in zip(x, e, strict=True)]
+    others = sum(e) - 1
+    return d, sum(a * b for a, b in zip(d, e, strict=True)) / others if others else mpf(0)
+
+
+both = pytest.mark.parametrize("long", [False, True], ids=["few", "many"])
 
 
 @pytest.fixture(scope="module", params=DTYPES)
@@ -74,66 +125,70 @@ def samples(request):
     return [logits(request.param, rng) for _ in range(250)]
 
 
-def test_softmax_within_2_ulp(samples):
+@both
+def test_softmax_within_2_ulp(samples, long):
+    """Beside the rounding of x − max."""
     with mpmath.workdps(DIGITS):
         for x in samples:
-            y = np.empty_like(x)
-            run(cpu_rows.forward(rows.softmax), x[None], y[None])
-            errors = [ulps(a, b) for a, b in zip(y, softmax(exact_row(x)), strict=True)]
+            y = forward("softmax", long, x[None])[0]
+            d, others = rounding(exact_row(x))
+            errors = [
+                ulps(a, b) - own - others for a, b, own in zip(y, softmax(exact_row(x)), d, strict=True)
+            ]
             assert max(errors) <= 2.5, (x, y, errors)
             assert abs(float(y.astype(np.float64).sum()) - 1) <= 2 * FINFO[y.dtype].eps
             assert (y[np.isneginf(x)] == 0).all()
 
 
-def test_log_softmax_within_2_ulp(samples):
+@both
+def test_log_softmax_within_2_ulp(samples, long):
     with mpmath.workdps(DIGITS):
         for x in samples:
-            y = np.empty_like(x)
-            run(cpu_rows.forward(rows.log_softmax), x[None], y[None])
+            y = forward("log_softmax", long, x[None])[0]
             total = logsumexp(exact_row(x))
+            _, others = rounding(exact_row(x))
             assert (np.isneginf(y) == np.isneginf(x)).all()
             errors = [ulps(a, b - total) for a, b in zip(y, exact_row(x), strict=True) if np.isfinite(a)]
-            assert max(errors) <= 2, (x, y, errors)
+            assert max(errors) <= 2 + others, (x, y, errors)
 
 
-def test_logsumexp(samples):
+@both
+def test_logsumexp(samples, long):
     """2 ulp of the larger of its two terms, the maximum and the logarithm, which may cancel."""
     with mpmath.workdps(DIGITS):
         for x in samples:
-            y = np.empty(1, x.dtype)
-            run(cpu_rows.reduce(rows.logsumexp), x[None], y)
-            true = logsumexp(exact_row(x))
+            y = log_sum(long, x[None])
+            entries = exact_row(x)
+            true, (_, others) = logsumexp(entries), rounding(entries)
             room = 2 * mpf(float(np.spacing(max(abs(x.max()), abs(y[0])))))
+            room += others * (true - max(entries)) * mpf(float(FINFO[x.dtype].eps))
             assert abs(mpf(float(y[0])) - true) <= room, (x, y, true)
 
 
+@both
 @pytest.mark.parametrize("scale", [1.0, 0.25])
-def test_cross_entropy_and_its_gradient(samples, scale):
-    """2 ulp the value, 3 ulp every entry of the gradient, the label's too: it is no difference of nearly equal numbers."""
-    none = np.empty(0, samples[0].dtype)
+def test_cross_entropy_and_its_gradient(samples, scale, long):
+    """2 ulp the value, 3 ulp every entry of the gradient, the label's too: it is no difference of nearly equal numbers. Beside the
+    rounding of x − max.
+    """
     rng = np.random.default_rng(5)
     with mpmath.workdps(DIGITS):
         for x in samples[:: 1 if scale == 1 else 5]:
             finite = np.flatnonzero(np.isfinite(x))
             label = int(rng.choice(finite))
-            loss, again, grad = np.empty(1, x.dtype), np.empty(1, x.dtype), np.empty_like(x)
-            run(cpu_rows.cross_entropy(False), x[None], np.array([label]), none, -100, loss)
-            run(
-                cpu_rows.cross_entropy(True),
-                x[None],
-                np.array([label]),
-                none,
-                -100,
-                again,
-                x.dtype.type(scale),
-                grad[None],
-            )
+            loss = cross_entropy(long, x[None], label)
+            again, grad = cross_entropy(long, x[None], label, scale)
+            grad = grad[0]
             same_bits(loss, again)
             entries = exact_row(x)
+            d, others = rounding(entries)
             true = logsumexp(entries) - entries[label]
-            assert ulps(loss[0], true) <= 2.5, (x, label, loss, true)
+            assert ulps(loss[0], true) <= 2.5 + others, (x, label, loss, true)
             true_grad = slopes(lambda v, i=label: scale * (logsumexp(v) - v[i]), entries, finite)
-            errors = [ulps(a, b) for a, b in zip(grad[finite], true_grad, strict=True)]
+            errors = [
+                ulps(a, b) - own - others
+                for a, b, own in zip(grad[finite], true_grad, [d[j] for j in finite], strict=True)
+            ]
             assert max(errors) <= 3, (x, label, grad, errors)
             assert (grad[np.isneginf(x)] == 0).all()
 
@@ -152,15 +207,18 @@ def test_cross_entropy_of_probabilities(samples):
                 q[rng.choice(finite)] = 1
             loss, again, grad = np.empty(1, x.dtype), np.empty(1, x.dtype), np.empty_like(x)
             keep = np.zeros(1, np.bool_)
-            run(cpu_rows.soft_cross_entropy(False), x[None], q[None], keep, loss)
-            run(cpu_rows.soft_cross_entropy(True), x[None], q[None], keep, again, x.dtype.type(1), grad[None])
+            cpu_labels.soft_cross_entropy(False).serial(x[None], q[None], keep, loss)
+            cpu_labels.soft_cross_entropy(True).serial(
+                x[None], q[None], keep, again, x.dtype.type(1), grad[None]
+            )
             same_bits(loss, again)
             entries, weights = exact_row(x), exact_row(q)
 
             def value(v, w=weights, finite=finite):
                 return sum(w[j] * (logsumexp(v) - v[j]) for j in finite)
 
-            assert ulps(loss[0], value(entries)) <= 4, (x, q, loss)
+            d, others_rounded = rounding(entries)
+            assert ulps(loss[0], value(entries)) <= 4 + others_rounded, (x, q, loss)
             p = softmax(entries)
             total = sum(weights)
             top = int(np.argmax(x))
@@ -171,15 +229,15 @@ def test_cross_entropy_of_probabilities(samples):
                     if j == top
                     else p[j] * total + weights[j]
                 )
-                room = (
-                    4 * magnitude * mpf(float(FINFO[x.dtype].eps))
-                    + mpf(float(FINFO[x.dtype].smallest_subnormal)) * 4
-                )
+                room = (4 + d[j] + others_rounded) * magnitude * mpf(float(FINFO[x.dtype].eps)) + mpf(
+                    float(FINFO[x.dtype].smallest_subnormal)
+                ) * 4
                 assert abs(mpf(float(grad[j])) - true) <= room, (x, q, j, grad, true)
 
 
+@both
 @precisions
-def test_backward_of_softmax_and_log_softmax(dtype):
+def test_backward_of_softmax_and_log_softmax(dtype, long):
     """Against finite differences of Σ g·y, with the rounding of y, from which they are computed, let in."""
     rng = np.random.default_rng(7)
     eps = mpf(float(FINFO[np.dtype(dtype)].eps))
@@ -191,18 +249,20 @@ def test_backward_of_softmax_and_log_softmax(dtype):
             entries, gradients = exact_row(x), exact_row(g)
             places = range(x.size)
             p = softmax(entries)
-            y, dx = np.empty_like(x), np.empty_like(x)
-            run(cpu_rows.forward(rows.softmax), x[None], y[None])
-            run(cpu_rows.backward(rows.softmax_backward), g[None], y[None], dx[None])
+            d, others = rounding(entries)
+            dx = backward("softmax", long, g[None], forward("softmax", long, x[None]))[0]
             true = slopes(
                 lambda v, g=gradients: sum(a * b for a, b in zip(g, softmax(v), strict=True)), entries, places
             )
             spread = sum(abs(a) * b for a, b in zip(gradients, p, strict=True))
             for j in places:
-                room = 8 * eps * p[j] * (abs(gradients[j]) + spread) + tiny * (abs(gradients[j]) + spread + 1)
+                of_y = d[j] + others + max(d) * sum(p[k] for k in places if d[k])
+                room = (8 + of_y) * eps * p[j] * (abs(gradients[j]) + spread) + tiny * (
+                    abs(gradients[j]) + spread + 1
+                )
                 assert abs(mpf(float(dx[j])) - true[j]) <= room, (x, g, j)
-            run(cpu_rows.forward(rows.log_softmax), x[None], y[None])
-            run(cpu_rows.backward(rows.log_softmax_backward), g[None], y[None], dx[None])
+            y = forward("log_softmax", long, x[None])[0]
+            dx = backward("log_softmax", long, g[None], y[None])[0]
             true = slopes(
                 lambda v, g=gradients: sum(a * (b - logsumexp(v)) for a, b in zip(g, v, strict=True)),
                 entries,
@@ -226,30 +286,22 @@ def test_long_rows_lose_nothing(dtype, size, spread):
         pytest.skip("no long double on this machine")
     p, total = e / e.sum(), wide.max() + np.log(e.sum())
     eps = FINFO[x.dtype].eps
-    y = np.empty_like(x)
-    run(cpu_rows.forward(rows.softmax), x[None], y[None])
-    assert np.abs(y / p - 1).max() <= 8 * eps
-    run(cpu_rows.forward(rows.log_softmax), x[None], y[None])
-    assert np.abs(y / (wide - total) - 1).max() <= 8 * eps
-    loss = np.empty(1, dtype)
-    run(cpu_rows.reduce(rows.logsumexp), x[None], loss)
-    assert abs(loss[0] / total - 1) <= 8 * eps
-    run(
-        cpu_rows.cross_entropy(True),
-        x[None],
-        np.array([3]),
-        np.empty(0, dtype),
-        -100,
-        loss,
-        dtype(1),
-        y[None],
-    )
-    p[3] = -np.delete(p, 3).sum()
-    assert np.abs(y / p - 1).max() <= 8 * eps
+    x_minus_max = (wide.max() - wide) / 2 * eps  # its rounding
+    for long in (True, False) if size == 1000 else (True,):
+        y = forward("softmax", long, x[None])[0]
+        assert (np.abs(y / p - 1) <= 8 * eps + x_minus_max).all()
+        y = forward("log_softmax", long, x[None])[0]
+        assert np.abs(y / (wide - total) - 1).max() <= 8 * eps
+        assert abs(log_sum(long, x[None])[0] / total - 1) <= 8 * eps
+        y = cross_entropy(long, x[None], 3, 1)[1][0]
+        slopes = p.copy()
+        slopes[3] = -np.delete(p, 3).sum()
+        assert (np.abs(y / slopes - 1) <= 8 * eps + x_minus_max).all()
 
 
+@both
 @precisions
-def test_rows_without_a_softmax(dtype):
+def test_rows_without_a_softmax(dtype, long):
     """Nothing but −inf, +inf, or nan: nan, and logsumexp's limits."""
     inf, nan = np.inf, np.nan
     cases = {
@@ -264,37 +316,30 @@ def test_rows_without_a_softmax(dtype):
     }
     for row, (entry, total) in cases.items():
         x = np.array([row], dtype)
-        y, t = np.empty_like(x), np.empty(1, dtype)
-        run(cpu_rows.forward(rows.softmax), x, y)
-        same_bits(y, np.full_like(x, entry))
-        run(cpu_rows.forward(rows.log_softmax), x, y)
-        assert np.isnan(y[0]).all() or np.isneginf(x).any()
-        run(cpu_rows.reduce(rows.logsumexp), x, t)
-        same_bits(t, np.array([total], dtype))
-    empty, t = np.empty((2, 0), dtype), np.empty(2, dtype)
-    run(cpu_rows.reduce(rows.logsumexp), empty, t)
-    assert np.isneginf(t).all()
+        same_bits(forward("softmax", long, x), np.full_like(x, entry))
+        assert np.isnan(forward("log_softmax", long, x)[0]).all() or np.isneginf(x).any()
+        same_bits(log_sum(long, x), np.array([total], dtype))
+        same_bits(cross_entropy(long, x, 0), np.array([nan], dtype))
+    assert np.isneginf(log_sum(long, np.empty((2, 0), dtype))).all()
 
 
+@both
 @precisions
-def test_overflowing_differences(dtype):
+def test_overflowing_differences(dtype, long):
     """x − max itself overflows: the small entry is 0, nothing is nan."""
     big = float(FINFO[np.dtype(dtype)].max)
     x = np.array([[big, -big, 0.0]], dtype)
-    y, t = np.empty_like(x), np.empty(1, dtype)
-    run(cpu_rows.forward(rows.softmax), x, y)
-    same_bits(y, np.array([[1, 0, 0]], dtype))
-    run(cpu_rows.forward(rows.log_softmax), x, y)
-    same_bits(y, np.array([[0, -np.inf, -big]], dtype))
-    run(cpu_rows.reduce(rows.logsumexp), x, t)
-    assert t[0] == x[0, 0]
-    run(cpu_rows.cross_entropy(True), x, np.array([0]), np.empty(0, dtype), -100, t, dtype(1), y)
-    same_bits(np.abs(y), np.zeros_like(x))
-    assert t[0] == 0
+    same_bits(forward("softmax", long, x), np.array([[1, 0, 0]], dtype))
+    same_bits(forward("log_softmax", long, x), np.array([[0, -np.inf, -big]], dtype))
+    assert log_sum(long, x)[0] == x[0, 0]
+    loss, grad = cross_entropy(long, x, 0, 1)
+    same_bits(np.abs(grad), np.zeros_like(x))
+    assert loss[0] == 0
 
 
 @precisions
-def test_maxout_takes_the_first_of_equals_and_nan_wins(dtype):
+@pytest.mark.parametrize("pieces", [3, 8, 9])
+def test_maxout_takes_the_first_of_equals_and_nan_wins(dtype, pieces):
     inf, nan = np.inf, np.nan
     x = np.array(
         [
@@ -308,26 +353,18 @@ def test_maxout_takes_the_first_of_equals_and_nan_wins(dtype):
         ],
         dtype,
     )
+    x = np.concatenate(
+        [x, np.repeat(x[:, :1], pieces - 3, axis=1)], axis=1
+    )  # more of the first: no other winner
     y, index = np.empty(len(x), dtype), np.empty(len(x), np.intp)
-    run(cpu_rows.maxout(), x, y, index)
+    assert cpu_maxout.maxout(pieces).serial(x.reshape(-1), pieces, 1, y, index)
     assert index.tolist() == [1, 0, 0, 0, 1, 0, 2]
     same_bits(y, x[np.arange(len(x)), index])
+    one_by_one = [njit_maxout(row) for row in x]
+    same_bits(y, np.array([a for a, _ in one_by_one], dtype))
+    assert index.tolist() == [b for _, b in one_by_one]
 
 
-def test_serial_and_parallel_are_bitwise_the_same():
-    rng = np.random.default_rng(8)
-    none = np.empty(0, np.float32)
-    for length in (1, 3, 10, 33, 700):
-        x = rng.standard_normal((9, length)).astype(np.float32)
-        label = rng.integers(0, length, 9)
-        for loop, arguments in (
-            (cpu_rows.forward(rows.softmax), (x, x.copy())),
-            (cpu_rows.cross_entropy(True), (x, label, none, -100, x[:, 0].copy(), np.float32(1), x.copy())),
-        ):
-            results = []
-            for compiled in (loop.serial, loop.parallel):
-                mine = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
-                compiled(*mine)
-                results.append(mine)
-            for a, b in zip(*results, strict=True):
-                same_bits(a, b)
+@njit
+def njit_maxout(x):
+    return rows.maxout(x)

@@ -1,5 +1,8 @@
-"""Row functions become loops over the rows of contiguous 2-D arrays, serial and parallel. Each row is one
-thread's alone.
+"""Row functions become loops over arrays of shape (outer, length, inner) along the middle, serial and
+parallel: softmax, log_softmax, logsumexp. Each row is one thread's alone.
+
+Arrays come flat and contiguous, with ``n`` rows of ``length`` entries, ``inner`` elements apart. The loops
+answer False, without having written anything, if an input overlaps the result other than element by element.
 """
 
 from __future__ import annotations
@@ -8,147 +11,207 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from numba import prange
 
 from nbgrad import rows
-from nbgrad.jit import Loop
+from nbgrad.backends.strips import (
+    LANES,
+    WORK,
+    block_of,
+    clash,
+    exp_sums_alone,
+    exp_sums_in_place,
+    gather,
+    largest,
+    overlap,
+    put_results,
+    result_at,
+    row_at,
+    row_sums_alone,
+    row_sums_kept,
+    scatter,
+    sums,
+    tile_size,
+    total,
+)  # fmt: skip
+from nbgrad.jit import Loop, scalar
 
-__all__ = [
-    "backward",
-    "cross_entropy",
-    "first_bad_label",
-    "forward",
-    "maxout",
-    "maxout_backward",
-    "reduce",
-    "soft_cross_entropy",
-]
+__all__ = ["backward", "forward", "logsumexp"]
 
-
-@functools.cache
-def forward(f: Callable[..., Any]) -> Loop:
-    """``loop(work, x, y)``: f(x row, y row)."""
-
-    def loop(x, y):
-        for i in prange(x.shape[0]):
-            f(x[i], y[i])
-
-    return Loop(loop, name=f.__name__ + "_rows")
-
-
-@functools.cache
-def backward(df: Callable[..., Any]) -> Loop:
-    """``loop(work, grad_output, y, grad_x)``: df(row, row, row)."""
-
-    def loop(grad_output, y, grad_x):
-        for i in prange(y.shape[0]):
-            df(grad_output[i], y[i], grad_x[i])
-
-    return Loop(loop, name=df.__name__ + "_rows")
-
-
-@functools.cache
-def reduce(f: Callable[..., Any]) -> Loop:
-    """``loop(work, x, y)``: y[i] = f(x row)."""
-
-    def loop(x, y):
-        for i in prange(x.shape[0]):
-            y[i] = f(x[i])
-
-    return Loop(loop, name=f.__name__ + "_rows")
+# name: (what the entries need of the row, an entry, whether that is made of e^(x − max) and not of x)
+_FORWARD: dict[str, tuple[Callable[..., Any], Callable[..., Any], bool]] = {
+    "softmax": (rows.softmax_terms, rows.softmax_entry, True),
+    "log_softmax": (rows.log_softmax_terms, rows.log_softmax_entry, False),
+}
+# name: (what is summed, an entry)
+_BACKWARD: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "softmax": (rows.softmax_backward_term, rows.softmax_backward_entry),
+    "log_softmax": (rows.log_softmax_backward_term, rows.log_softmax_backward_entry),
+}
 
 
 @functools.cache
-def cross_entropy(with_grad: bool) -> Loop:
-    """``loop(work, x, label, weight, ignore_index, scale, loss[, grad])``: class labels; the loss of a row is
-    not scaled.
-    """
-    value, value_and_grad = rows.cross_entropy, rows.d_cross_entropy
+def forward(name: str, long: bool) -> Loop:
+    """``loop(work, x, n, length, inner, y)``"""
+    terms, entry, of_e = _FORWARD[name]
+    exp_sums, row_sums = (exp_sums_in_place, row_sums_kept) if of_e else (exp_sums_alone, row_sums_alone)
 
-    def value_loop(x, label, weight, ignore_index, loss):
-        for i in prange(x.shape[0]):
-            t = label[i]
-            w = weight[t] if weight.size and t != ignore_index else x.dtype.type(1)
-            loss[i] = x.dtype.type(0) if t == ignore_index else w * value(x[i], t)
+    @scalar
+    def few(x, first, last, length, inner, y):
+        T = x.dtype.type
+        t, work, rest = np.zeros(length * LANES, T), np.empty(WORK, T), np.empty(LANES, np.float64)
+        top, a, b = work[3 * LANES : 4 * LANES], work[4 * LANES : 5 * LANES], work[5 * LANES : 6 * LANES]
+        count_of = work[:LANES]
+        for i in range(first, last, LANES):
+            count = min(LANES, last - i)
+            gather(x, i, count, length, inner, t)
+            for r in range(LANES):
+                top[r], count_of[r], rest[r] = -T(np.inf), T(0), 0.0
+            largest(t, length, top)
+            exp_sums(t, length, top, t, work, rest)
+            for r in range(LANES):
+                a[r], b[r] = terms(T, top[r], (np.float64(count_of[r]) - 1.0) + rest[r])
+            for j in range(length):
+                strip = t[j * LANES : (j + 1) * LANES]
+                for r in range(LANES):
+                    strip[r] = entry(strip[r], a[r], b[r])
+            scatter(t, i, count, length, inner, y)
 
-    def grad_loop(x, label, weight, ignore_index, loss, scale, grad):
-        for i in prange(x.shape[0]):
-            t = label[i]
-            w = weight[t] if weight.size and t != ignore_index else x.dtype.type(1)
-            if t == ignore_index:
-                loss[i] = x.dtype.type(0)
-                grad[i, :] = x.dtype.type(0)
-            else:
-                loss[i] = w * value_and_grad(x[i], t, w * scale, grad[i])
+    @scalar
+    def many(x, first, last, length, inner, y):
+        T, same = x.dtype.type, x.ctypes.data == y.ctypes.data
+        work, wide = np.empty(WORK, T), np.empty(LANES, np.float64)
+        tile = np.empty(tile_size(length, inner, same), T)
+        result = np.empty(tile_size(length, inner, False), T)
+        for i in range(first, last):
+            x_row = row_at(x, i, first, last, length, inner, same, tile)
+            y_row = result_at(y, i, first, length, inner, result)
+            top, others = row_sums(x_row, y_row, False, work, wide)
+            a, b = terms(T, top, others)
+            source = y_row if of_e else x_row
+            for j in range(length):
+                y_row[j] = entry(source[j], a, b)
+            put_results(result, i, first, last, length, inner, y)
 
-    return (
-        Loop(grad_loop, name="cross_entropy_and_grad_rows")
-        if with_grad
-        else Loop(value_loop, name="cross_entropy_rows")
-    )
+    rows_of_block = many if long else few
 
+    def loop(x, n, length, inner, y):
+        if clash(x, y):
+            return False
+        block = block_of(length, inner)
+        for k in prange((n + block - 1) // block):
+            rows_of_block(x, k * block, min((k + 1) * block, n), length, inner, y)
+        return True
 
-@functools.cache
-def soft_cross_entropy(with_grad: bool) -> Loop:
-    """The same with a weight for every class of every row, ``q``; rows with ``skip`` count nothing."""
-    value, derivative = rows.soft_cross_entropy, rows.d_soft_cross_entropy
-
-    def value_loop(x, q, skip, loss):
-        for i in prange(x.shape[0]):
-            loss[i] = x.dtype.type(0) if skip[i] else value(x[i], q[i])
-
-    def grad_loop(x, q, skip, loss, scale, grad):
-        for i in prange(x.shape[0]):
-            if skip[i]:
-                loss[i] = x.dtype.type(0)
-                grad[i, :] = x.dtype.type(0)
-            else:
-                loss[i] = value(x[i], q[i])
-                derivative(x[i], q[i], scale, grad[i])
-
-    return (
-        Loop(grad_loop, name="soft_cross_entropy_and_grad_rows")
-        if with_grad
-        else Loop(value_loop, name="soft_cross_entropy_rows")
-    )
-
-
-@functools.cache
-def first_bad_label() -> Loop:
-    """``loop(work, label, num_classes, ignore_index)``: index of the first label outside 0..num_classes − 1,
-    or −1.
-    """
-
-    def loop(label, num_classes, ignore_index):
-        for i in range(label.size):
-            if (label[i] < 0 or label[i] >= num_classes) and label[i] != ignore_index:
-                return i
-        return -1
-
-    return Loop(loop, name="first_bad_label")
+    return Loop(loop, name=f"{name}_{'long' if long else 'short'}_rows")
 
 
 @functools.cache
-def maxout() -> Loop:
-    """``loop(work, x, y, index)``: rows are the groups of pieces."""
-    f = rows.maxout
+def backward(name: str, long: bool) -> Loop:
+    """``loop(work, grad_output, y, n, length, inner, grad_x)``"""
+    term, entry = _BACKWARD[name]
 
-    def loop(x, y, index):
-        for i in prange(x.shape[0]):
-            y[i], index[i] = f(x[i])
+    @scalar
+    def few(g, y, first, last, length, inner, dx):
+        T = y.dtype.type
+        t, u = np.zeros(length * LANES, T), np.zeros(length * LANES, T)
+        lanes, wide = np.empty(LANES, T), np.empty(LANES, np.float64)
+        for i in range(first, last, LANES):
+            count = min(LANES, last - i)
+            gather(g, i, count, length, inner, t)
+            gather(y, i, count, length, inner, u)
+            for r in range(LANES):
+                wide[r] = 0.0
+            sums(term, t, u, length, lanes, wide)
+            for r in range(LANES):
+                lanes[r] = T(wide[r])
+            for j in range(length):
+                strip, other = t[j * LANES : (j + 1) * LANES], u[j * LANES : (j + 1) * LANES]
+                for r in range(LANES):
+                    strip[r] = entry(strip[r], other[r], lanes[r])
+            scatter(t, i, count, length, inner, dx)
 
-    return Loop(loop, name="maxout_rows")
+    @scalar
+    def many(g, y, first, last, length, inner, dx):
+        T, same_g, same_y = y.dtype.type, g.ctypes.data == dx.ctypes.data, y.ctypes.data == dx.ctypes.data
+        work, wide = np.empty(3 * LANES, T), np.empty(LANES, np.float64)
+        tail_g, tail_y = work[LANES : 2 * LANES], work[2 * LANES :]
+        tile_g = np.empty(tile_size(length, inner, same_g), T)
+        tile_y = np.empty(tile_size(length, inner, same_y), T)
+        result = np.empty(tile_size(length, inner, False), T)
+        whole = length // LANES
+        end = whole * LANES
+        for i in range(first, last):
+            g_row = row_at(g, i, first, last, length, inner, same_g, tile_g)
+            y_row = row_at(y, i, first, last, length, inner, same_y, tile_y)
+            dx_row = result_at(dx, i, first, length, inner, result)
+            for r in range(LANES):
+                wide[r], tail_g[r], tail_y[r] = 0.0, T(0), T(0)
+            for j in range(end, length):
+                tail_g[j - end], tail_y[j - end] = g_row[j], y_row[j]
+            sums(term, g_row, y_row, whole, work, wide)
+            sums(term, tail_g, tail_y, 1, work, wide)
+            summed = T(total(wide))
+            for j in range(length):
+                dx_row[j] = entry(g_row[j], y_row[j], summed)
+            put_results(result, i, first, last, length, inner, dx)
+
+    rows_of_block = many if long else few
+
+    def loop(g, y, n, length, inner, dx):
+        if clash(g, dx) or clash(y, dx):
+            return False
+        block = block_of(length, inner)
+        for k in prange((n + block - 1) // block):
+            rows_of_block(g, y, k * block, min((k + 1) * block, n), length, inner, dx)
+        return True
+
+    return Loop(loop, name=f"{name}_backward_{'long' if long else 'short'}_rows")
 
 
 @functools.cache
-def maxout_backward() -> Loop:
-    """``loop(work, grad_output, index, grad_x)``: each group's gradient goes to the piece that won, 0 to the
-    others.
-    """
+def logsumexp(long: bool) -> Loop:
+    """``loop(work, x, n, length, inner, y)``: y[i] for row i."""
 
-    def loop(grad_output, index, grad_x):
-        for i in prange(grad_x.shape[0]):
-            for j in range(grad_x.shape[1]):
-                grad_x[i, j] = grad_output[i] if j == index[i] else grad_output.dtype.type(0)
+    @scalar
+    def few(x, first, last, length, inner, y):
+        T = x.dtype.type
+        t, work, rest = np.zeros(length * LANES, T), np.empty(WORK, T), np.empty(LANES, np.float64)
+        top, result = work[3 * LANES : 4 * LANES], work[4 * LANES : 5 * LANES]
+        count_of = work[:LANES]
+        for i in range(first, last, LANES):
+            count = min(LANES, last - i)
+            gather(x, i, count, length, inner, t)
+            for r in range(LANES):
+                top[r], count_of[r], rest[r] = -T(np.inf), T(0), 0.0
+            largest(t, length, top)
+            for r in range(LANES):
+                a = top[r]
+                result[r], top[r] = a, T(0) if a == -T(np.inf) else a
+            exp_sums_alone(t, length, top, t, work, rest)
+            for r in range(LANES):
+                result[r] = rows.logsumexp_of(result[r], (np.float64(count_of[r]) - 1.0) + rest[r])
+            for r in range(count):
+                y[i + r] = result[r]
 
-    return Loop(loop, name="maxout_backward_rows")
+    @scalar
+    def many(x, first, last, length, inner, y):
+        T = x.dtype.type
+        work, wide = np.empty(WORK, T), np.empty(LANES, np.float64)
+        tile = np.empty(tile_size(length, inner, False), T)
+        for i in range(first, last):
+            row = row_at(x, i, first, last, length, inner, False, tile)
+            y[i] = rows.logsumexp_of(*row_sums_alone(row, row, True, work, wide))
+
+    rows_of_block = many if long else few
+
+    def loop(x, n, length, inner, y):
+        if overlap(x, y):
+            return False
+        block = block_of(length, inner)
+        for k in prange((n + block - 1) // block):
+            rows_of_block(x, k * block, min((k + 1) * block, n), length, inner, y)
+        return True
+
+    return Loop(loop, name=f"logsumexp_{'long' if long else 'short'}_rows")

@@ -10,16 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad.arrays import as_array, as_float, as_labels, check_choice, check_number, contiguous, output, store
-from nbgrad.backends import cpu_rows
+from nbgrad.backends import cpu_labels
+from nbgrad.backends.strips import FEW
 from nbgrad.kernels.losses import REDUCTIONS, mean_scale, scaled_sum
+from nbgrad.kernels.rowwise import fresh_or, split
 
 __all__ = ["cross_entropy", "cross_entropy_value_and_grad", "nll_loss", "nll_loss_value_and_grad"]
-
-
-def _class_rows(array: NDArray[Any], class_axis: int) -> NDArray[Any]:
-    """Contiguous (rows, classes)."""
-    moved = contiguous(np.moveaxis(array, class_axis, -1))
-    return moved.reshape(int(np.prod(moved.shape[:-1])), moved.shape[-1])
 
 
 def _logits(x: Any, name: str) -> tuple[NDArray[Any], int]:
@@ -32,25 +28,21 @@ def _logits(x: Any, name: str) -> tuple[NDArray[Any], int]:
     return x, axis
 
 
-def _checked_labels(
-    target: Any, x: NDArray[Any], class_axis: int, ignore_index: Any, name: str
-) -> NDArray[np.int64]:
-    """Class labels, flat, each in 0..C − 1 or ``ignore_index``."""
-    shape = x.shape[:class_axis] + x.shape[class_axis + 1 :]
+def _labels(target: Any, shape: tuple[int, ...], x: NDArray[Any], name: str) -> NDArray[np.int64]:
+    """Class labels, flat, not yet checked."""
     labels = as_labels(target, "target")
     if labels.shape != shape:
         raise ValueError(
             f"target: expected labels of shape {shape} for {name} of shape {x.shape}, got {labels.shape}"
         )
-    labels = labels.reshape(-1)
-    bad = cpu_rows.first_bad_label().serial(labels, x.shape[class_axis], ignore_index)
-    if bad >= 0:
-        classes = x.shape[class_axis]
-        raise ValueError(
-            f"target: expected labels in 0..{classes - 1} or ignore_index={ignore_index}, "
-            f"got {labels[bad]} at position {bad}"
-        )
-    return labels
+    return labels.reshape(-1)
+
+
+def _bad_label(labels: NDArray[np.int64], place: int, classes: int, ignore_index: int) -> ValueError:
+    return ValueError(
+        f"target: expected labels in 0..{classes - 1} or ignore_index={ignore_index}, "
+        f"got {labels[place]} at position {place}"
+    )
 
 
 def _class_weight(weight: Any, x: NDArray[Any], classes: int) -> NDArray[Any]:
@@ -63,12 +55,6 @@ def _class_weight(weight: Any, x: NDArray[Any], classes: int) -> NDArray[Any]:
     return weight
 
 
-def _finish(loss: NDArray[Any], scale: float, shape: tuple[int, ...], x: NDArray[Any], reduction: str) -> Any:
-    if reduction == "none":
-        return loss.reshape(shape)[()]
-    return scaled_sum(loss, scale, x.dtype)
-
-
 def _ignore_index(value: Any) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"ignore_index: expected an integer, got {type(value).__name__}")
@@ -77,28 +63,63 @@ def _ignore_index(value: Any) -> int:
     return int(value)
 
 
+def _of_labels(
+    nll: bool, x: NDArray[Any], axis: int, labels: NDArray[np.int64], weight: NDArray[Any], ignore_index: int,
+    reduction: str, grad: bool, out: Any, grad_out: Any,
+) -> Any:  # fmt: skip
+    """cross_entropy or nll_loss of class labels: one call of a loop."""
+    n, classes, inner = split(x.shape, axis)
+    shape = x.shape[:axis] + x.shape[axis + 1 :]
+    loop = cpu_labels.nll() if nll else cpu_labels.cross_entropy(classes > FEW)
+    if reduction != "none":
+        losses = np.empty(0, x.dtype)
+    elif out is None or any(np.may_share_memory(out, a) for a in (x, labels, weight)):
+        losses = np.empty(shape, x.dtype)
+    else:
+        losses = fresh_or(out, shape, x.dtype)
+    gradient = fresh_or(grad_out, x.shape, x.dtype) if grad else np.empty(0, x.dtype)
+    work = n if nll and not grad else x.size
+    flat = contiguous(x).reshape(-1)
+    while True:
+        bad, total = loop(
+            work, flat, labels, weight, n, classes, inner, ignore_index, reduction == "mean",
+            losses.reshape(-1), grad, gradient.reshape(-1),
+        )  # fmt: skip
+        if bad == -1:
+            break
+        if bad >= 0:
+            raise _bad_label(labels, bad, classes, ignore_index)
+        gradient = np.empty(x.shape, x.dtype)  # grad_out overlaps an argument
+    value = store(losses, out) if reduction == "none" else x.dtype.type(total)
+    return (value, store(gradient, grad_out)) if grad else value
+
+
+def _check_outputs(x: NDArray[Any], shape: tuple[int, ...], reduction: str, out: Any, grad_out: Any) -> None:
+    if out is not None:
+        if reduction != "none":
+            raise ValueError(f'out: expected reduction="none", which returns an array, got {reduction!r}')
+        output(out, shape, x.dtype)
+    if grad_out is not None:
+        output(grad_out, x.shape, x.dtype, "grad_out")
+        if out is not None and np.may_share_memory(out, grad_out):
+            raise ValueError("grad_out: expected memory of its own, got an array that overlaps out")
+
+
 def _cross_entropy(
-    logits: Any,
-    target: Any,
-    weight: Any,
-    ignore_index: Any,
-    label_smoothing: Any,
-    reduction: str,
-    grad: bool,
-    grad_out: Any,
-) -> Any:
+    logits: Any, target: Any, weight: Any, ignore_index: Any, label_smoothing: Any, reduction: str,
+    grad: bool, out: Any, grad_out: Any,
+) -> Any:  # fmt: skip
     check_choice(reduction, "reduction", REDUCTIONS)
     x, axis = _logits(logits, "logits")
     ignore_index = _ignore_index(ignore_index)
-    smoothing = check_number(label_smoothing, "label_smoothing", x.dtype)
-    if not 0 <= smoothing <= 1:
-        raise ValueError(f"label_smoothing: expected a number in 0..1, got {label_smoothing}")
+    smoothing = label_smoothing
+    if type(label_smoothing) is not float or label_smoothing != 0:  # the check costs 2 µs
+        smoothing = check_number(label_smoothing, "label_smoothing", x.dtype)
+        if not 0 <= smoothing <= 1:
+            raise ValueError(f"label_smoothing: expected a number in 0..1, got {label_smoothing}")
     classes, shape = x.shape[axis], x.shape[:axis] + x.shape[axis + 1 :]
     class_weight = _class_weight(weight, x, classes)
-    if grad_out is not None:
-        output(grad_out, x.shape, x.dtype, "grad_out")
-    x_rows = _class_rows(x, axis)
-    loss = np.empty(len(x_rows), x.dtype)
+    _check_outputs(x, shape, reduction, out, grad_out)
     target = as_array(target, "target")
     if target.dtype.kind in "iub" or target.shape != x.shape:
         if target.dtype.kind not in "iu":
@@ -106,48 +127,60 @@ def _cross_entropy(
                 f"target: expected integer class labels of shape {shape} or float class probabilities of "
                 f"shape {x.shape}, got {target.dtype} of shape {target.shape}"
             )
-        labels = _checked_labels(target, x, axis, ignore_index, "logits")
-        counted = labels != ignore_index
-        total = (
-            class_weight[labels[counted]].sum(dtype=np.float64)
-            if class_weight.size
-            else np.count_nonzero(counted)
-        )
-        scale = mean_scale(reduction, float(total))
+        labels = _labels(target, shape, x, "logits")
         if smoothing == 0:
-            arguments: tuple[Any, ...] = (x_rows, labels, class_weight, ignore_index, loss)
-            loop = cpu_rows.cross_entropy(grad)
-        else:
-            q = np.full(x_rows.shape, smoothing / classes, x.dtype)
-            q[np.flatnonzero(counted), labels[counted]] += 1 - smoothing
-            q = q * class_weight if class_weight.size else q
-            arguments, loop = (x_rows, q, ~counted, loss), cpu_rows.soft_cross_entropy(grad)
+            return _of_labels(
+                False, x, axis, labels, class_weight, ignore_index, reduction, grad, out, grad_out
+            )
+        q, skip, total = _smoothed(labels, x, axis, class_weight, ignore_index, smoothing)
     else:
         q = _class_rows(as_float(target, "target").astype(x.dtype, copy=False), axis)
         q = q * (1 - smoothing) + smoothing / x.dtype.type(classes) if smoothing else q
-        q = q * class_weight if class_weight.size else q
-        scale = mean_scale(reduction, len(x_rows))
-        arguments, loop = (
-            (x_rows, q, np.zeros(len(x_rows), np.bool_), loss),
-            cpu_rows.soft_cross_entropy(grad),
-        )
+        skip = np.zeros(len(q), np.bool_)
+        total = float(len(q))
+    q = q * class_weight if class_weight.size else q
+    return _of_probabilities(x, axis, q, skip, mean_scale(reduction, total), reduction, grad, out, grad_out)
+
+
+def _class_rows(array: NDArray[Any], class_axis: int) -> NDArray[Any]:
+    """Contiguous (rows, classes)."""
+    moved = contiguous(np.moveaxis(array, class_axis, -1))
+    return moved.reshape(int(np.prod(moved.shape[:-1])), moved.shape[-1])
+
+
+def _smoothed(
+    labels: NDArray[np.int64], x: NDArray[Any], axis: int, weight: NDArray[Any], ignore_index: int,
+    smoothing: Any,
+) -> tuple[NDArray[Any], NDArray[Any], float]:  # fmt: skip
+    """(probabilities of the classes, rows to skip, what the mean divides by)"""
+    classes = x.shape[axis]
+    bad = cpu_labels.first_bad_label().serial(labels, classes, ignore_index, True)
+    if bad >= 0:
+        raise _bad_label(labels, bad, classes, ignore_index)
+    counted = labels != ignore_index
+    picked = labels[counted]
+    q = np.full((labels.size, classes), smoothing / classes, x.dtype)
+    q[np.flatnonzero(counted), picked] += 1 - smoothing
+    return q, ~counted, float(weight[picked].sum(dtype=np.float64) if weight.size else picked.size)
+
+
+def _of_probabilities(
+    x: NDArray[Any], axis: int, q: NDArray[Any], skip: NDArray[Any], scale: float, reduction: str, grad: bool,
+    out: Any, grad_out: Any,
+) -> Any:  # fmt: skip
+    """cross_entropy of class probabilities."""
+    shape, x_rows = x.shape[:axis] + x.shape[axis + 1 :], _class_rows(x, axis)
+    losses = np.empty(len(x_rows), x.dtype)
+    loop = cpu_labels.soft_cross_entropy(grad)
+    if grad:
+        gradient = np.empty_like(x_rows)
+        loop(x.size, x_rows, q, skip, losses, x.dtype.type(scale), gradient)
+    else:
+        loop(x.size, x_rows, q, skip, losses)
+    value = store(losses.reshape(shape), out) if reduction == "none" else scaled_sum(losses, scale, x.dtype)
     if not grad:
-        loop(x.size, *arguments)
-        return _finish(loss, scale, shape, x, reduction)
-    direct = (
-        grad_out is not None
-        and x.ndim <= 2
-        and grad_out.flags.carray
-        and grad_out.dtype.isnative
-        and grad_out.size
-    )
-    direct = direct and not any(np.may_share_memory(grad_out, a) for a in (x, target, class_weight))
-    gradient = grad_out.reshape(x_rows.shape) if direct else np.empty_like(x_rows)
-    loop(x.size, *arguments, x.dtype.type(scale), gradient)
-    value = _finish(loss, scale, shape, x, reduction)
-    if direct:
-        return value, grad_out
-    full = np.moveaxis(gradient.reshape(*shape, classes), -1, axis)
+        return value
+    full = np.moveaxis(gradient.reshape(*shape, x.shape[axis]), -1, axis)
     return value, store(full if grad_out is not None else np.ascontiguousarray(full), grad_out)
 
 
@@ -159,6 +192,7 @@ def cross_entropy(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     reduction: str = "mean",
+    out: Any = None,
 ) -> Any:
     """−ln softmax(logits)[target], averaged: `torch.nn.functional.cross_entropy`.
 
@@ -166,12 +200,12 @@ def cross_entropy(
     C, or float class probabilities of logits' shape. ``weight`` (C,): one factor for each class; with labels
     the mean divides by the sum of the labels' weights, with probabilities by the number of rows.
     ``ignore_index``: rows with this label count nothing. ``label_smoothing`` ε: the target becomes (1 −
-    ε)·target + ε/C.
+    ε)·target + ε/C. ``out`` takes the losses of ``reduction="none"``.
 
-    Derivative in the logits: softmax(logits) − target; the label's entry as −(the sum of the other
-    probabilities), which keeps its digits when the model is sure. Loss ln Σ e^(x − max) + (max − x[target]):
-    a sum of two numbers ≥ 0, no overflow, no cancellation. −inf logits (masks) are exact; a class with target
-    0 contributes 0 even there.
+    Derivative in the logits: softmax(logits) − target; the label's entry, where it is the largest, as
+    −(the sum of the other probabilities), which keeps its digits when the model is sure. Loss ln Σ e^(x −
+    max) + (max − x[target]): a sum of two numbers ≥ 0, no overflow, no cancellation. −inf logits (masks) are
+    exact; a class with target 0 contributes 0 even there.
 
     Errors: TypeError for float labels, ValueError for a label out of range, before any memory is read with
     it.
@@ -183,12 +217,12 @@ def cross_entropy(
     >>> cross_entropy(np.array([[2.0, 0.0], [0.0, 50.0]]), np.array([0, 1]))
     np.float64(0.06346400552148625)
     """
-    return _cross_entropy(logits, target, weight, ignore_index, label_smoothing, reduction, False, None)
+    return _cross_entropy(logits, target, weight, ignore_index, label_smoothing, reduction, False, out, None)
 
 
 def cross_entropy_value_and_grad(
     logits: Any, target: Any, *, weight: Any = None, ignore_index: int = -100, label_smoothing: float = 0.0,
-    reduction: str = "mean", grad_out: Any = None,
+    reduction: str = "mean", out: Any = None, grad_out: Any = None,
 ) -> tuple[Any, Any]:  # fmt: skip
     """`cross_entropy` and its gradient in ``logits``, in one pass.
 
@@ -196,14 +230,17 @@ def cross_entropy_value_and_grad(
     >>> cross_entropy_value_and_grad(np.array([[0.0, 0.0]]), np.array([1]))
     (np.float64(0.6931471805599453), array([[ 0.5, -0.5]]))
     """
-    return _cross_entropy(logits, target, weight, ignore_index, label_smoothing, reduction, True, grad_out)
+    return _cross_entropy(
+        logits, target, weight, ignore_index, label_smoothing, reduction, True, out, grad_out
+    )
 
 
 def nll_loss(
-    log_probs: Any, target: Any, *, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
-) -> Any:
-    """−log_probs[target], averaged: `torch.nn.functional.nll_loss`; shapes, weight and ignore_index as in
-    `cross_entropy`.
+    log_probs: Any, target: Any, *, weight: Any = None, ignore_index: int = -100, reduction: str = "mean",
+    out: Any = None,
+) -> Any:  # fmt: skip
+    """−log_probs[target], averaged: `torch.nn.functional.nll_loss`; shapes, weight, ignore_index and out as
+    in `cross_entropy`.
 
     Derivative: −weight at the label's entry, 0 elsewhere. With log_probs = log_softmax(logits) it is
     `cross_entropy`.
@@ -214,44 +251,32 @@ def nll_loss(
     >>> nll_loss(np.log(np.array([[0.5, 0.5]])), np.array([1]))
     np.float64(0.6931471805599453)
     """
-    return nll_loss_value_and_grad(
-        log_probs, target, weight=weight, ignore_index=ignore_index, reduction=reduction
-    )[0]
+    return _nll(log_probs, target, weight, ignore_index, reduction, False, out, None)
 
 
 def nll_loss_value_and_grad(
-    log_probs: Any,
-    target: Any,
-    *,
-    weight: Any = None,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-    grad_out: Any = None,
-) -> tuple[Any, Any]:
+    log_probs: Any, target: Any, *, weight: Any = None, ignore_index: int = -100, reduction: str = "mean",
+    out: Any = None, grad_out: Any = None,
+) -> tuple[Any, Any]:  # fmt: skip
     """`nll_loss` and its gradient in ``log_probs``.
 
     >>> import numpy as np
     >>> nll_loss_value_and_grad(np.log(np.array([[0.5, 0.5]])), np.array([1]))
     (np.float64(0.6931471805599453), array([[ 0., -1.]]))
     """
+    result: tuple[Any, Any] = _nll(log_probs, target, weight, ignore_index, reduction, True, out, grad_out)
+    return result
+
+
+def _nll(
+    log_probs: Any, target: Any, weight: Any, ignore_index: Any, reduction: str, grad: bool, out: Any,
+    grad_out: Any,
+) -> Any:  # fmt: skip
     check_choice(reduction, "reduction", REDUCTIONS)
     x, axis = _logits(log_probs, "log_probs")
     ignore_index = _ignore_index(ignore_index)
-    if grad_out is not None:
-        output(grad_out, x.shape, x.dtype, "grad_out")
-    shape, classes = x.shape[:axis] + x.shape[axis + 1 :], x.shape[axis]
-    labels = _checked_labels(target, x, axis, ignore_index, "log_probs")
-    counted = np.flatnonzero(labels != ignore_index)
-    picked = labels[counted]
-    class_weight = _class_weight(weight, x, classes)
-    w = class_weight[picked] if class_weight.size else np.ones(counted.size, x.dtype)
-    scale = mean_scale(reduction, float(w.sum(dtype=np.float64)))
-    x_rows = _class_rows(x, axis)
-    loss = np.zeros(len(x_rows), x.dtype)
-    with np.errstate(all="ignore"):  # 0 times -inf is nan, without a warning
-        loss[counted] = -w * x_rows[counted, picked]
-    gradient = np.zeros_like(x_rows)
-    gradient[counted, picked] = -w * x.dtype.type(scale)
-    full = np.moveaxis(gradient.reshape(*shape, classes), -1, axis)
-    value = _finish(loss, scale, shape, x, reduction)
-    return value, store(full if grad_out is not None else np.ascontiguousarray(full), grad_out)
+    shape = x.shape[:axis] + x.shape[axis + 1 :]
+    _check_outputs(x, shape, reduction, out, grad_out)
+    labels = _labels(target, shape, x, "log_probs")
+    class_weight = _class_weight(weight, x, x.shape[axis])
+    return _of_labels(True, x, axis, labels, class_weight, ignore_index, reduction, grad, out, grad_out)

@@ -143,14 +143,14 @@ def _logsumexp_backward(grad_output, x, axis=-1, out=None):
 
 
 @array_overload(rowwise.maxout)
-def _maxout(x, num_pieces, axis=-1, out=None):
+def _maxout(x, num_pieces, axis=-1, out=None, index_out=None):
     T = precision(x)
     if T is None or not isinstance(x, types.Array):
         return None
-    convert, finish = converted(T, x), write_to(out)
+    convert, finish, finish_index = converted(T, x), write_to(out), write_to(index_out)
     ndim = x.ndim
 
-    def implementation(x, num_pieces, axis=-1, out=None):
+    def implementation(x, num_pieces, axis=-1, out=None, index_out=None):
         x3 = layers(convert(x), axis)
         if num_pieces < 1 or x3.shape[1] % num_pieces:
             raise ValueError("num_pieces: expected a divisor of the axis' length")
@@ -163,7 +163,7 @@ def _maxout(x, num_pieces, axis=-1, out=None):
                     y3[i, j, k], index3[i, j, k] = rows.maxout(
                         x3[i, j * num_pieces : (j + 1) * num_pieces, k]
                     )
-        return finish(y, out), index
+        return finish(y, out), finish_index(index, index_out)
 
     return implementation
 

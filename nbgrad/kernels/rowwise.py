@@ -6,14 +6,15 @@ back when negative. ``out``: array of the result's shape and dtype, any layout; 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad import rows
 from nbgrad.arrays import as_array, as_float, as_floats, contiguous, normalize_axis, output, store
-from nbgrad.backends import cpu_rows
+from nbgrad.backends import cpu_maxout, cpu_rows
+from nbgrad.backends.strips import FEW
 
 __all__ = [
     "log_softmax", "log_softmax_backward", "logsumexp", "logsumexp_backward", "maxout", "maxout_backward",
@@ -21,71 +22,62 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _as_rows(array: NDArray[Any], axis: int) -> NDArray[Any]:
-    """The array as contiguous rows along ``axis``, shape (rows, length)."""
-    length = array.shape[axis]
-    moved = contiguous(np.moveaxis(array, axis, -1))
-    return moved.reshape(moved.size // length if length else 0, length)
+def split(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
+    """(number of rows along ``axis``, their length, distance of their entries)"""
+    inner = math.prod(shape[axis + 1 :])
+    return math.prod(shape[:axis]) * inner, shape[axis], inner
 
 
-def _from_rows(result: NDArray[Any], shape: tuple[int, ...], axis: int, out: Any) -> Any:
-    """Back from rows to ``shape``, in ``out`` or in fresh memory in C order."""
-    moved = result.reshape(shape[:axis] + shape[axis + 1 :] + (shape[axis],))
-    array = np.moveaxis(moved, -1, axis)
-    return store(array if out is not None else np.ascontiguousarray(array), out)
+def fresh_or(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """``out`` where a loop can write to it, else fresh memory."""
+    if out is not None and out.flags.carray and out.dtype.isnative:
+        return out
+    return np.empty(shape, dtype)
 
 
-def _result_rows(like: NDArray[Any], out: Any, axis: int, *inputs: NDArray[Any]) -> NDArray[Any]:
-    """Rows to write the result to: ``out`` itself where its memory can be used, else fresh memory."""
-    last = out is not None and axis == out.ndim - 1 and out.flags.carray and out.dtype.isnative and out.size
-    if last and not any(np.may_share_memory(out, a) and a.ctypes.data != out.ctypes.data for a in inputs):
-        return out.reshape(like.shape)
-    return np.empty_like(like)
+def _flat(array: NDArray[Any]) -> NDArray[Any]:
+    return contiguous(array).reshape(-1)
 
 
-def _forward(f: Any, x: Any, axis: int, out: Any) -> Any:
+def _forward(name: str, x: Any, axis: int, out: Any) -> Any:
     x = as_float(x, "x")
     axis = normalize_axis(axis, x.ndim)
     if out is not None:
         output(out, x.shape, x.dtype)
-    x_rows = _as_rows(x, axis)
-    y_rows = _result_rows(x_rows, out, axis, x_rows)
-    cpu_rows.forward(f)(x.size, x_rows, y_rows)
-    return (
-        out
-        if out is not None and np.may_share_memory(y_rows, out)
-        else _from_rows(y_rows, x.shape, axis, out)
-    )
+    n, length, inner = split(x.shape, axis)
+    loop, flat = cpu_rows.forward(name, length > FEW), _flat(x)
+    y = fresh_or(out, x.shape, x.dtype)
+    if not loop(x.size, flat, n, length, inner, y.reshape(-1)):
+        y = np.empty(x.shape, x.dtype)
+        loop(x.size, flat, n, length, inner, y.reshape(-1))
+    return store(y, out)
 
 
-def _backward(df: Any, grad_output: Any, y: Any, axis: int, out: Any, name: str = "y") -> Any:
-    (grad_output, y), dtype = as_floats({"grad_output": grad_output, name: y})
+def _backward(name: str, grad_output: Any, y: Any, axis: int, out: Any) -> Any:
+    (grad_output, y), dtype = as_floats({"grad_output": grad_output, "y": y})
     axis = normalize_axis(axis, y.ndim)
     if grad_output.shape != y.shape:
         try:
             grad_output = np.broadcast_to(grad_output, y.shape)
         except ValueError:
-            raise ValueError(
-                f"grad_output: expected {name}'s shape {y.shape}, got {grad_output.shape}"
-            ) from None
+            raise ValueError(f"grad_output: expected y's shape {y.shape}, got {grad_output.shape}") from None
     if out is not None:
         output(out, y.shape, dtype)
-    g_rows, y_rows = _as_rows(grad_output, axis), _as_rows(y, axis)
-    result = _result_rows(y_rows, out, axis, g_rows, y_rows)
-    cpu_rows.backward(df)(y.size, g_rows, y_rows, result)
-    return (
-        out
-        if out is not None and np.may_share_memory(result, out)
-        else _from_rows(result, y.shape, axis, out)
-    )
+    n, length, inner = split(y.shape, axis)
+    loop, flat = cpu_rows.backward(name, length > FEW), (_flat(grad_output), _flat(y))
+    grad_x = fresh_or(out, y.shape, dtype)
+    if not loop(y.size, *flat, n, length, inner, grad_x.reshape(-1)):
+        grad_x = np.empty(y.shape, dtype)
+        loop(y.size, *flat, n, length, inner, grad_x.reshape(-1))
+    return store(grad_x, out)
 
 
 def softmax(x: Any, *, axis: int = -1, out: Any = None) -> Any:
     """softmax(x)ᵢ = e^xᵢ / Σⱼ e^xⱼ along ``axis``.
 
-    Jacobian: ∂yᵢ/∂xⱼ = yᵢ(δᵢⱼ − yⱼ). Computed from x − max, so nothing overflows, the rounding error of that
-    subtraction put back. −inf entries (masks) give exactly 0; a row of −inf only, or with +inf or nan, gives
-    nan (as PyTorch).
+    Jacobian: ∂yᵢ/∂xⱼ = yᵢ(δᵢⱼ − yⱼ). Computed from x − max, so nothing overflows; the relative error is a few
+    ulp and half an ulp of x − max. −inf entries (masks) give exactly 0; a row of −inf only, or with +inf or
+    nan, gives nan (as PyTorch).
 
     Source: J. S. Bridle, Probabilistic interpretation of feedforward classification network outputs,
     Neurocomputing (1990) 227.
@@ -94,7 +86,7 @@ def softmax(x: Any, *, axis: int = -1, out: Any = None) -> Any:
     >>> softmax(np.array([1000.0, 1000.0, -np.inf]))
     array([0.5, 0.5, 0. ])
     """
-    return _forward(rows.softmax, x, axis, out)
+    return _forward("softmax", x, axis, out)
 
 
 def softmax_backward(grad_output: Any, y: Any, *, axis: int = -1, out: Any = None) -> Any:
@@ -104,7 +96,7 @@ def softmax_backward(grad_output: Any, y: Any, *, axis: int = -1, out: Any = Non
     >>> softmax_backward(np.array([1.0, 0.0]), np.array([0.5, 0.5]))
     array([ 0.25, -0.25])
     """
-    return _backward(rows.softmax_backward, grad_output, y, axis, out)
+    return _backward("softmax", grad_output, y, axis, out)
 
 
 def log_softmax(x: Any, *, axis: int = -1, out: Any = None) -> Any:
@@ -120,7 +112,7 @@ def log_softmax(x: Any, *, axis: int = -1, out: Any = None) -> Any:
     >>> log_softmax(np.array([0.0, -50.0]))
     array([-1.92874985e-22, -5.00000000e+01])
     """
-    return _forward(rows.log_softmax, x, axis, out)
+    return _forward("log_softmax", x, axis, out)
 
 
 def log_softmax_backward(grad_output: Any, y: Any, *, axis: int = -1, out: Any = None) -> Any:
@@ -130,7 +122,7 @@ def log_softmax_backward(grad_output: Any, y: Any, *, axis: int = -1, out: Any =
     >>> log_softmax_backward(np.array([1.0, 0.0]), np.log(np.array([0.5, 0.5])))
     array([ 0.5, -0.5])
     """
-    return _backward(rows.log_softmax_backward, grad_output, y, axis, out)
+    return _backward("log_softmax", grad_output, y, axis, out)
 
 
 def logsumexp(x: Any, *, axis: int = -1, out: Any = None) -> Any:
@@ -149,10 +141,13 @@ def logsumexp(x: Any, *, axis: int = -1, out: Any = None) -> Any:
     shape = x.shape[:axis] + x.shape[axis + 1 :]
     if out is not None:
         output(out, shape, x.dtype)
-    x_rows = contiguous(np.moveaxis(x, axis, -1)).reshape(int(np.prod(shape)), x.shape[axis])
-    result = np.empty(len(x_rows), x.dtype)
-    cpu_rows.reduce(rows.logsumexp)(x.size, x_rows, result)
-    return store(result.reshape(shape), out)
+    n, length, inner = split(x.shape, axis)
+    loop, flat = cpu_rows.logsumexp(length > FEW), _flat(x)
+    y = fresh_or(out, shape, x.dtype)
+    if not loop(x.size, flat, n, length, inner, y.reshape(-1)):
+        y = np.empty(shape, x.dtype)
+        loop(x.size, flat, n, length, inner, y.reshape(-1))
+    return store(y, out)
 
 
 def logsumexp_backward(grad_output: Any, x: Any, *, axis: int = -1, out: Any = None) -> Any:
@@ -172,7 +167,8 @@ def logsumexp_backward(grad_output: Any, x: Any, *, axis: int = -1, out: Any = N
     if out is not None:
         output(out, x.shape, dtype)
     with np.errstate(all="ignore"):  # the compiled kernels do not warn either
-        return store(softmax(x, axis=axis) * grad_output, out)
+        y = softmax(x, axis=axis)
+        return store(np.multiply(y, grad_output, out=y), out)
 
 
 def _pieces(num_pieces: Any) -> int:
@@ -183,13 +179,16 @@ def _pieces(num_pieces: Any) -> int:
     return int(num_pieces)
 
 
-def maxout(x: Any, num_pieces: int, *, axis: int = -1, out: Any = None) -> tuple[Any, Any]:
+def maxout(
+    x: Any, num_pieces: int, *, axis: int = -1, out: Any = None, index_out: Any = None
+) -> tuple[Any, Any]:
     """(y, index): the largest of each ``num_pieces`` contiguous entries along ``axis``, and which of them it
     was.
 
     ``y`` has 1/num_pieces of the entries along ``axis``; ``index`` (intp, same shape) counts within the
-    group, 0..num_pieces − 1; ties go to the first; nan wins (as PyTorch's max). Derivative: 1 for the entry
-    that won, 0 for the others. ValueError if the length is no multiple.
+    group, 0..num_pieces − 1; ties go to the first; nan wins (as PyTorch's max). ``out`` takes y,
+    ``index_out`` the index. Derivative: 1 for the entry that won, 0 for the others. ValueError if the length
+    is no multiple.
 
     Source: I. Goodfellow et al., Maxout networks, ICML 2013.
 
@@ -206,14 +205,20 @@ def maxout(x: Any, num_pieces: int, *, axis: int = -1, out: Any = None) -> tuple
             f"num_pieces: expected a divisor of the axis' length {x.shape[axis]}, got {num_pieces}"
         )
     shape = x.shape[:axis] + (x.shape[axis] // num_pieces,) + x.shape[axis + 1 :]
+    index_type = np.dtype(np.intp)
     if out is not None:
         output(out, shape, x.dtype)
-    groups = contiguous(np.moveaxis(x, axis, -1)).reshape(-1, num_pieces)
-    y, index = np.empty(len(groups), x.dtype), np.empty(len(groups), np.intp)
-    cpu_rows.maxout()(x.size, groups, y, index)
-    length = shape[axis]
-    y_rows, index_rows = (a.reshape(a.size // length if length else 0, length) for a in (y, index))
-    return _from_rows(y_rows, shape, axis, out), _from_rows(index_rows, shape, axis, None)
+    if index_out is not None:
+        output(index_out, shape, index_type, "index_out")
+        if out is not None and np.may_share_memory(out, index_out):
+            raise ValueError("index_out: expected memory of its own, got an array that overlaps out")
+    inner = max(1, math.prod(shape[axis + 1 :]))
+    loop, flat = cpu_maxout.maxout(num_pieces), _flat(x)
+    y, index = fresh_or(out, shape, x.dtype), fresh_or(index_out, shape, index_type)
+    if not loop(x.size, flat, num_pieces, inner, y.reshape(-1), index.reshape(-1)):
+        y, index = np.empty(shape, x.dtype), np.empty(shape, index_type)
+        loop(x.size, flat, num_pieces, inner, y.reshape(-1), index.reshape(-1))
+    return store(y, out), store(index, index_out)
 
 
 def maxout_backward(grad_output: Any, index: Any, num_pieces: int, *, axis: int = -1, out: Any = None) -> Any:
@@ -232,16 +237,17 @@ def maxout_backward(grad_output: Any, index: Any, num_pieces: int, *, axis: int 
     if index.shape != grad_output.shape:
         raise ValueError(f"index: expected grad_output's shape {grad_output.shape}, got {index.shape}")
     axis = normalize_axis(axis, grad_output.ndim)
-    flat = contiguous(np.moveaxis(index, axis, -1).astype(np.int64, copy=False)).reshape(-1)
-    bad = cpu_rows.first_bad_label().serial(flat, num_pieces, 0)
-    if bad >= 0:
-        raise ValueError(f"index: expected 0..{num_pieces - 1}, got {flat[bad]}")
     shape = grad_output.shape[:axis] + (grad_output.shape[axis] * num_pieces,) + grad_output.shape[axis + 1 :]
     if out is not None:
         output(out, shape, grad_output.dtype)
-    result = np.empty((flat.size, num_pieces), grad_output.dtype)
-    cpu_rows.maxout_backward()(
-        result.size, contiguous(np.moveaxis(grad_output, axis, -1)).reshape(-1), flat, result
-    )
-    length = shape[axis]
-    return _from_rows(result.reshape(result.size // length if length else 0, length), shape, axis, out)
+    inner = max(1, math.prod(shape[axis + 1 :]))
+    loop = cpu_maxout.maxout_backward(num_pieces)
+    arguments = (_flat(grad_output), _flat(index.astype(np.int64, copy=False)), num_pieces, inner)
+    grad_x = fresh_or(out, shape, grad_output.dtype)
+    bad = loop(grad_x.size, *arguments, grad_x.reshape(-1))
+    if bad >= 0:
+        raise ValueError(f"index: expected 0..{num_pieces - 1}, got {arguments[1][bad]}")
+    if bad != -1:
+        grad_x = np.empty(shape, grad_output.dtype)
+        loop(grad_x.size, *arguments, grad_x.reshape(-1))
+    return store(grad_x, out)

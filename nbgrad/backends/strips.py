@@ -1,0 +1,299 @@
+"""Many rows at a time, or a long row many columns at a time: what the loops of `nbgrad.backends.cpu_rows` are
+made of.
+
+A *strip* is `LANES` numbers side by side. Two ways to see rows as strips:
+
+* few columns (up to `FEW`): `LANES` rows are transposed into a scratch array in which column j is strip j.
+  Maximum, exponentials and sums of all these rows are then made lane by lane, without a horizontal sum.
+* more: the row itself is cut into strips, the last filled up with −inf; the lanes' sums are added at its end.
+
+So one pair of functions, `largest` and `exp_sums`, serves both, and every loop that is heavy has `LANES`
+turns, no remainder. What a row gives depends on its entries and its length alone, not on its place among the
+others. Sums of 4 strips are made in the array's precision, those in float64: 4 columns in float32 lose at
+most 1.5 ulp and cost a quarter of the conversions.
+
+Arrays are 1-D with strips one after the other (slices of them help LLVM; in a 2-D array Numba's test for a
+negative index kept it from vectorising). A loop must be long enough that LLVM vectorises it before it
+unrolls it: 32 lanes were unrolled to scalar instructions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbgrad import rows
+from nbgrad.backends.transpose import transpose
+from nbgrad.jit import scalar
+
+__all__ = [
+    "FEW", "LANES", "TILE", "WORK", "block_of", "clash", "exp_sums_alone", "exp_sums_in_place",
+    "exp_sums_kept", "gather", "largest", "overlap", "put_results", "result_at", "row_at", "row_sums_alone",
+    "row_sums_kept", "scatter", "sums", "tile_size", "total",
+]  # fmt: skip
+
+LANES = 64
+# Scratch for 128 columns of 64 rows is 32 KB in float32, a first-level cache. A row of 129 columns fills 2.02
+# strips and pays for 3; one of 128 costs 1.6 times less as a column.
+FEW = 128
+GROUP = 4
+#: Scratch that `row_sums` needs: `exp_sums` the first three strips.
+WORK = 6 * LANES
+
+
+@scalar
+def largest(x, strips, top):
+    """top[r] = max(top[r], the largest of lane r)"""
+    # Two strips a turn. With one, LLVM turns "store one of the two, where one is what stood there" into a
+    # masked store: 12 cycles on AMD's Zen 3, 8 times slower than all of this.
+    for j in range(0, strips, 2):
+        first = x[j * LANES : (j + 1) * LANES]
+        j = min(j + 1, strips - 1)
+        second = x[j * LANES : (j + 1) * LANES]
+        for r in range(LANES):
+            a, b, c = first[r], second[r], top[r]
+            a = a if a > c else c
+            top[r] = b if b > a else a
+
+
+def _exp_sums(place):
+    """exp_sums(x, strips, top, e, work, rest): count[r] += how many of lane r equal top[r], rest[r] += Σ e^(x
+    − top[r]) over those that do not. ``count`` is the first strip of ``work``.
+
+    The exponentials of strip j go to ``place(strip, e, j, work)``. There are three functions because a place
+    that is found at run time may overlap the strip, and then LLVM vectorises nothing.
+    """
+
+    @scalar
+    def exp_sums(x, strips, top, e, work, rest):
+        T = x.dtype.type
+        count, part = work[:LANES], work[LANES : 2 * LANES]
+        for first in range(0, strips, GROUP):
+            for r in range(LANES):
+                part[r] = T(0)
+            for j in range(first, min(first + GROUP, strips)):
+                strip = x[j * LANES : (j + 1) * LANES]
+                kept = place(strip, e, j, work)
+                for r in range(LANES):
+                    kept[r], equal, other = rows.shifted_exp(strip[r], top[r])
+                    count[r] += equal
+                    part[r] += other
+            for r in range(LANES):
+                rest[r] += np.float64(part[r])
+
+    return exp_sums
+
+
+#: the exponentials are dropped; kept in ``e``, which does not overlap x; written over x
+exp_sums_alone = _exp_sums(scalar(lambda strip, e, j, work: work[2 * LANES : 3 * LANES]))
+exp_sums_kept = _exp_sums(scalar(lambda strip, e, j, work: e[j * LANES : (j + 1) * LANES]))
+exp_sums_in_place = _exp_sums(scalar(lambda strip, e, j, work: strip))
+
+
+@scalar
+def sums(term, a, b, strips, partial, total):
+    """total[r] += Σ term(a, b) over lane r."""
+    T = a.dtype.type
+    for first in range(0, strips, GROUP):
+        for r in range(LANES):
+            partial[r] = T(0)
+        for j in range(first, min(first + GROUP, strips)):
+            strip_a, strip_b = a[j * LANES : (j + 1) * LANES], b[j * LANES : (j + 1) * LANES]
+            for r in range(LANES):
+                partial[r] += term(strip_a[r], strip_b[r])
+        for r in range(LANES):
+            total[r] += np.float64(partial[r])
+
+
+@scalar
+def gather(x, i, count, length, inner, t):
+    """Rows i, i + 1, ... (``count`` ≤ LANES of them) of an array (outer, length, inner) to the lanes of the
+    strips of ``t``.
+    """
+    if inner == 1:
+        transpose(x, i * length, length, count, length, t, 0, LANES)
+        return
+    r = 0
+    while r < count:
+        start, several = _start(i + r, length, inner), min(inner - (i + r) % inner, count - r)
+        for j in range(length):
+            source = x[start + j * inner : start + j * inner + several]
+            target = t[j * LANES + r : j * LANES + r + several]
+            for k in range(several):
+                target[k] = source[k]
+        r += several
+
+
+@scalar
+def scatter(t, i, count, length, inner, y):
+    """`gather` backwards."""
+    if inner == 1:
+        transpose(t, 0, LANES, length, count, y, i * length, length)
+        return
+    r = 0
+    while r < count:
+        start, several = _start(i + r, length, inner), min(inner - (i + r) % inner, count - r)
+        for j in range(length):
+            source = t[j * LANES + r : j * LANES + r + several]
+            target = y[start + j * inner : start + j * inner + several]
+            for k in range(several):
+                target[k] = source[k]
+        r += several
+
+
+@scalar
+def _start(i, length, inner):
+    """Where row i of an array (outer, length, inner) starts."""
+    return i // inner * (length * inner) + i % inner
+
+
+#: Long rows that do not lie contiguous are copied so many at a time: a cache line across.
+TILE = 16
+
+
+@scalar
+def gather_rows(x, i, count, length, inner, t):
+    """Rows i, i + 1, ... (``count`` ≤ TILE) of an array (outer, length, inner), one after the other."""
+    r = 0
+    while r < count:
+        several = min(inner - (i + r) % inner, count - r)
+        transpose(x, _start(i + r, length, inner), inner, length, several, t, r * length, length)
+        r += several
+
+
+@scalar
+def scatter_rows(t, i, count, length, inner, y):
+    """`gather_rows` backwards."""
+    r = 0
+    while r < count:
+        several = min(inner - (i + r) % inner, count - r)
+        transpose(t, r * length, length, several, length, y, _start(i + r, length, inner), inner)
+        r += several
+
+
+def _row_sums(exp_sums, keep):
+    """row_sums(x, e, shift_infinite, work, wide): (max, count − 1 + rest) of one long row.
+
+    ``shift_infinite``: the sums of a row of −inf only are taken of x − 0, not of x − max (nan). ``work``,
+    ``wide``: WORK and LANES numbers, the second in float64.
+    """
+
+    @scalar
+    def row_sums(x, e, shift_infinite, work, wide):
+        T = x.dtype.type
+        whole = x.size // LANES
+        end = whole * LANES
+        count = work[:LANES]
+        top, tail = work[3 * LANES : 4 * LANES], work[4 * LANES : 5 * LANES]
+        tail_e = work[5 * LANES : 6 * LANES]
+        for r in range(LANES):
+            count[r], top[r], tail[r], wide[r] = T(0), -T(np.inf), -T(np.inf), 0.0
+        for j in range(end, x.size):
+            tail[j - end] = x[j]
+        largest(x, whole, top)
+        largest(tail, 1, top)
+        maximum = top_of(top)
+        shift = T(0) if shift_infinite and maximum == -T(np.inf) else maximum
+        for r in range(LANES):
+            top[r] = shift
+        for part in range(2):  # the row's strips, then the tail, by the same machine code
+            source, target = (x, e) if part == 0 else (tail, tail_e)
+            strips = whole if part == 0 else min(1, x.size - end)
+            exp_sums(source, strips, top, target, work, wide)
+        if keep:
+            for j in range(end, x.size):
+                e[j] = tail_e[j - end]
+        rest = total(wide)
+        for r in range(LANES):
+            wide[r] = np.float64(count[r])
+        return maximum, (total(wide) - 1.0) + rest
+
+    return row_sums
+
+
+row_sums_alone = _row_sums(exp_sums_alone, False)
+row_sums_kept = _row_sums(exp_sums_kept, True)
+
+
+@scalar
+def top_of(lanes):
+    """The largest, in four chains as in `total`."""
+    a, b, c, d = lanes[0], lanes[1], lanes[2], lanes[3]
+    for r in range(4, LANES, 4):
+        a = lanes[r] if lanes[r] > a else a
+        b = lanes[r + 1] if lanes[r + 1] > b else b
+        c = lanes[r + 2] if lanes[r + 2] > c else c
+        d = lanes[r + 3] if lanes[r + 3] > d else d
+    a, c = b if b > a else a, d if d > c else c
+    return c if c > a else a
+
+
+@scalar
+def total(lanes):
+    """Their sum, in four chains: one would take 3 cycles a number."""
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+    for r in range(0, LANES, 4):
+        a += lanes[r]
+        b += lanes[r + 1]
+        c += lanes[r + 2]
+        d += lanes[r + 3]
+    return (a + b) + (c + d)
+
+
+@scalar
+def tile_size(length, inner, same):
+    """How many numbers `row_at` needs; ``same``: the result goes where the row stands."""
+    return TILE * length if inner > 1 else (length if same else 0)
+
+
+@scalar
+def row_at(x, i, first, last, length, inner, same, tile):
+    """Row i of first..last − 1 (taken in order), contiguous: in x, or copied to ``tile`` where it lies apart
+    or will be written over.
+    """
+    if inner == 1:
+        row = x[i * length : (i + 1) * length]
+        if not same:
+            return row
+        for j in range(length):
+            tile[j] = row[j]
+        return tile
+    place = (i - first) % TILE
+    if place == 0:
+        gather_rows(x, i, min(TILE, last - i), length, inner, tile)
+    return tile[place * length : (place + 1) * length]
+
+
+@scalar
+def result_at(y, i, first, length, inner, tile):
+    """Where the result of row i is to be written."""
+    if inner == 1:
+        return y[i * length : (i + 1) * length]
+    place = (i - first) % TILE
+    return tile[place * length : (place + 1) * length]
+
+
+@scalar
+def put_results(tile, i, first, last, length, inner, y):
+    """After row i: bring a full tile of results to its place."""
+    place = (i - first) % TILE
+    if inner > 1 and (place == TILE - 1 or i == last - 1):
+        scatter_rows(tile, i - place, place + 1, length, inner, y)
+
+
+@scalar
+def block_of(length, inner):
+    """How many rows one thread takes at a time: about 16 384 elements, in whole blocks."""
+    step = LANES if length <= FEW else (TILE if inner > 1 else 1)
+    return step * max(1, 16_384 // (step * max(1, length)))
+
+
+@scalar
+def overlap(a, b):
+    """Whether two contiguous arrays share memory."""
+    return a.ctypes.data < b.ctypes.data + b.nbytes and b.ctypes.data < a.ctypes.data + a.nbytes
+
+
+@scalar
+def clash(a, out):
+    """Whether ``out`` overlaps ``a``, of the same shape, at other places than each element's own."""
+    return a.ctypes.data != out.ctypes.data and overlap(a, out)
