@@ -51,6 +51,10 @@ def interleaved(
     try:
         for _ in range(rounds):
             for name, call in candidates.items():
+                # until the threads of the one before have stopped spinning for work: two pools of as many threads as
+                # there are cores would wait for each other
+                time.sleep(0.005)
+                call()
                 start = time.perf_counter()
                 for _ in range(repeats[name]):
                     call()

@@ -21,6 +21,7 @@ from __future__ import annotations
 import numpy as np
 
 from nbgrad.elementary import exp, log1p
+from nbgrad.elementary.exponential import exp_minus
 from nbgrad.jit import row, scalar
 
 # Formulas of one entry, and of what a row's sums make of it
@@ -30,8 +31,8 @@ from nbgrad.jit import row, scalar
 def shifted_exp(x, largest):
     """(e^(x − max), its share of ``count``, its share of ``rest``)"""
     T = type(x)
-    d = x - largest
-    e = exp(d)
+    d = largest - x
+    e = exp_minus(d)
     return e, T(1) if d == T(0) else T(0), T(0) if d == T(0) else e
 
 
@@ -159,7 +160,7 @@ def softmax(x, y):
     others = other_sum(x, largest)
     zero, scale = softmax_terms(x.dtype.type, largest, others)
     for j in range(x.size):
-        y[j] = softmax_entry(exp(x[j] - largest), zero, scale)
+        y[j] = softmax_entry(exp_minus(largest - x[j]), zero, scale)
 
 
 @row
@@ -211,7 +212,7 @@ def d_cross_entropy(x, label, scale, grad):
     factor = T(scale / (1.0 + others))
     for j in range(x.size):
         grad[j] *= factor
-    grad[label] = T(scale * label_slope(exp(own - largest), own == largest, others))
+    grad[label] = T(scale * label_slope(exp_minus(largest - own), own == largest, others))
     return surprise(own, largest, logarithm(T, others))
 
 

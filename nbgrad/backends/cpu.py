@@ -20,16 +20,16 @@ from nbgrad.intrinsics import address, clash
 from nbgrad.jit import Loop, row, scalar
 from nbgrad.ops import Elementwise
 
-__all__ = ["BLOCK", "backward", "clash", "forward", "loss", "loss_sums", "loss_sums_and_grad"]
+__all__ = ["BLOCK", "STREAM", "backward", "clash", "fill", "forward", "loss", "loss_sums", "loss_sums_and_grad"]
 
-# Where the result is larger than this (bytes), it is written past the cache.
-_STREAM = 1 << 25
+#: Where the result is larger than this (bytes), it is written past the cache.
+STREAM = 1 << 23
 # Elements summed in one go; the partial sums are added in order: the same result for any number of threads.
 BLOCK = 4096
 
 
 @scalar
-def _fill(f, inputs, start, stop, out, parameters, streamed):
+def fill(f, inputs, start, stop, out, parameters, streamed):
     """out[i] = f(inputs[i]..., *parameters) for start ≤ i < stop (or to the end); ``streamed``: past the cache.
 
     `each` stands here once, because each place of it is 200 ms of compilation.
@@ -45,7 +45,7 @@ def _fill(f, inputs, start, stop, out, parameters, streamed):
             count = ROOM if count > ROOM else count - count % width
         elif streamed and lead:
             count = lead if lead < count else count
-        each(f, inputs, start, count, buffer if past else out, 0 if past else start, parameters)
+        each(f, inputs, start, count, (buffer if past else out,), 0 if past else start, parameters)
         if past:
             stream(buffer, out, start, count)
         start += count
@@ -59,18 +59,18 @@ def _elementwise(f: Callable[..., Any], count: int, name: str) -> Loop:
     def one(x, out, *parameters):
         if x.size != out.size or clash(x, out):
             return False
-        streamed = out.nbytes >= _STREAM and address(x) != address(out)
+        streamed = out.nbytes >= STREAM and address(x) != address(out)
         for block in prange(-(-out.size // BLOCK)):
-            _fill(f, (x,), block * BLOCK, (block + 1) * BLOCK, out, parameters, streamed)
+            fill(f, (x,), block * BLOCK, (block + 1) * BLOCK, out, parameters, streamed)
         return True
 
     def two(a, b, out, *parameters):
         if a.size != b.size or b.size != out.size or clash(a, out) or clash(b, out):
             return False
         own = address(a) != address(out) and address(b) != address(out)
-        streamed = out.nbytes >= _STREAM and own
+        streamed = out.nbytes >= STREAM and own
         for block in prange(-(-out.size // BLOCK)):
-            _fill(f, (a, b), block * BLOCK, (block + 1) * BLOCK, out, parameters, streamed)
+            fill(f, (a, b), block * BLOCK, (block + 1) * BLOCK, out, parameters, streamed)
         return True
 
     return Loop(one if count == 1 else two, name=name)

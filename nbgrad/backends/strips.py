@@ -23,12 +23,12 @@ import numpy as np
 
 from nbgrad import rows
 from nbgrad.backends.transpose import transpose
+from nbgrad.backends.vector_loop import each
 from nbgrad.jit import scalar
 
 __all__ = [
-    "FEW", "LANES", "TILE", "WORK", "block_of", "clash", "exp_sums_alone", "exp_sums_in_place",
-    "exp_sums_kept", "gather", "largest", "overlap", "put_results", "result_at", "row_at", "row_sums_alone",
-    "row_sums_kept", "scatter", "sums", "tile_size", "total",
+    "FEW", "LANES", "TILE", "WORK", "block_of", "clash", "exp_sums", "gather", "largest", "overlap", "put_results",
+    "result_at", "row_at", "row_sums_alone", "row_sums_kept", "scatter", "sums", "tile_size", "total",
 ]  # fmt: skip
 
 LANES = 64
@@ -41,6 +41,12 @@ WORK = 6 * LANES
 
 
 @scalar
+def _largest(a, b, top):
+    a = a if a > top else top
+    return b if b > a else a
+
+
+@scalar
 def largest(x, strips, top):
     """top[r] = max(top[r], the largest of lane r)"""
     # Two strips a turn. With one, LLVM turns "store one of the two, where one is what stood there" into a
@@ -48,60 +54,49 @@ def largest(x, strips, top):
     for j in range(0, strips, 2):
         first = x[j * LANES : (j + 1) * LANES]
         j = min(j + 1, strips - 1)
-        second = x[j * LANES : (j + 1) * LANES]
-        for r in range(LANES):
-            a, b, c = first[r], second[r], top[r]
-            a = a if a > c else c
-            top[r] = b if b > a else a
-
-
-def _exp_sums(place):
-    """exp_sums(x, strips, top, e, work, rest): count[r] += how many of lane r equal top[r], rest[r] += Σ e^(x
-    − top[r]) over those that do not. ``count`` is the first strip of ``work``.
-
-    The exponentials of strip j go to ``place(strip, e, j, work)``. There are three functions because a place
-    that is found at run time may overlap the strip, and then LLVM vectorises nothing.
-    """
-
-    @scalar
-    def exp_sums(x, strips, top, e, work, rest):
-        T = x.dtype.type
-        count, part = work[:LANES], work[LANES : 2 * LANES]
-        for first in range(0, strips, GROUP):
-            for r in range(LANES):
-                part[r] = T(0)
-            for j in range(first, min(first + GROUP, strips)):
-                strip = x[j * LANES : (j + 1) * LANES]
-                kept = place(strip, e, j, work)
-                for r in range(LANES):
-                    kept[r], equal, other = rows.shifted_exp(strip[r], top[r])
-                    count[r] += equal
-                    part[r] += other
-            for r in range(LANES):
-                rest[r] += np.float64(part[r])
-
-    return exp_sums
-
-
-#: the exponentials are dropped; kept in ``e``, which does not overlap x; written over x
-exp_sums_alone = _exp_sums(scalar(lambda strip, e, j, work: work[2 * LANES : 3 * LANES]))
-exp_sums_kept = _exp_sums(scalar(lambda strip, e, j, work: e[j * LANES : (j + 1) * LANES]))
-exp_sums_in_place = _exp_sums(scalar(lambda strip, e, j, work: strip))
+        each(_largest, (first, x[j * LANES : (j + 1) * LANES], top), 0, LANES, (top,), 0, ())
 
 
 @scalar
-def sums(term, a, b, strips, partial, total):
-    """total[r] += Σ term(a, b) over lane r."""
+def _add_exp(x, top, count, part):
+    e, equal, other = rows.shifted_exp(x, top)
+    return e, count + equal, part + other
+
+
+@scalar
+def _add_wide(part, rest):
+    return np.float64(part) + rest
+
+
+@scalar
+def exp_sums(x, strips, top, e, step, work, rest):
+    """count[r] += how many of lane r equal top[r], rest[r] += Σ e^(x − top[r]) over those that do not. ``count`` is the
+    first strip of ``work``.
+
+    The exponentials of strip j go to ``e[step·j:]``: over x, beside it, or with step 0 where they may be lost.
+    """
+    T = x.dtype.type
+    count, part = work[:LANES], work[LANES : 2 * LANES]
+    for first in range(0, strips, GROUP):
+        for r in range(LANES):
+            part[r] = T(0)
+        for j in range(first, min(first + GROUP, strips)):
+            strip, kept = x[j * LANES : (j + 1) * LANES], e[j * step : j * step + LANES]
+            each(_add_exp, (strip, top, count, part), 0, LANES, (kept, count, part), 0, ())
+        each(_add_wide, (part, rest), 0, LANES, (rest,), 0, ())
+
+
+@scalar
+def sums(add, a, b, strips, partial, total):
+    """total[r] += Σ term(a, b) over lane r; ``add(a, b, partial)`` = partial + term(a, b)."""
     T = a.dtype.type
     for first in range(0, strips, GROUP):
         for r in range(LANES):
             partial[r] = T(0)
         for j in range(first, min(first + GROUP, strips)):
-            strip_a, strip_b = a[j * LANES : (j + 1) * LANES], b[j * LANES : (j + 1) * LANES]
-            for r in range(LANES):
-                partial[r] += term(strip_a[r], strip_b[r])
-        for r in range(LANES):
-            total[r] += np.float64(partial[r])
+            strips_j = (a[j * LANES : (j + 1) * LANES], b[j * LANES : (j + 1) * LANES], partial)
+            each(add, strips_j, 0, LANES, (partial,), 0, ())
+        each(_add_wide, (partial, total), 0, LANES, (total,), 0, ())
 
 
 @scalar
@@ -170,8 +165,9 @@ def scatter_rows(t, i, count, length, inner, y):
         r += several
 
 
-def _row_sums(exp_sums, keep):
-    """row_sums(x, e, shift_infinite, work, wide): (max, count − 1 + rest) of one long row.
+def _row_sums(keep):
+    """row_sums(x, e, shift_infinite, work, wide): (max, count − 1 + rest) of one long row; the exponentials are kept in
+    ``e`` or lost.
 
     ``shift_infinite``: the sums of a row of −inf only are taken of x − 0, not of x − max (nan). ``work``,
     ``wide``: WORK and LANES numbers, the second in float64.
@@ -198,7 +194,7 @@ def _row_sums(exp_sums, keep):
         for part in range(2):  # the row's strips, then the tail, by the same machine code
             source, target = (x, e) if part == 0 else (tail, tail_e)
             strips = whole if part == 0 else min(1, x.size - end)
-            exp_sums(source, strips, top, target, work, wide)
+            exp_sums(source, strips, top, target if keep else tail_e, LANES if keep else 0, work, wide)
         if keep:
             for j in range(end, x.size):
                 e[j] = tail_e[j - end]
@@ -210,8 +206,8 @@ def _row_sums(exp_sums, keep):
     return row_sums
 
 
-row_sums_alone = _row_sums(exp_sums_alone, False)
-row_sums_kept = _row_sums(exp_sums_kept, True)
+row_sums_alone = _row_sums(False)
+row_sums_kept = _row_sums(True)
 
 
 @scalar

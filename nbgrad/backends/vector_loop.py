@@ -68,12 +68,13 @@ def _hint(module: Any, name: str, value: Any) -> Any:
 
 @intrinsic
 def each(
-    typingctx: Any, f: Any, inputs: Any, start: Any, count: Any, out: Any, out_start: Any, parameters: Any
+    typingctx: Any, f: Any, inputs: Any, start: Any, count: Any, outs: Any, out_start: Any, parameters: Any
 ) -> Any:
-    """``out[out_start + i] = f(*(x[start + i] for x in inputs), *parameters)`` for i in range(count).
+    """``out[out_start + i] = f(*(x[start + i] for x in inputs), *parameters)`` for i in range(count), ``outs`` a tuple
+    of one array, or of as many as f returns numbers.
 
-    ``inputs``: tuple of contiguous 1-D arrays; the indices are not checked. Elements of ``out`` and ``inputs`` may
-    share memory only where they have the same i. The parameters are converted to the inputs' precision.
+    ``inputs``, ``outs``: contiguous 1-D arrays; the indices are not checked. Elements of them may share memory only
+    where they have the same i. The parameters are converted to the first input's precision.
     """
     real = inputs.types[0].dtype
     call = f.get_call_type(typingctx, (*(a.dtype for a in inputs.types), *(real for _ in parameters.types)), {})
@@ -97,7 +98,11 @@ def each(
         numbers = [
             context.cast(builder, builder.extract_value(args[6], k), t, real) for k, t in enumerate(parameters.types)
         ]
-        target = elements(out, args[4], args[5])
+        targets = [
+            elements(t, builder.extract_value(args[4], k), args[5]) for k, t in enumerate(outs.types)
+        ]
+        single = not isinstance(call.return_type, types.BaseTuple)
+        returned = (call.return_type,) if single else call.return_type.types
 
         def body(i: Any) -> None:
             values = [builder.load(builder.gep(p, [i], inbounds=True)) for p in pointers]
@@ -105,15 +110,19 @@ def each(
             if isinstance(call.args[-1], types.BaseTuple):  # f is written with *parameters
                 named = len(call.args) - 1
                 arguments[named:] = [context.make_tuple(builder, call.args[-1], arguments[named:])]
-            y = context.cast(builder, function(builder, arguments), call.return_type, out.dtype)
-            store = builder.store(y, builder.gep(target, [i], inbounds=True))
-            for instruction in (*values, store):
+            result = function(builder, arguments)
+            results = [result] if single else [builder.extract_value(result, k) for k in range(len(returned))]
+            stores = [
+                builder.store(context.cast(builder, y, t, out.dtype), builder.gep(target, [i], inbounds=True))
+                for y, t, out, target in zip(results, returned, outs.types, targets, strict=True)
+            ]
+            for instruction in (*values, *stores):
                 instruction.set_metadata("llvm.access.group", group)
 
         _loop(builder, args[3], body, hints)
         return context.get_dummy_value()
 
-    signature = types.none(f, inputs, types.intp, types.intp, out, types.intp, parameters)
+    signature = types.none(f, inputs, types.intp, types.intp, outs, types.intp, parameters)
     return signature, generate
 
 

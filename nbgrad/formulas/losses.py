@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbgrad.elementary.exponential import times_exp_minus
+from nbgrad.elementary.exponential import exp_minus_close
 from nbgrad.elementary.logarithm import log1p_unit
 from nbgrad.formulas.classic import d_sigmoid, sigmoid
 from nbgrad.jit import scalar
@@ -87,7 +87,7 @@ def binary_cross_entropy_with_logits(x, target, pos_weight):
     terms, no cancellation.
     """
     T = type(x)
-    tail = log1p_unit(times_exp_minus(T(1), abs(x)))
+    tail = log1p_unit(exp_minus_close(abs(x)))
     positive = (T(0) if x >= T(0) else -x) + tail
     negative = (x if x >= T(0) else T(0)) + tail
     # a term with factor 0 is absent, also where it is infinite

@@ -7,7 +7,7 @@ nothing cancels but where the derivative itself crosses zero.
 from __future__ import annotations
 
 from nbgrad.elementary.division import divide, fma, quotient, quotient_squared, two_product, two_sum
-from nbgrad.elementary.exponential import times_exp_minus, times_exp_minus_sums
+from nbgrad.elementary.exponential import exp_minus_close, times_exp_minus, times_exp_minus_sums
 from nbgrad.elementary.logarithm import log1p_unit
 from nbgrad.elementary.normal import normal_center, normal_ratio
 from nbgrad.formulas.classic import sigmoid
@@ -19,7 +19,7 @@ def softplus(x, beta):
     """ln(1 + e^βx)/β = max(x, 0) + ln(1 + e^−|βx|)/β for β > 0: nothing overflows, both tails keep their digits."""
     T = type(x)
     z = beta * x
-    return (x if z > T(0) else T(0)) + log1p_unit(times_exp_minus(T(1), abs(z))) / beta
+    return (x if z > T(0) else T(0)) + log1p_unit(exp_minus_close(abs(z))) / beta
 
 
 @scalar
@@ -32,7 +32,7 @@ def d_softplus(x, beta):
 def log_sigmoid(x):
     """ln σ(x) = min(x, 0) − ln(1 + e^−|x|)"""
     T = type(x)
-    return (x if x < T(0) else T(0)) - log1p_unit(times_exp_minus(T(1), abs(x)))
+    return (x if x < T(0) else T(0)) - log1p_unit(exp_minus_close(abs(x)))
 
 
 @scalar
@@ -46,7 +46,7 @@ def silu(x):
     """x·σ(x) = max(x, 0) − |x|·e/(1 + e) with e = e^−|x|"""
     T = type(x)
     a = T(800) if abs(x) > T(800) else abs(x)  # e^−800 is 0, and 0·∞ would be nan
-    w = quotient(times_exp_minus(-a, a), T(1), times_exp_minus(T(1), a))
+    w = quotient(times_exp_minus(-a, a), T(1), exp_minus_close(a))
     return (x if x > T(0) else T(0)) + w
 
 
@@ -55,7 +55,7 @@ def d_silu(x):
     """σ(x)(1 + x·σ(−x)) = v for x ≤ 0, 1 − v for x > 0, with v = e(1 + e − |x|)/(1 + e)², e = e^−|x|"""
     T = type(x)
     a = T(800) if abs(x) > T(800) else abs(x)
-    e = times_exp_minus(T(1), a)
+    e = exp_minus_close(a)
     c, rest = two_sum(T(1) - a, e)
     v = quotient_squared(times_exp_minus_sums(c, rest, a, T(0)), e)
     return T(1) - v if x > T(0) else v
@@ -146,7 +146,7 @@ def mish(x):
     """
     T = type(x)
     a = T(800) if abs(x) > T(800) else abs(x)
-    e = times_exp_minus(T(1), a)
+    e = exp_minus_close(a)
     two, two_rest = two_sum(T(2), e)
     c, c_rest = two_product(-a, T(2) if x > T(0) else two)
     c_rest -= T(0) if x > T(0) else a * two_rest
@@ -163,7 +163,7 @@ def d_mish(x):
     """
     T = type(x)
     a = T(800) if abs(x) > T(800) else abs(x)
-    e = times_exp_minus(T(1), a)
+    e = exp_minus_close(a)
     (one, one_rest), (two, two_rest) = two_sum(T(1), e), two_sum(T(2), e)
     base, f, g = (T(1), T(2) * e, one) if x > T(0) else (T(2), e, two)
     d = fma(f, g, base)
