@@ -15,7 +15,10 @@ from nbgrad.elementary.choose import choose, quiet
 from nbgrad.intrinsics import fma, horner, power_of_two
 from nbgrad.jit import scalar
 
-__all__ = ["exp", "exp_minus", "exp_minus_close", "expm1", "expm1_minus", "four_exp_minus", "times_exp_minus", "times_exp_minus_sums"]
+__all__ = [
+    "exp", "exp_minus", "exp_minus_close", "expm1", "expm1_minus", "four_exp_minus", "times_exp_minus",
+    "times_exp_minus_sums",
+]  # fmt: skip
 
 
 def exp(x: Any) -> Any:

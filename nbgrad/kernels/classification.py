@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arrays import as_array, as_float, as_labels, check_choice, check_number, contiguous, output, store
+from nbgrad.arrays import as_array, as_float, as_labels, check_choice, check_number, contiguous, store
 from nbgrad.backends import cpu_labels
 from nbgrad.backends.strips import FEW
-from nbgrad.kernels.losses import REDUCTIONS, mean_scale, scaled_sum
+from nbgrad.kernels.losses import REDUCTIONS, check_outputs, mean_scale, scaled_sum
 from nbgrad.kernels.rowwise import fresh_or, split
 
 __all__ = ["cross_entropy", "cross_entropy_value_and_grad", "nll_loss", "nll_loss_value_and_grad"]
@@ -94,17 +94,6 @@ def _of_labels(
     return (value, store(gradient, grad_out)) if grad else value
 
 
-def _check_outputs(x: NDArray[Any], shape: tuple[int, ...], reduction: str, out: Any, grad_out: Any) -> None:
-    if out is not None:
-        if reduction != "none":
-            raise ValueError(f'out: expected reduction="none", which returns an array, got {reduction!r}')
-        output(out, shape, x.dtype)
-    if grad_out is not None:
-        output(grad_out, x.shape, x.dtype, "grad_out")
-        if out is not None and np.may_share_memory(out, grad_out):
-            raise ValueError("grad_out: expected memory of its own, got an array that overlaps out")
-
-
 def _cross_entropy(
     logits: Any, target: Any, weight: Any, ignore_index: Any, label_smoothing: Any, reduction: str,
     grad: bool, out: Any, grad_out: Any,
@@ -119,7 +108,7 @@ def _cross_entropy(
             raise ValueError(f"label_smoothing: expected a number in 0..1, got {label_smoothing}")
     classes, shape = x.shape[axis], x.shape[:axis] + x.shape[axis + 1 :]
     class_weight = _class_weight(weight, x, classes)
-    _check_outputs(x, shape, reduction, out, grad_out)
+    check_outputs(x, shape, reduction, out, grad_out)
     target = as_array(target, "target")
     if target.dtype.kind in "iub" or target.shape != x.shape:
         if target.dtype.kind not in "iu":
@@ -276,7 +265,7 @@ def _nll(
     x, axis = _logits(log_probs, "log_probs")
     ignore_index = _ignore_index(ignore_index)
     shape = x.shape[:axis] + x.shape[axis + 1 :]
-    _check_outputs(x, shape, reduction, out, grad_out)
+    check_outputs(x, shape, reduction, out, grad_out)
     labels = _labels(target, shape, x, "log_probs")
     class_weight = _class_weight(weight, x, x.shape[axis])
     return _of_labels(True, x, axis, labels, class_weight, ignore_index, reduction, grad, out, grad_out)

@@ -8,7 +8,7 @@ Rules they share:
 * ``reduction``: "mean" (the default; the mean of nothing is nan), "sum" or "none".
 * ``..._value_and_grad(..., grad_out=None)`` returns ``(loss, gradient in the first argument)``. For "mean"
   and "sum" it is the gradient of the loss itself; for "none" that of the sum of the losses. It is written to
-  ``grad_out`` if given.
+  ``grad_out`` if given. ``out`` takes the losses of ``reduction="none"``.
 * Sums are made in float64, in blocks of fixed size: the same result for any number of threads.
 """
 
@@ -45,6 +45,18 @@ def _matching(value: Any, x: NDArray[Any], name: str, first: str) -> NDArray[Any
     return array
 
 
+def check_outputs(x: NDArray[Any], shape: tuple[int, ...], reduction: str, out: Any, grad_out: Any) -> None:
+    """Refuse an ``out`` for the losses (of this shape) or a ``grad_out`` that cannot take them."""
+    if out is not None:
+        if reduction != "none":
+            raise ValueError(f'out: expected reduction="none", which returns an array, got {reduction!r}')
+        output(out, shape, x.dtype)
+    if grad_out is not None:
+        output(grad_out, x.shape, x.dtype, "grad_out")
+        if out is not None and np.may_share_memory(out, grad_out):
+            raise ValueError("grad_out: expected memory of its own, got an array that overlaps out")
+
+
 def mean_scale(reduction: str, count: float) -> float:
     """What the sum of the losses is multiplied by; nan for the mean of nothing."""
     return (1 / count if count else np.nan) if reduction == "mean" else 1.0
@@ -60,19 +72,18 @@ def scaled_sum(losses: NDArray[Any], scale: float, dtype: np.dtype[Any]) -> Any:
 
 def _loss(
     op: Elementwise, first: str, x: Any, target: Any, reduction: str, parameters: dict[str, Any], *,
-    weight: Any = None, grad: bool = False, grad_out: Any = None,
+    weight: Any = None, grad: bool = False, out: Any = None, grad_out: Any = None,
 ) -> Any:  # fmt: skip
     check_choice(reduction, "reduction", REDUCTIONS)
     x = as_float(x, first)
     target = _matching(target, x, "target", first)
-    if grad_out is not None:
-        output(grad_out, x.shape, x.dtype, "grad_out")
+    check_outputs(x, x.shape, reduction, out, grad_out)
     numbers = tuple(check_number(v, name, x.dtype) for name, v in parameters.items())
     if reduction == "none" or weight is not None:
         loss, gradient = (
             run(cpu.loss(op, d), [x, target], x.shape, x.dtype, None, numbers) for d in (False, True)
         )
-        return _reduced(loss, gradient, x, weight, reduction, grad, grad_out)
+        return _reduced(loss, gradient, x, weight, reduction, grad, out, grad_out)
     flat = [contiguous(a).reshape(-1) for a in (x, target)]
     partial = np.empty(-(-x.size // cpu.BLOCK))
     scale = mean_scale(reduction, x.size)
@@ -87,7 +98,7 @@ def _loss(
 
 
 def _reduced(
-    loss: Any, gradient: Any, x: NDArray[Any], weight: Any, reduction: str, grad: bool, grad_out: Any
+    loss: Any, gradient: Any, x: NDArray[Any], weight: Any, reduction: str, grad: bool, out: Any, grad_out: Any
 ) -> Any:
     """The general way, in several passes: elementwise loss and gradient are there; weigh and reduce them."""
     with np.errstate(all="ignore"):
@@ -97,11 +108,11 @@ def _reduced(
         if reduction != "none":
             scale = mean_scale(reduction, x.size)
             loss, gradient = scaled_sum(loss, scale, x.dtype), gradient * x.dtype.type(scale)
-    loss = loss[()]
-    return (loss, store(np.asarray(gradient), grad_out)) if grad else loss
+    value = store(np.asarray(loss), out) if reduction == "none" else loss
+    return (value, store(np.asarray(gradient), grad_out)) if grad else value
 
 
-def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
+def mse_loss(input: Any, target: Any, *, reduction: str = "mean", out: Any = None) -> Any:
     """Squared error (input − target)², averaged.
 
     Derivative: 2(input − target); smooth. ``target`` broadcasts to input's shape.
@@ -112,11 +123,11 @@ def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
     >>> mse_loss(np.array([1.0, 2.0]), np.array([0.0, 0.0]))
     np.float64(2.5)
     """
-    return _loss(LOSSES["squared_error"], "input", input, target, reduction, {})
+    return _loss(LOSSES["squared_error"], "input", input, target, reduction, {}, out=out)
 
 
 def mse_loss_value_and_grad(
-    input: Any, target: Any, *, reduction: str = "mean", grad_out: Any = None
+    input: Any, target: Any, *, reduction: str = "mean", out: Any = None, grad_out: Any = None
 ) -> tuple[Any, Any]:
     """`mse_loss` and its gradient in ``input``.
 
@@ -124,10 +135,10 @@ def mse_loss_value_and_grad(
     >>> mse_loss_value_and_grad(np.array([1.0, 2.0]), 0.0)
     (np.float64(2.5), array([1., 2.]))
     """
-    return _loss(LOSSES["squared_error"], "input", input, target, reduction, {}, grad=True, grad_out=grad_out)
+    return _loss(LOSSES["squared_error"], "input", input, target, reduction, {}, grad=True, out=out, grad_out=grad_out)
 
 
-def l1_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
+def l1_loss(input: Any, target: Any, *, reduction: str = "mean", out: Any = None) -> Any:
     """Absolute error |input − target|, averaged.
 
     Derivative: sign(input − target), 0 at the kink input = target (as PyTorch).
@@ -138,11 +149,11 @@ def l1_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
     >>> l1_loss(np.array([1.0, -2.0]), np.array([0.0, 0.0]))
     np.float64(1.5)
     """
-    return _loss(LOSSES["absolute_error"], "input", input, target, reduction, {})
+    return _loss(LOSSES["absolute_error"], "input", input, target, reduction, {}, out=out)
 
 
 def l1_loss_value_and_grad(
-    input: Any, target: Any, *, reduction: str = "mean", grad_out: Any = None
+    input: Any, target: Any, *, reduction: str = "mean", out: Any = None, grad_out: Any = None
 ) -> tuple[Any, Any]:
     """`l1_loss` and its gradient in ``input``.
 
@@ -151,7 +162,7 @@ def l1_loss_value_and_grad(
     (np.float64(1.5), array([ 0.5, -0.5]))
     """
     return _loss(
-        LOSSES["absolute_error"], "input", input, target, reduction, {}, grad=True, grad_out=grad_out
+        LOSSES["absolute_error"], "input", input, target, reduction, {}, grad=True, out=out, grad_out=grad_out
     )
 
 
@@ -161,7 +172,7 @@ def _delta(delta: Any) -> dict[str, Any]:
     return {"delta": delta}
 
 
-def huber_loss(input: Any, target: Any, *, delta: float = 1.0, reduction: str = "mean") -> Any:
+def huber_loss(input: Any, target: Any, *, delta: float = 1.0, reduction: str = "mean", out: Any = None) -> Any:
     """½d² for d = |input − target| ≤ delta, else delta·(d − ½delta); averaged.
 
     Derivative: input − target, clipped to ±delta; continuous. ``delta`` > 0, else ValueError.
@@ -172,11 +183,11 @@ def huber_loss(input: Any, target: Any, *, delta: float = 1.0, reduction: str = 
     >>> huber_loss(np.array([1.0, -3.0]), np.array([0.0, 0.0]))
     np.float64(1.5)
     """
-    return _loss(LOSSES["huber"], "input", input, target, reduction, _delta(delta))
+    return _loss(LOSSES["huber"], "input", input, target, reduction, _delta(delta), out=out)
 
 
 def huber_loss_value_and_grad(
-    input: Any, target: Any, *, delta: float = 1.0, reduction: str = "mean", grad_out: Any = None
+    input: Any, target: Any, *, delta: float = 1.0, reduction: str = "mean", out: Any = None, grad_out: Any = None
 ) -> tuple[Any, Any]:
     """`huber_loss` and its gradient in ``input``.
 
@@ -185,12 +196,13 @@ def huber_loss_value_and_grad(
     (np.float64(1.5), array([ 0.5, -0.5]))
     """
     return _loss(
-        LOSSES["huber"], "input", input, target, reduction, _delta(delta), grad=True, grad_out=grad_out
+        LOSSES["huber"], "input", input, target, reduction, _delta(delta), grad=True, out=out, grad_out=grad_out
     )
 
 
 def binary_cross_entropy_with_logits(
-    logits: Any, target: Any, *, weight: Any = None, pos_weight: Any = None, reduction: str = "mean"
+    logits: Any, target: Any, *, weight: Any = None, pos_weight: Any = None, reduction: str = "mean",
+    out: Any = None,
 ) -> Any:
     """weight · [−pos_weight·t·ln σ(x) − (1 − t)·ln(1 − σ(x))], averaged over all elements.
 
@@ -204,7 +216,7 @@ def binary_cross_entropy_with_logits(
     >>> float(binary_cross_entropy_with_logits(np.array([1000.0, -1000.0]), np.array([1.0, 0.0])))
     0.0
     """
-    return _bce(logits, target, weight, pos_weight, reduction)
+    return _bce(logits, target, weight, pos_weight, reduction, out=out)
 
 
 def binary_cross_entropy_with_logits_value_and_grad(
@@ -214,6 +226,7 @@ def binary_cross_entropy_with_logits_value_and_grad(
     weight: Any = None,
     pos_weight: Any = None,
     reduction: str = "mean",
+    out: Any = None,
     grad_out: Any = None,
 ) -> tuple[Any, Any]:
     """`binary_cross_entropy_with_logits` and its gradient in ``logits``.
@@ -222,7 +235,7 @@ def binary_cross_entropy_with_logits_value_and_grad(
     >>> binary_cross_entropy_with_logits_value_and_grad(np.array([0.0]), np.array([1.0]))
     (np.float64(0.6931471805599453), array([-0.5]))
     """
-    return _bce(logits, target, weight, pos_weight, reduction, grad=True, grad_out=grad_out)
+    return _bce(logits, target, weight, pos_weight, reduction, grad=True, out=out, grad_out=grad_out)
 
 
 def _bce(
@@ -233,6 +246,7 @@ def _bce(
     reduction: str,
     *,
     grad: bool = False,
+    out: Any = None,
     grad_out: Any = None,
 ) -> Any:
     op = LOSSES["binary_cross_entropy_with_logits"]
@@ -240,13 +254,13 @@ def _bce(
         number = 1.0 if pos_weight is None else as_float(pos_weight, "pos_weight").item()
         parameters = {"pos_weight": number}
         return _loss(
-            op, "logits", logits, target, reduction, parameters, weight=weight, grad=grad, grad_out=grad_out
-        )
+            op, "logits", logits, target, reduction, parameters,
+            weight=weight, grad=grad, out=out, grad_out=grad_out,
+        )  # fmt: skip
     check_choice(reduction, "reduction", REDUCTIONS)
     x = as_float(logits, "logits")
     t, p = _matching(target, x, "target", "logits"), _matching(pos_weight, x, "pos_weight", "logits")
-    if grad_out is not None:
-        output(grad_out, x.shape, x.dtype, "grad_out")
+    check_outputs(x, x.shape, reduction, out, grad_out)
     one = x.dtype.type(1)
 
     def weighted(derivative: bool) -> NDArray[Any]:  # p·t·(loss for t = 1) + (1 − t)·(loss for t = 0)
@@ -259,4 +273,4 @@ def _bce(
             one - t, at_zero, out=zero, where=t != 1
         )
 
-    return _reduced(weighted(False), weighted(True), x, weight, reduction, grad, grad_out)
+    return _reduced(weighted(False), weighted(True), x, weight, reduction, grad, out, grad_out)

@@ -344,6 +344,31 @@ def test_bad_arguments(name):
                 fused(x, x, reduction=reduction, grad_out=out)
 
 
+@losses
+@precisions
+def test_out_takes_the_losses(name, dtype):
+    value, fused = pair(name)
+    rng = np.random.default_rng(1)
+    x, t = rng.uniform(-5, 5, (3, 4)).astype(dtype), rng.uniform(0, 1, (3, 4)).astype(dtype)
+    expected, slope = fused(x, t, reduction="none")
+    for out in (np.zeros((3, 4), dtype), np.zeros((4, 3), dtype).T):
+        assert value(x, t, reduction="none", out=out) is out
+        same_bits(out, expected)
+        out[...] = 0
+        losses, grad = fused(x, t, reduction="none", out=out)
+        assert losses is out
+        same_bits(out, expected)
+        same_bits(grad, slope)
+    memory = x.copy()
+    assert value(memory, t, reduction="none", out=memory) is memory
+    same_bits(memory, expected)
+    for reduction in ("mean", "sum"):
+        with pytest.raises(ValueError, match='^out: expected reduction="none"'):
+            value(x, t, reduction=reduction, out=np.zeros((3, 4), dtype))
+    with pytest.raises(ValueError, match="^grad_out: expected memory of its own"):
+        fused(x, t, reduction="none", out=memory, grad_out=memory)
+
+
 def test_bad_delta():
     for wrong in (0, -1.0, np.nan, np.float32(0)):
         with pytest.raises(ValueError, match="^delta: expected a number > 0, got "):
