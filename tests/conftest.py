@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,12 @@ os.environ["MPLBACKEND"] = "Agg"  # for the subprocesses too
 # One BLAS thread, unless told otherwise: the products here are small, and OpenBLAS's threads wait for each other by
 # spinning. With another process on one of two cores the trainings take 30 times as long. Before NumPy is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# The same of OpenMP's threads, which Numba's parallel loops use: with two test processes on two cores a call of 20 µs
+# takes 8 ms, two time slices of the system.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# A worker of pytest-xdist ignores Ctrl-C, and the processes that it starts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 if os.environ.get("NBGRAD_DATA"):
     os.environ["NBGRAD_DATA"] = os.path.abspath(os.environ["NBGRAD_DATA"])  # tests run in other folders
 
