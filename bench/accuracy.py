@@ -9,18 +9,21 @@ points. Peers that are installed stand beside it. "where the derivative is below
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import mpmath
+import numba
 import numpy as np
 from numba import njit
 
 from bench.method import machine, optional, table
 from bench.peers import jax_function, torch_function
 from bench.references import FUNCTIONS, in_arrays, in_exact_arithmetic
+from nbgrad.jit import serial_loops
 from nbgrad.ops import OPS
 
 BRANCH_POINTS = (
@@ -38,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--alone", action="store_true", help="without the peers")
 
 
-@njit(error_model="numpy", parallel=False)
+@njit(error_model="numpy", nogil=True)
 def _worst(result, exact, exact_bits, close):
     """(largest error in ulp, its index) of float32 results; ``exact_bits`` is ``exact`` (float64) seen as integers.
     ``close``: an absolute error that is none, where the value is below ½.
@@ -64,27 +67,30 @@ def _crosses_zero(name: str, direction: str) -> bool:
     return direction == "gradient" and OPS[name].crosses_zero
 
 
-def _float32_inputs(stride: int) -> Iterator[Any]:
-    step = (1 << 20) * stride
-    for start in range(0, 1 << 32, step):
-        yield np.arange(start, min(start + step, 1 << 32), stride, dtype=np.uint32).view(np.float32)
-
-
 def worst_float32(
     functions: list[Callable[[Any], Any] | None], name: str, direction: str, stride: int
 ) -> list[tuple[float, float] | None]:
     """The worst error of each function over every ``stride``-th float32, and its input."""
     reference = in_arrays(name, direction)
     close = float(np.finfo(np.float32).eps) if _crosses_zero(name, direction) else 0.0
-    worst: list[Any] = [None if f is None else (-1.0, 0.0) for f in functions]
-    for x in _float32_inputs(stride):
-        with np.errstate(all="ignore"):
+
+    step = (1 << 16) * stride  # so many at a time that they stay in the cache
+
+    def worst_of(start: int) -> list[Any]:
+        x = np.arange(start, min(start + step, 1 << 32), stride, dtype=np.uint32).view(np.float32)
+        with serial_loops(), np.errstate(all="ignore"):
             exact = reference(x.astype(np.float64))
-            for k, f in enumerate(functions):
+            found = []
+            for f in functions:
+                error, i = -1.0, 0
                 if f is not None:
                     error, i = _worst(np.ascontiguousarray(f(x)), exact, exact.view(np.int64), close)
-                    worst[k] = max(worst[k], (error, float(x[i])), key=lambda pair: pair[0])
-    return worst
+                found.append((error, float(x[i])))
+            return found
+
+    with concurrent.futures.ThreadPoolExecutor(numba.get_num_threads()) as pool:  # the kernels release the GIL
+        several = list(pool.map(worst_of, range(0, 1 << 32, step)))
+    return [None if f is None else max(w[k] for w in several) for k, f in enumerate(functions)]
 
 
 def float64_inputs(points: int) -> Any:
