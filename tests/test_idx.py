@@ -126,7 +126,7 @@ def test_every_corruption_of_a_header_byte_is_refused_or_seen(path):
 
 
 def test_every_corruption_of_a_compressed_byte_is_refused_or_harmless(path):
-    compressed = gzip.compress(BYTES, mtime=0, mtime=0)
+    compressed = gzip.compress(BYTES, mtime=0)
     for position in range(len(compressed)):
         for value in range(0, 256, 3):
             path.write_bytes(compressed[:position] + bytes([value]) + compressed[position + 1 :])
