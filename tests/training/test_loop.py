@@ -299,7 +299,11 @@ def test_the_learning_rate_falls_to_zero():
     [("softmax", 0.95), ("mlp", 0.97), ("maxout", 0.97), ("logistic", 0.94), ("logistic-mse", 0.94)],
 )
 def test_accuracy_on_the_digits(tmp_path, model, least):
-    assert train(model=model, out=tmp_path).metrics["test_accuracy"] >= least
+    """The median of three seeds: one image is 0.28 %, and the number of BLAS threads decides over one or two."""
+    seeds = [
+        train(model=model, seed=seed, out=tmp_path / str(seed)).metrics["test_accuracy"] for seed in range(3)
+    ]
+    assert sorted(seeds)[1] >= least, seeds
 
 
 @pytest.mark.mnist

@@ -110,7 +110,7 @@ def test_activations_break_the_derivative_where_it_jumps():
         x, slope = next(line for line in panels[name].lines if line.get_label() == "derivative").get_data()
         # Without the gaps no two neighbours differ by much: a vertical line would.
         assert np.nanmax(np.abs(np.diff(slope)), initial=0) < 0.05
-        for kink in op.kinks:
+        for kink in (k for k in op.kinks_at() if abs(k) < 4):  # what the picture shows
             before, gap, after = (
                 np.flatnonzero(np.isnan(x) & (np.roll(x, 1) < kink + 1e-9))[0] + d for d in (-1, 0, 1)
             )
