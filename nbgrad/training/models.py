@@ -140,7 +140,7 @@ MODELS: dict[str, Model] = {
         "two hidden layers of 256 ReLU units",
         _mlp, _cross_entropy, _softmax,
         {
-            "digits": Recipe(40, 32, 3e-3, dropout=0.2, input_dropout=0.1),
+            "digits": Recipe(60, 32, 3e-3, dropout=0.4, input_dropout=0.1),
             "mnist": Recipe(15, 100, 2e-3, dropout=0.2, input_dropout=0.1),
         },
     ),
