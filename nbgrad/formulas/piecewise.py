@@ -18,7 +18,9 @@ def selu(x):
     c = T(_SCALE_ALPHA)
     rest = T(_SCALE_ALPHA - float(c) + _SCALE_ALPHA_REST)
     y = expm1_minus(-x)
-    return T(_SCALE) * x if x >= T(0) else fma(c, y, rest * y)
+    scale = T(_SCALE)
+    above = fma(scale, x, T(_SCALE - float(scale)) * x)  # a rounded λ would overflow too early
+    return x if x == T(float("inf")) else (above if x >= T(0) else fma(c, y, rest * y))
 
 
 @scalar
