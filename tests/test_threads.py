@@ -165,7 +165,9 @@ alone = working(1)
 together = next((2 for _ in range(10) if working(2) == 2), 1)  # TBB's second thread may find the machine busy
 print(alone, together, working(1))
 """
-    assert run(code, shared_cache, **layer) == "1 2 1"
+    # TBB hands out work as threads come for it: on a machine that others use, one may do all of it.
+    possible = ("1 2 1", "1 1 1") if layer["NUMBA_THREADING_LAYER"] == "tbb" else ("1 2 1",)
+    assert run(code, shared_cache, **layer) in possible
 
 
 def test_the_process_stays_as_it_was(shared_cache):
