@@ -68,6 +68,9 @@ def as_floats(values: dict[str, Any]) -> tuple[list[NDArray[Any]], np.dtype[Any]
     """Several arguments as arrays of one precision: float64 if any is; Python's numbers adapt to the
     others.
     """
+    for dtype in (FLOAT32, FLOAT64):  # in 0.6 µs what follows does in 3
+        if all(type(value) is np.ndarray and value.dtype is dtype for value in values.values()):
+            return list(values.values()), dtype
     arrays = [as_float(value, name) for name, value in values.items()]
     strong = [
         a.dtype for a, v in zip(arrays, values.values(), strict=True) if type(v) not in (float, int, bool)
@@ -119,13 +122,14 @@ def output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], name: str = "
     """Refuse an ``out`` that cannot take the result."""
     if type(out) is not np.ndarray:
         raise TypeError(f"{name}: expected a numpy.ndarray, got {type(out).__name__}")
-    if out.dtype.newbyteorder("=") != dtype:
+    if out.dtype is not dtype and out.dtype.newbyteorder("=") != dtype:
         raise TypeError(f"{name}: expected dtype {dtype}, got {out.dtype}")
     if out.shape != shape:
         raise ValueError(f"{name}: expected shape {shape}, got {out.shape}")
-    if not out.flags.writeable:
+    flags = out.flags
+    if not flags.writeable:
         raise ValueError(f"{name}: expected a writeable array, got a read-only one")
-    if out.size and any(
+    if not flags.c_contiguous and out.size and any(
         stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)
     ):
         raise ValueError(

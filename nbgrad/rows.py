@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nbgrad.elementary import exp, log1p
+from nbgrad.elementary import log1p
 from nbgrad.elementary.exponential import exp_minus
 from nbgrad.jit import row, scalar
 
@@ -85,7 +85,8 @@ def log_softmax_backward_term(grad_output, y):
 
 @scalar
 def log_softmax_backward_entry(grad_output, y, total):
-    return grad_output - exp(y) * total
+    """e^y by `exp_minus`: y ≤ 0, being a logarithm of a probability."""
+    return grad_output - exp_minus(-y) * total
 
 
 @scalar

@@ -13,12 +13,11 @@ import numpy as np
 from numba import prange
 
 from nbgrad import rows
-from nbgrad.backends.cpu import STREAM, fill
+from nbgrad.backends.cpu import fill
 from nbgrad.backends.strips import (
     LANES,
     WORK,
     block_of,
-    clash,
     exp_sums,
     gather,
     largest,
@@ -33,6 +32,7 @@ from nbgrad.backends.strips import (
 )  # fmt: skip
 from nbgrad.backends.vector_loop import each
 from nbgrad.elementary.exponential import exp_minus
+from nbgrad.intrinsics import clash
 from nbgrad.jit import Loop, scalar
 
 __all__ = ["OVERLAP", "bad_label", "cross_entropy", "first_bad_label", "nll", "soft_cross_entropy"]
@@ -44,6 +44,40 @@ OVERLAP = -2
 @scalar
 def _product(a, b):
     return a * b
+
+
+# The end of a row. One precision a loop where it is heavy: of all three together LLVM made 18 cycles a row, of loops
+# apart 10.
+
+
+@scalar
+def _start(own):
+    T = type(own)
+    return -T(np.inf), T(0), 0.0, T(0), T(1)
+
+
+@scalar
+def _add(loss, summed):
+    return summed + loss
+
+
+@scalar
+def _others(rest, count):
+    others = rest + (np.float64(count) - 1.0)
+    return others, others
+
+
+@scalar
+def _losses(own, top, others, w):
+    T = type(own)
+    return w * rows.surprise(own, top, rows.logarithm(T, others)), exp_minus(top - own)
+
+
+@scalar
+def _slopes(others, w, own_e, own, top, scale):
+    weighted = np.float64(w) * scale
+    share = 1.0 / (1.0 + others)
+    return weighted * share, weighted * rows.label_slope(own_e, own == top, others)
 
 
 @scalar
@@ -110,12 +144,11 @@ def cross_entropy(long: bool) -> Loop:
         counted, losses, factor = work[:LANES], work[LANES : 2 * LANES], work[2 * LANES : 3 * LANES]
         top, own, w = work[3 * LANES : 4 * LANES], work[4 * LANES : 5 * LANES], work[5 * LANES : 6 * LANES]
         own_e = work[6 * LANES :]
-        rest, sums = np.empty(LANES, np.float64), np.zeros(LANES, np.float64)
+        rest, summed = np.empty(LANES, np.float64), np.zeros(LANES, np.float64)
         for i in range(first, last, LANES):
             count = min(LANES, last - i)
             gather(x, i, count, classes, inner, t)
-            for r in range(LANES):
-                top[r], counted[r], rest[r], own[r], w[r] = -T(np.inf), T(0), 0.0, T(0), T(1)
+            each(_start, (own,), 0, LANES, (top, counted, rest, own, w), 0, ())
             largest(t, classes, top)
             ignored = 0
             for r in range(count):
@@ -126,27 +159,19 @@ def cross_entropy(long: bool) -> Loop:
                     own[r] = t[label * LANES + r]
                     if weight.size:
                         w[r] = weight[label]
-            exp_sums(t, classes, top, t, LANES, work, rest)
-            # One precision a loop: of all in one LLVM made 18 cycles a row, of these 10.
-            for r in range(LANES):
-                rest[r] += np.float64(counted[r]) - 1.0
-                losses[r] = T(rest[r])
-            for r in range(LANES):
-                losses[r] = w[r] * rows.surprise(own[r], top[r], rows.logarithm(T, losses[r]))
-            for r in range(LANES):
-                own_e[r] = exp_minus(top[r] - own[r])
-            for r in range(LANES):
-                weighted = np.float64(w[r]) * scale
-                factor[r] = T(weighted / (1.0 + rest[r]))
-                own[r] = T(weighted * rows.label_slope(own_e[r], own[r] == top[r], rest[r]))
+            exp_sums(t, classes, top, t, LANES, work, rest, None, None)
+            each(_others, (rest, counted), 0, LANES, (rest, losses), 0, ())
+            each(_losses, (own, top, losses, w), 0, LANES, (losses, own_e), 0, ())
+            each(_slopes, (rest, w, own_e, own, top), 0, LANES, (factor, own), 0, (scale,))
             if ignored:
                 for r in range(count):
                     if labels[i + r] == ignore_index:  # its logits may be anything, nan too
                         losses[r], factor[r], own[r] = T(0), T(0), T(0)
                         for j in range(classes):
                             t[j * LANES + r] = T(0)
-            for r in range(count):
-                sums[r] += np.float64(losses[r])
+            for r in range(count, LANES):
+                losses[r] = T(0)
+            each(_add, (losses, summed), 0, LANES, (summed,), 0, ())
             if loss.size:
                 for r in range(count):
                     loss[i + r] = losses[r]
@@ -159,7 +184,7 @@ def cross_entropy(long: bool) -> Loop:
                     if label != ignore_index:
                         t[label * LANES + r] = own[r]
                 scatter(t, i, count, classes, inner, grad)
-        return total(sums)
+        return total(summed)
 
     @scalar
     def many(x, labels, weight, first, last, classes, inner, ignore_index, scale, loss, with_grad, grad):
@@ -167,7 +192,6 @@ def cross_entropy(long: bool) -> Loop:
         work, wide = np.empty(WORK, T), np.empty(LANES, np.float64)
         tile = np.empty(tile_size(classes, inner, same), T)
         result, e_row = np.empty(tile_size(classes, inner, False), T), np.empty(classes, T)
-        streamed = grad.nbytes >= STREAM and inner == 1 and not same
         summed = 0.0
         for i in range(first, last):
             x_row = row_at(x, i, first, last, classes, inner, same, tile)
@@ -178,11 +202,11 @@ def cross_entropy(long: bool) -> Loop:
                     g_row[j] = T(0)
             else:
                 w, own = weight[label] if weight.size else T(1), x_row[label]
-                top, others = row_sums_kept(x_row, e_row, False, work, wide)
+                top, others = row_sums_kept(x_row, e_row, g_row, False, work, wide)
                 value = w * rows.surprise(own, top, rows.logarithm(T, others))
                 if with_grad:
                     factor = T(np.float64(w) * scale / (1.0 + others))
-                    fill(_product, (e_row,), 0, classes, g_row, (factor,), streamed)
+                    fill(_product, (e_row,), 0, classes, g_row, (factor,), False)
                     g_row[label] = T(
                         np.float64(w) * scale * rows.label_slope(exp_minus(top - own), own == top, others)
                     )

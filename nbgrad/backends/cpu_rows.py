@@ -20,7 +20,6 @@ from nbgrad.backends.strips import (
     LANES,
     WORK,
     block_of,
-    clash,
     exp_sums,
     gather,
     largest,
@@ -36,6 +35,7 @@ from nbgrad.backends.strips import (
     total,
 )  # fmt: skip
 from nbgrad.backends.vector_loop import each
+from nbgrad.intrinsics import clash
 from nbgrad.jit import Loop, scalar
 
 __all__ = ["backward", "forward", "logsumexp"]
@@ -70,7 +70,7 @@ def forward(name: str, long: bool) -> Loop:
             for r in range(LANES):
                 top[r], count_of[r], rest[r] = -T(np.inf), T(0), 0.0
             largest(t, length, top)
-            exp_sums(t, length, top, t if of_e else work[2 * LANES : 3 * LANES], step, work, rest)
+            exp_sums(t, length, top, t if of_e else work[2 * LANES : 3 * LANES], step, work, rest, None, None)
             for r in range(LANES):
                 a[r], b[r] = terms(T, top[r], (np.float64(count_of[r]) - 1.0) + rest[r])
             for j in range(length):
@@ -87,12 +87,11 @@ def forward(name: str, long: bool) -> Loop:
         # The exponentials lie in memory of their own: in y, where large arrays have the same place in their pages as
         # x, a load waits for a store 4096 bytes away: 1.5 times the time.
         e_row = np.empty(length if of_e else 0, T)
-        streamed = y.nbytes >= STREAM and inner == 1 and not same
         for i in range(first, last):
             x_row = row_at(x, i, first, last, length, inner, same, tile)
             y_row = result_at(y, i, first, length, inner, result)
-            top, others = row_sums(x_row, e_row, False, work, wide)
-            fill(entry, (e_row if of_e else x_row,), 0, length, y_row, terms(T, top, others), streamed)
+            top, others = row_sums(x_row, e_row, y_row, False, work, wide)
+            fill(entry, (e_row if of_e else x_row,), 0, length, y_row, terms(T, top, others), False)
             put_results(result, i, first, last, length, inner, y)
 
     rows_of_block = many if long else few
@@ -190,7 +189,7 @@ def logsumexp(long: bool) -> Loop:
             for r in range(LANES):
                 a = top[r]
                 result[r], top[r] = a, T(0) if a == -T(np.inf) else a
-            exp_sums(t, length, top, work[2 * LANES : 3 * LANES], 0, work, rest)
+            exp_sums(t, length, top, work[2 * LANES : 3 * LANES], 0, work, rest, None, None)
             for r in range(LANES):
                 result[r] = rows.logsumexp_of(result[r], (np.float64(count_of[r]) - 1.0) + rest[r])
             for r in range(count):
@@ -203,7 +202,7 @@ def logsumexp(long: bool) -> Loop:
         tile = np.empty(tile_size(length, inner, False), T)
         for i in range(first, last):
             row = row_at(x, i, first, last, length, inner, False, tile)
-            y[i] = rows.logsumexp_of(*row_sums_alone(row, row, True, work, wide))
+            y[i] = rows.logsumexp_of(*row_sums_alone(row, row, None, True, work, wide))
 
     rows_of_block = many if long else few
 

@@ -23,11 +23,11 @@ import numpy as np
 
 from nbgrad import rows
 from nbgrad.backends.transpose import transpose
-from nbgrad.backends.vector_loop import each
+from nbgrad.backends.vector_loop import LINE, each, prefetch_to_read, prefetch_to_write
 from nbgrad.jit import scalar
 
 __all__ = [
-    "FEW", "LANES", "TILE", "WORK", "block_of", "clash", "exp_sums", "gather", "largest", "overlap", "put_results",
+    "FEW", "LANES", "TILE", "WORK", "block_of", "exp_sums", "gather", "largest", "overlap", "put_results",
     "result_at", "row_at", "row_sums_alone", "row_sums_kept", "scatter", "sums", "tile_size", "total",
 ]  # fmt: skip
 
@@ -69,11 +69,13 @@ def _add_wide(part, rest):
 
 
 @scalar
-def exp_sums(x, strips, top, e, step, work, rest):
+def exp_sums(x, strips, top, e, step, work, rest, after, result):
     """count[r] += how many of lane r equal top[r], rest[r] += Σ e^(x − top[r]) over those that do not. ``count`` is the
     first strip of ``work``.
 
     The exponentials of strip j go to ``e[step·j:]``: over x, beside it, or with step 0 where they may be lost.
+    Meanwhile memory is asked for what comes next: ``after``, of x's length, and ``result`` to write to (or None). At
+    (4096, 1000) cross_entropy takes 1.1 ns an entry so, 1.65 without.
     """
     T = x.dtype.type
     count, part = work[:LANES], work[LANES : 2 * LANES]
@@ -82,19 +84,29 @@ def exp_sums(x, strips, top, e, step, work, rest):
             part[r] = T(0)
         for j in range(first, min(first + GROUP, strips)):
             strip, kept = x[j * LANES : (j + 1) * LANES], e[j * step : j * step + LANES]
+            for r in range(j * LANES, (j + 1) * LANES, LINE // x.itemsize):
+                if after is not None:
+                    prefetch_to_read(after, r)
+                if result is not None:
+                    prefetch_to_write(result, r)
             each(_add_exp, (strip, top, count, part), 0, LANES, (kept, count, part), 0, ())
         each(_add_wide, (part, rest), 0, LANES, (rest,), 0, ())
 
 
 @scalar
 def sums(add, a, b, strips, partial, total):
-    """total[r] += Σ term(a, b) over lane r; ``add(a, b, partial)`` = partial + term(a, b)."""
+    """total[r] += Σ term(a, b) over lane r; ``add(a, b, partial)`` = partial + term(a, b). What lies behind a and b
+    comes next.
+    """
     T = a.dtype.type
     for first in range(0, strips, GROUP):
         for r in range(LANES):
             partial[r] = T(0)
         for j in range(first, min(first + GROUP, strips)):
             strips_j = (a[j * LANES : (j + 1) * LANES], b[j * LANES : (j + 1) * LANES], partial)
+            for r in range(j * LANES, (j + 1) * LANES, LINE // a.itemsize):
+                prefetch_to_read(a, a.size + r)
+                prefetch_to_read(b, b.size + r)
             each(add, strips_j, 0, LANES, (partial,), 0, ())
         each(_add_wide, (partial, total), 0, LANES, (total,), 0, ())
 
@@ -166,15 +178,15 @@ def scatter_rows(t, i, count, length, inner, y):
 
 
 def _row_sums(keep):
-    """row_sums(x, e, shift_infinite, work, wide): (max, count − 1 + rest) of one long row; the exponentials are kept in
-    ``e`` or lost.
+    """row_sums(x, e, result, shift_infinite, work, wide): (max, count − 1 + rest) of one long row; the exponentials are
+    kept in ``e`` or lost; ``result`` is where the row's result will be written, or None.
 
     ``shift_infinite``: the sums of a row of −inf only are taken of x − 0, not of x − max (nan). ``work``,
     ``wide``: WORK and LANES numbers, the second in float64.
     """
 
     @scalar
-    def row_sums(x, e, shift_infinite, work, wide):
+    def row_sums(x, e, result, shift_infinite, work, wide):
         T = x.dtype.type
         whole = x.size // LANES
         end = whole * LANES
@@ -194,7 +206,8 @@ def _row_sums(keep):
         for part in range(2):  # the row's strips, then the tail, by the same machine code
             source, target = (x, e) if part == 0 else (tail, tail_e)
             strips = whole if part == 0 else min(1, x.size - end)
-            exp_sums(source, strips, top, target if keep else tail_e, LANES if keep else 0, work, wide)
+            place = target if keep else tail_e
+            exp_sums(source, strips, top, place, LANES if keep else 0, work, wide, x[x.size :], result)
         if keep:
             for j in range(end, x.size):
                 e[j] = tail_e[j - end]
@@ -287,9 +300,3 @@ def block_of(length, inner):
 def overlap(a, b):
     """Whether two contiguous arrays share memory."""
     return a.ctypes.data < b.ctypes.data + b.nbytes and b.ctypes.data < a.ctypes.data + a.nbytes
-
-
-@scalar
-def clash(a, out):
-    """Whether ``out`` overlaps ``a``, of the same shape, at other places than each element's own."""
-    return a.ctypes.data != out.ctypes.data and overlap(a, out)

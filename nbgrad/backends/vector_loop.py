@@ -20,7 +20,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
-__all__ = ["LINE", "ROOM", "each", "scratch", "settle", "stream"]
+__all__ = ["LINE", "ROOM", "each", "prefetch_to_read", "prefetch_to_write", "scratch", "settle", "stream"]
 
 #: bytes; `stream` writes whole lines
 LINE = 64
@@ -150,6 +150,28 @@ def stream(typingctx: Any, source: Any, out: Any, out_start: Any, count: Any) ->
         return context.get_dummy_value()
 
     return types.none(source, out, types.intp, types.intp), generate
+
+
+def _prefetch(write: bool) -> Any:
+    def typed(typingctx: Any, array: Any, at: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            data = context.make_array(array)(context, builder, args[0]).data
+            place, flag = builder.gep(data, [args[1]]), ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [place.type, flag, flag, flag])
+            function = builder.module.declare_intrinsic("llvm.prefetch", [place.type], kind)
+            builder.call(function, [place, flag(int(write)), flag(3), flag(1)])  # 3: to the first-level cache, 1: data
+            return context.get_dummy_value()
+
+        return types.none(array, types.intp), generate
+
+    return typed
+
+
+#: ``prefetch_to_read(array, i)``: ask for the cache line of array[i], which may lie beyond the array's end. The
+#: processor asks by itself, but within a page of memory (4096 bytes) only: each row of 1000 numbers is a new one.
+prefetch_to_read = intrinsic(_prefetch(False))
+#: the same for memory that will be written: an ordinary store to a line that is not in the cache waits for it.
+prefetch_to_write = intrinsic(_prefetch(True))
 
 
 @intrinsic
