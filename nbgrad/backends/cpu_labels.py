@@ -13,6 +13,7 @@ import numpy as np
 from numba import prange
 
 from nbgrad import rows
+from nbgrad.backends import vector_loop
 from nbgrad.backends.cpu import fill
 from nbgrad.backends.strips import (
     LANES,
@@ -30,7 +31,6 @@ from nbgrad.backends.strips import (
     tile_size,
     total,
 )  # fmt: skip
-from nbgrad.backends.vector_loop import each
 from nbgrad.elementary.exponential import exp_minus
 from nbgrad.intrinsics import clash
 from nbgrad.jit import Loop, scalar
@@ -148,7 +148,7 @@ def cross_entropy(long: bool) -> Loop:
         for i in range(first, last, LANES):
             count = min(LANES, last - i)
             gather(x, i, count, classes, inner, t)
-            each(_start, (own,), 0, LANES, (top, counted, rest, own, w), 0, ())
+            vector_loop.each(_start, (own,), 0, LANES, (top, counted, rest, own, w), 0, ())
             largest(t, classes, top)
             ignored = 0
             for r in range(count):
@@ -160,9 +160,9 @@ def cross_entropy(long: bool) -> Loop:
                     if weight.size:
                         w[r] = weight[label]
             exp_sums(t, classes, top, t, LANES, work, rest, None, None)
-            each(_others, (rest, counted), 0, LANES, (rest, losses), 0, ())
-            each(_losses, (own, top, losses, w), 0, LANES, (losses, own_e), 0, ())
-            each(_slopes, (rest, w, own_e, own, top), 0, LANES, (factor, own), 0, (scale,))
+            vector_loop.each(_others, (rest, counted), 0, LANES, (rest, losses), 0, ())
+            vector_loop.each(_losses, (own, top, losses, w), 0, LANES, (losses, own_e), 0, ())
+            vector_loop.each(_slopes, (rest, w, own_e, own, top), 0, LANES, (factor, own), 0, (scale,))
             if ignored:
                 for r in range(count):
                     if labels[i + r] == ignore_index:  # its logits may be anything, nan too
@@ -171,14 +171,14 @@ def cross_entropy(long: bool) -> Loop:
                             t[j * LANES + r] = T(0)
             for r in range(count, LANES):
                 losses[r] = T(0)
-            each(_add, (losses, summed), 0, LANES, (summed,), 0, ())
+            vector_loop.each(_add, (losses, summed), 0, LANES, (summed,), 0, ())
             if loss.size:
                 for r in range(count):
                     loss[i + r] = losses[r]
             if with_grad:
                 for j in range(classes):
                     strip = t[j * LANES : (j + 1) * LANES]
-                    each(_product, (strip, factor), 0, LANES, (strip,), 0, ())
+                    vector_loop.each(_product, (strip, factor), 0, LANES, (strip,), 0, ())
                 for r in range(count):
                     label = labels[i + r]
                     if label != ignore_index:

@@ -15,6 +15,7 @@ import numpy as np
 from numba import prange
 
 from nbgrad import rows
+from nbgrad.backends import vector_loop
 from nbgrad.backends.cpu import STREAM, fill
 from nbgrad.backends.strips import (
     LANES,
@@ -34,7 +35,6 @@ from nbgrad.backends.strips import (
     tile_size,
     total,
 )  # fmt: skip
-from nbgrad.backends.vector_loop import each
 from nbgrad.intrinsics import clash
 from nbgrad.jit import Loop, scalar
 
@@ -75,7 +75,7 @@ def forward(name: str, long: bool) -> Loop:
                 a[r], b[r] = terms(T, top[r], (np.float64(count_of[r]) - 1.0) + rest[r])
             for j in range(length):
                 strip = t[j * LANES : (j + 1) * LANES]
-                each(entry, (strip, a, b), 0, LANES, (strip,), 0, ())
+                vector_loop.each(entry, (strip, a, b), 0, LANES, (strip,), 0, ())
             scatter(t, i, count, length, inner, y)
 
     @scalar
@@ -129,7 +129,7 @@ def backward(name: str, long: bool) -> Loop:
                 lanes[r] = T(wide[r])
             for j in range(length):
                 strip, other = t[j * LANES : (j + 1) * LANES], u[j * LANES : (j + 1) * LANES]
-                each(entry, (strip, other, lanes), 0, LANES, (strip,), 0, ())
+                vector_loop.each(entry, (strip, other, lanes), 0, LANES, (strip,), 0, ())
             scatter(t, i, count, length, inner, dx)
 
     @scalar
