@@ -14,7 +14,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["address", "clash", "fma", "horner", "power_of_two", "product", "split"]
+__all__ = ["address", "clash", "fma", "horner", "overlap", "power_of_two", "product", "split"]
 
 # mantissa bits, exponent bias, bits of sqrt(1/2)
 _FORMAT = {types.float32: (23, 127, 0x3F3504F3), types.float64: (52, 1023, 0x3FE6A09E667F3BCD)}
@@ -124,6 +124,26 @@ def address(typingctx: Any, a: Any) -> Any:
     return types.intp(a), lambda context, builder, signature, args: _address(context, builder, a, args[0])[1]
 
 
+def _meet(context: Any, builder: Any, kinds: Any, values: Any) -> Any:
+    """(whether two contiguous arrays share memory, the address of each)"""
+
+    def span(kind: Any, value: Any) -> Any:
+        array, begin = _address(context, builder, kind, value)
+        return begin, builder.add(begin, builder.mul(array.nitems, array.itemsize))
+
+    (begin, end), (other, other_end) = map(span, kinds, values)
+    both = builder.icmp_unsigned("<", begin, other_end), builder.icmp_unsigned("<", other, end)
+    return builder.and_(*both), begin, other
+
+
+@intrinsic
+def overlap(typingctx: Any, a: Any, b: Any) -> Any:
+    """Whether two contiguous arrays share memory."""
+    if not (isinstance(a, types.Array) and isinstance(b, types.Array)):
+        return None
+    return types.boolean(a, b), lambda context, builder, signature, args: _meet(context, builder, (a, b), args)[0]
+
+
 @intrinsic
 def clash(typingctx: Any, a: Any, out: Any) -> Any:
     """Whether ``out`` overlaps ``a`` at other places than each element's own (contiguous arrays of the same
@@ -133,14 +153,7 @@ def clash(typingctx: Any, a: Any, out: Any) -> Any:
         return None
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        def span(kind: Any, value: Any) -> Any:
-            array, begin = _address(context, builder, kind, value)
-            return begin, builder.add(begin, builder.mul(array.nitems, array.itemsize))
-
-        (begin, end), (out_begin, out_end) = map(span, signature.args, args)
-        meet = builder.and_(
-            builder.icmp_unsigned("<", begin, out_end), builder.icmp_unsigned("<", out_begin, end)
-        )
-        return builder.and_(builder.icmp_unsigned("!=", begin, out_begin), meet)
+        meet, begin, other = _meet(context, builder, (a, out), args)
+        return builder.and_(builder.icmp_unsigned("!=", begin, other), meet)
 
     return types.boolean(a, out), generate

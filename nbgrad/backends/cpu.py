@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from nbgrad.backends.vector_loop import LINE, ROOM, each, scratch, settle, stream
+from nbgrad.backends.vector_loop import LINE, each, scratch, settle, stream
 from nbgrad.intrinsics import address, clash
 from nbgrad.jit import Loop, row, scalar
 from nbgrad.ops import Elementwise
@@ -26,6 +26,8 @@ __all__ = ["BLOCK", "STREAM", "backward", "clash", "fill", "forward", "loss", "l
 STREAM = 1 << 23
 # Elements summed in one go; the partial sums are added in order: the same result for any number of threads.
 BLOCK = 4096
+#: Elements computed in the cache before they are written past it.
+ROOM = 1024
 
 
 @scalar
@@ -36,7 +38,7 @@ def fill(f, inputs, start, stop, out, parameters, streamed):
     """
     stop = stop if stop < out.size else out.size
     width, base = LINE // out.itemsize, address(out) // out.itemsize
-    buffer = scratch(out)
+    buffer = scratch(out.dtype, ROOM)
     while start < stop:
         lead = -(base + start) % width
         past = streamed and lead == 0 and stop - start >= width

@@ -16,13 +16,13 @@ from nbgrad import rows
 from nbgrad.backends import vector_loop
 from nbgrad.backends.cpu import fill
 from nbgrad.backends.strips import (
+    COLUMNS,
     LANES,
     WORK,
     block_of,
     exp_sums,
     gather,
     largest,
-    overlap,
     put_results,
     result_at,
     row_at,
@@ -32,7 +32,7 @@ from nbgrad.backends.strips import (
     total,
 )  # fmt: skip
 from nbgrad.elementary.exponential import exp_minus
-from nbgrad.intrinsics import clash
+from nbgrad.intrinsics import clash, overlap
 from nbgrad.jit import Loop, scalar
 
 __all__ = ["OVERLAP", "bad_label", "cross_entropy", "first_bad_label", "nll", "soft_cross_entropy"]
@@ -140,11 +140,13 @@ def cross_entropy(long: bool) -> Loop:
     @scalar
     def few(x, labels, weight, first, last, classes, inner, ignore_index, scale, loss, with_grad, grad):
         T = x.dtype.type
-        t, work = np.zeros(classes * LANES, T), np.empty(7 * LANES, T)
+        t, work = vector_loop.scratch(x.dtype, COLUMNS), vector_loop.scratch(x.dtype, WORK)
         counted, losses, factor = work[:LANES], work[LANES : 2 * LANES], work[2 * LANES : 3 * LANES]
         top, own, w = work[3 * LANES : 4 * LANES], work[4 * LANES : 5 * LANES], work[5 * LANES : 6 * LANES]
-        own_e = work[6 * LANES :]
-        rest, summed = np.empty(LANES, np.float64), np.zeros(LANES, np.float64)
+        own_e = work[6 * LANES : 7 * LANES]
+        rest, summed = vector_loop.scratch(np.float64, LANES), vector_loop.scratch(np.float64, LANES)
+        for r in range(LANES):
+            summed[r] = 0.0
         for i in range(first, last, LANES):
             count = min(LANES, last - i)
             gather(x, i, count, classes, inner, t)
@@ -189,7 +191,7 @@ def cross_entropy(long: bool) -> Loop:
     @scalar
     def many(x, labels, weight, first, last, classes, inner, ignore_index, scale, loss, with_grad, grad):
         T, same = x.dtype.type, x.ctypes.data == grad.ctypes.data
-        work, wide = np.empty(WORK, T), np.empty(LANES, np.float64)
+        work, wide = vector_loop.scratch(x.dtype, WORK), vector_loop.scratch(np.float64, LANES)
         tile = np.empty(tile_size(classes, inner, same), T)
         result, e_row = np.empty(tile_size(classes, inner, False), T), np.empty(classes, T)
         summed = 0.0

@@ -8,7 +8,7 @@ from numba import prange
 
 from nbgrad import rows
 from nbgrad.backends.cpu_labels import bad_label
-from nbgrad.backends.strips import overlap
+from nbgrad.intrinsics import overlap
 from nbgrad.jit import Loop, scalar
 
 __all__ = ["maxout", "maxout_backward"]

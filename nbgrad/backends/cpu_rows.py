@@ -1,6 +1,9 @@
 """Row functions become loops over arrays of shape (outer, length, inner) along the middle, serial and
 parallel: softmax, log_softmax, logsumexp. Each row is one thread's alone.
 
+Each loop has two forms: ``long`` for rows of any length, the other for rows of at most `FEW` entries, which its scratch
+holds (unchecked).
+
 Arrays come flat and contiguous, with ``n`` rows of ``length`` entries, ``inner`` elements apart. The loops
 answer False, without having written anything, if an input overlaps the result other than element by element.
 """
@@ -18,13 +21,13 @@ from nbgrad import rows
 from nbgrad.backends import vector_loop
 from nbgrad.backends.cpu import STREAM, fill
 from nbgrad.backends.strips import (
+    COLUMNS,
     LANES,
     WORK,
     block_of,
     exp_sums,
     gather,
     largest,
-    overlap,
     put_results,
     result_at,
     row_at,
@@ -35,7 +38,7 @@ from nbgrad.backends.strips import (
     tile_size,
     total,
 )  # fmt: skip
-from nbgrad.intrinsics import clash
+from nbgrad.intrinsics import clash, overlap
 from nbgrad.jit import Loop, scalar
 
 __all__ = ["backward", "forward", "logsumexp"]
@@ -61,7 +64,8 @@ def forward(name: str, long: bool) -> Loop:
     @scalar
     def few(x, first, last, length, inner, y):
         T = x.dtype.type
-        t, work, rest = np.zeros(length * LANES, T), np.empty(WORK, T), np.empty(LANES, np.float64)
+        t, work = vector_loop.scratch(x.dtype, COLUMNS), vector_loop.scratch(x.dtype, WORK)
+        rest = vector_loop.scratch(np.float64, LANES)
         top, a, b = work[3 * LANES : 4 * LANES], work[4 * LANES : 5 * LANES], work[5 * LANES : 6 * LANES]
         count_of = work[:LANES]
         for i in range(first, last, LANES):
@@ -81,7 +85,7 @@ def forward(name: str, long: bool) -> Loop:
     @scalar
     def many(x, first, last, length, inner, y):
         T, same = x.dtype.type, x.ctypes.data == y.ctypes.data
-        work, wide = np.empty(WORK, T), np.empty(LANES, np.float64)
+        work, wide = vector_loop.scratch(x.dtype, WORK), vector_loop.scratch(np.float64, LANES)
         tile = np.empty(tile_size(length, inner, same), T)
         result = np.empty(tile_size(length, inner, False), T)
         # The exponentials lie in memory of their own: in y, where large arrays have the same place in their pages as
@@ -116,8 +120,8 @@ def backward(name: str, long: bool) -> Loop:
     @scalar
     def few(g, y, first, last, length, inner, dx):
         T = y.dtype.type
-        t, u = np.zeros(length * LANES, T), np.zeros(length * LANES, T)
-        lanes, wide = np.empty(LANES, T), np.empty(LANES, np.float64)
+        t, u = vector_loop.scratch(y.dtype, COLUMNS), vector_loop.scratch(y.dtype, COLUMNS)
+        lanes, wide = vector_loop.scratch(y.dtype, LANES), vector_loop.scratch(np.float64, LANES)
         for i in range(first, last, LANES):
             count = min(LANES, last - i)
             gather(g, i, count, length, inner, t)
@@ -135,8 +139,8 @@ def backward(name: str, long: bool) -> Loop:
     @scalar
     def many(g, y, first, last, length, inner, dx):
         T, same_g, same_y = y.dtype.type, g.ctypes.data == dx.ctypes.data, y.ctypes.data == dx.ctypes.data
-        work, wide = np.empty(3 * LANES, T), np.empty(LANES, np.float64)
-        tail_g, tail_y = work[LANES : 2 * LANES], work[2 * LANES :]
+        work, wide = vector_loop.scratch(y.dtype, WORK), vector_loop.scratch(np.float64, LANES)
+        tail_g, tail_y = work[LANES : 2 * LANES], work[2 * LANES : 3 * LANES]
         tile_g = np.empty(tile_size(length, inner, same_g), T)
         tile_y = np.empty(tile_size(length, inner, same_y), T)
         result = np.empty(tile_size(length, inner, False), T)
@@ -177,7 +181,8 @@ def logsumexp(long: bool) -> Loop:
     @scalar
     def few(x, first, last, length, inner, y):
         T = x.dtype.type
-        t, work, rest = np.zeros(length * LANES, T), np.empty(WORK, T), np.empty(LANES, np.float64)
+        t, work = vector_loop.scratch(x.dtype, COLUMNS), vector_loop.scratch(x.dtype, WORK)
+        rest = vector_loop.scratch(np.float64, LANES)
         top, result = work[3 * LANES : 4 * LANES], work[4 * LANES : 5 * LANES]
         count_of = work[:LANES]
         for i in range(first, last, LANES):
@@ -198,7 +203,7 @@ def logsumexp(long: bool) -> Loop:
     @scalar
     def many(x, first, last, length, inner, y):
         T = x.dtype.type
-        work, wide = np.empty(WORK, T), np.empty(LANES, np.float64)
+        work, wide = vector_loop.scratch(x.dtype, WORK), vector_loop.scratch(np.float64, LANES)
         tile = np.empty(tile_size(length, inner, False), T)
         for i in range(first, last):
             row = row_at(x, i, first, last, length, inner, False, tile)

@@ -23,11 +23,11 @@ import numpy as np
 
 from nbgrad import rows
 from nbgrad.backends.transpose import transpose
-from nbgrad.backends.vector_loop import LINE, each, prefetch_to_read, prefetch_to_write
+from nbgrad.backends.vector_loop import LINE, each, move, prefetch_to_read, prefetch_to_write
 from nbgrad.jit import scalar
 
 __all__ = [
-    "FEW", "LANES", "TILE", "WORK", "block_of", "exp_sums", "gather", "largest", "overlap", "put_results",
+    "COLUMNS", "FEW", "LANES", "TILE", "WORK", "block_of", "exp_sums", "gather", "largest", "put_results",
     "result_at", "row_at", "row_sums_alone", "row_sums_kept", "scatter", "sums", "tile_size", "total",
 ]  # fmt: skip
 
@@ -36,8 +36,10 @@ LANES = 64
 # strips and pays for 3; one of 128 costs 1.6 times less as a column.
 FEW = 128
 GROUP = 4
-#: Scratch that `row_sums` needs: `exp_sums` the first three strips.
-WORK = 6 * LANES
+#: The lanes of `FEW` columns, 64 KB of the stack in float64.
+COLUMNS = FEW * LANES
+#: Scratch of the loops' own; `row_sums` needs 6 strips, of which `exp_sums` the first three.
+WORK = 7 * LANES
 
 
 @scalar
@@ -123,10 +125,7 @@ def gather(x, i, count, length, inner, t):
     while r < count:
         start, several = _start(i + r, length, inner), min(inner - (i + r) % inner, count - r)
         for j in range(length):
-            source = x[start + j * inner : start + j * inner + several]
-            target = t[j * LANES + r : j * LANES + r + several]
-            for k in range(several):
-                target[k] = source[k]
+            move(x, start + j * inner, t, j * LANES + r, several)
         r += several
 
 
@@ -140,10 +139,7 @@ def scatter(t, i, count, length, inner, y):
     while r < count:
         start, several = _start(i + r, length, inner), min(inner - (i + r) % inner, count - r)
         for j in range(length):
-            source = t[j * LANES + r : j * LANES + r + several]
-            target = y[start + j * inner : start + j * inner + several]
-            for k in range(several):
-                target[k] = source[k]
+            move(t, j * LANES + r, y, start + j * inner, several)
         r += several
 
 
@@ -294,9 +290,3 @@ def block_of(length, inner):
     """How many rows one thread takes at a time: about 16 384 elements, in whole blocks."""
     step = LANES if length <= FEW else (TILE if inner > 1 else 1)
     return step * max(1, 16_384 // (step * max(1, length)))
-
-
-@scalar
-def overlap(a, b):
-    """Whether two contiguous arrays share memory."""
-    return a.ctypes.data < b.ctypes.data + b.nbytes and b.ctypes.data < a.ctypes.data + a.nbytes
