@@ -132,13 +132,22 @@ def test_interrupted_and_resumed_ends_with_the_same_weights(tmp_path, model, mon
 def test_killed_at_any_moment_and_resumed_ends_with_the_same_weights(tmp_path):
     def start(folder, *more):
         options = ["--model", "mlp", "--epochs", "60", "--out", str(folder), *more]
-        return subprocess.Popen([sys.executable, "-m", "nbgrad", "train", *options], stderr=subprocess.PIPE)
+        # to a file: a pipe that nobody empties holds 64 KB, then the process waits for ever
+        with open(tmp_path / "stderr", "w") as stderr:
+            return subprocess.Popen([sys.executable, "-m", "nbgrad", "train", *options], stderr=stderr)
+
+    def ended(process):
+        try:
+            return process.wait(timeout=300)
+        except subprocess.TimeoutExpired:
+            process.kill()  # leaving ``with`` would wait for it
+            raise
 
     def written(path):
         return path.stat().st_mtime_ns if path.exists() else 0
 
     with start(tmp_path / "whole") as process:
-        assert process.wait() == 0
+        assert ended(process) == 0, (tmp_path / "stderr").read_text()
     rng = np.random.default_rng(0)
     saved, kills = tmp_path / "parts" / "checkpoint.npz", 0
     for _ in range(6):
@@ -148,10 +157,10 @@ def test_killed_at_any_moment_and_resumed_ends_with_the_same_weights(tmp_path):
                 time.sleep(0.005)
             time.sleep(rng.uniform(0, 0.4))
             process.send_signal(signal.SIGKILL)
-            kills += process.wait() == -signal.SIGKILL
+            kills += ended(process) == -signal.SIGKILL
     assert kills >= 2
     with start(tmp_path / "parts", "--resume") as process:
-        assert process.wait() == 0, process.stderr.read()
+        assert ended(process) == 0, (tmp_path / "stderr").read_text()
     assert weights(tmp_path / "whole") == weights(tmp_path / "parts")
     assert sorted(os.listdir(tmp_path / "parts")) == sorted(os.listdir(tmp_path / "whole"))
 
