@@ -60,26 +60,20 @@ print(float(kernels.sigmoid(np.zeros(3))[0]), compiled())
 
 ROWS = """
 import numpy as np
-from nbgrad import kernels, optim, regression
-from nbgrad.autograd.tensor import Tensor
+from nbgrad import kernels, regression
 x, labels = np.zeros((3, CLASSES), np.float32), np.zeros(3, np.int64)
-for name in ("softmax", "log_softmax"):
-    getattr(kernels, name + "_backward")(x, getattr(kernels, name)(x))
-kernels.logsumexp(x), kernels.cross_entropy_value_and_grad(x, labels), kernels.nll_loss_value_and_grad(x, labels)
-kernels.maxout_backward(*kernels.maxout(x, 2), 2)
-kernels.cross_entropy(x, x), kernels.mse_loss_value_and_grad(x, x), kernels.sigmoid_backward(x, x)
-for model in ("linear", "logistic"):
-    getattr(regression, model + "_value_and_grad")(np.zeros(CLASSES + 1), x, labels)
-regression.softmax_value_and_grad(np.zeros((3, CLASSES + 1)), x, labels)
-w = Tensor(x, requires_grad=True)
-w.sum().backward()
-optim.Adam([w]).step(), optim.SGD([w]).step()
+kernels.softmax_backward(x, kernels.softmax(x))
+kernels.cross_entropy_value_and_grad(x, labels)
+if CLASSES == 10:
+    kernels.sigmoid_backward(x, x), kernels.mse_loss_value_and_grad(x, x), kernels.maxout(x, 2)
+    regression.softmax_value_and_grad(np.zeros((3, CLASSES + 1)), x, labels)
 print(compiled())
 """
 
 
 @pytest.mark.parametrize("classes", [10, 200])
 def test_a_second_process_compiles_nothing(classes, tmp_path):
+    """Every kind of loop; rows of few entries and of many are different ones."""
     code = COUNT + ROWS.replace("CLASSES", str(classes))
     assert int(run(code, tmp_path / "cache")) > 0
     assert run(code, tmp_path / "cache") == "0"
