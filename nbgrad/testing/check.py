@@ -31,6 +31,7 @@ def check_gradient(
     grad_output: Any = None,
     rng: Any = None,
     reference: Callable[..., Any] | None = None,
+    terms: Callable[..., Any] | None = None,
 ) -> GradientReport:
     """Hold ``backward(grad_output, *args)``, the gradient Σ_o grad_output_o · ∂forward_o/∂args, against the values of
     ``forward(*args)``; `GradientError` if it is wrong.
@@ -40,7 +41,9 @@ def check_gradient(
     inputs where the derivative jumps, for all arguments, or a dict {argument: inputs}. ``rtol``: the relative error that is
     granted (by default `ULPS` eps, of the argument's dtype). ``grad_output``: by default drawn from ``rng`` (a
     `numpy.random.Generator` or a seed), as are the sampled elements. ``reference``: the same function as ``forward`` for
-    arrays of objects, mpmath's numbers, which sees what differences of floats cannot.
+    arrays of objects, mpmath's numbers, which sees what differences of floats cannot. ``terms``: a function with backward's
+    arguments and form of result, the sizes of the terms that backward adds up where they are larger than the gradient: rtol
+    times these is granted too. (The gradient y(g − Σ gy) of a softmax cancels where a class is sure.)
 
     A tolerance is derived, never an absolute constant: the differences' error bar, and rtol times (the terms of the gradient's
     sum + what relative errors of the inputs do to it). An element that no precision can decide is no error; the report counts
@@ -57,28 +60,30 @@ def check_gradient(
     """
     call = Call("check_gradient", {"forward": forward, "backward": backward}, [])
     return check(
-        forward, backward, args, call, wrt=wrt, kinks=kinks, rtol=rtol, grad_output=grad_output, rng=rng, reference=reference
-    )
+        forward, backward, args, call, wrt=wrt, kinks=kinks, rtol=rtol, grad_output=grad_output, rng=rng,
+        reference=reference, terms=terms,
+    )  # fmt: skip
 
 
 def check(
     forward: Callable[..., Any], backward: Callable[..., Any], args: Sequence[Any], call: Call, *, wrt: Any = None,
-    kinks: Any = (), rtol: Any = None, grad_output: Any = None, rng: Any = None, reference: Any = None,
+    kinks: Any = (), rtol: Any = None, grad_output: Any = None, rng: Any = None, reference: Any = None, terms: Any = None,
     domains: Mapping[int, tuple[float, float]] | None = None, layouts: bool = True,
 ) -> GradientReport:  # fmt: skip
     """`check_gradient` for all its relatives: ``call`` says how the reproducer calls it."""
     for name, function in (("forward", forward), ("backward", backward)):
         if not callable(function):
             raise TypeError(f"{name}: expected a function, got {type(function).__name__}")
-    if reference is not None and not callable(reference):
-        raise TypeError(f"reference: expected a function, got {type(reference).__name__}")
+    for name, function in (("reference", reference), ("terms", terms)):
+        if function is not None and not callable(function):
+            raise TypeError(f"{name}: expected a function, got {type(function).__name__}")
     arrays = as_arguments(args)
     kinks_of = _kinks(kinks, arrays)
     tolerance = _tolerance(rtol)
     seed, generator = _generator(rng)
     call.arguments[:] = arrays
-    call.keywords.update(wrt=wrt, kinks=kinks, rtol=rtol, rng=seed, reference=reference)
-    problem = Problem(forward, backward, arrays, default_wrt(arrays, wrt), call)
+    call.keywords.update(wrt=wrt, kinks=kinks, rtol=rtol, rng=seed, reference=reference, terms=terms)
+    problem = Problem(forward, backward, arrays, default_wrt(arrays, wrt), call, terms)
 
     problem.value_here = value = np.array(problem.value(arrays))
     problem.unchanged("forward")
@@ -187,14 +192,14 @@ def _grad_output(grad_output: Any, value: Any, rng: Any) -> Any:
     return given.astype(value.dtype)
 
 
-def _room(problem: Problem, gradient: Any, sensitivity: tuple[Any, Any], tolerance: float | None) -> Any:
+def _room(problem: Problem, gradient: Any, sensitivity: tuple[Any, Any, Any], tolerance: float | None) -> Any:
     rtol = ULPS * float(np.finfo(gradient.dtype).eps) if tolerance is None else tolerance
-    return np.nan_to_num(rtol * (sensitivity[0] + sensitivity[1]), nan=0.0, posinf=0.0)
+    return np.nan_to_num(rtol * (sensitivity[0] + sensitivity[1] + sensitivity[2]), nan=0.0, posinf=0.0)
 
 
 def _check_argument(
     problem: Problem, references: References, exact: _Lazy, position: int, gradient: Any, kinks: Any, domain: Any,
-    tolerance: float | None, sensitivity: tuple[Any, Any],
+    tolerance: float | None, sensitivity: tuple[Any, Any, Any],
 ) -> tuple[GradientReport, bool]:  # fmt: skip
     """The report for one argument, and whether every element was looked at."""
     info = np.finfo(gradient.dtype)
@@ -203,7 +208,7 @@ def _check_argument(
     with np.errstate(all="ignore"):
         scale = np.clip(np.abs(x.astype(np.float64).ravel()), 1, 2.0**20)
     values = gradient.astype(np.float64).ravel()
-    change = sensitivity[1].ravel()
+    change = sensitivity[1].ravel() + sensitivity[2].ravel()
     size = x.size
     places = np.sort(references.rng.permutation(size)[:ELEMENTS])
 
@@ -315,7 +320,7 @@ def _check_adjoint(problem: Problem, rng: Any, tolerance: float | None, domains:
     value = evaluated(problem.forward, moved)
     if value is None or value.shape != problem.value_here.shape or not np.isfinite(value).all():
         return
-    there = Problem(problem.forward, problem.backward, moved, problem.wrt, problem.call)
+    there = Problem(problem.forward, problem.backward, moved, problem.wrt, problem.call, problem.terms)
     there.value_here, there.grad_output = value, problem.grad_output
     grads = {i: v.copy() for i, v in there.gradients(problem.grad_output.copy(), moved).items()}
     sensitivity = there.sensitivity(rng)

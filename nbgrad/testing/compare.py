@@ -132,14 +132,15 @@ def _diagonal(precision: Precision, position: int, grad: Any, rooms: Any, at: An
 
 
 def _far_moves(precision: Precision, position: int, places: Any) -> Any:
-    """Whether each output depends on the elements at all, saturated or not: they are moved far, to ±½ and more."""
+    """Whether each output depends on the elements at all, saturated or not: they are moved far, beyond all the others too."""
     x = precision.arrays[position]
+    largest = float(np.max(np.abs(x), initial=1, where=np.isfinite(x)))
     changed = []
     for place in places:
         here = np.zeros(precision.value.size, bool)
-        for target in (0.375, -0.625, 3.0):
+        for target in (0.375, -0.625, 1.5 * largest, -1.5 * largest):
             moved = x.copy().ravel()
-            moved[place] = np.where(np.asarray(moved[place]) == target, 1.5, target)
+            moved[place] = np.where(np.asarray(moved[place]) == target, 0.75 * target, target)
             values = precision.at(position, moved.reshape(x.shape))
             here |= (values != precision.value.astype(precision.work)).ravel()
         changed.append(here)

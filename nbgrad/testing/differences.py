@@ -104,7 +104,9 @@ def _extrapolate(delta: Any, h: Any, level: Any, x: Any, eps: float, tiny: float
     for d, width in zip(delta, h, strict=True):
         slope = d / width
         rounding = 2 * eps * (level + np.abs(d)) + np.abs(eps * x) * np.abs(slope) + 2 * tiny
-        rounding += 4 * _noise(d, odd) + unit
+        noise = 4 * _noise(d, odd)
+        # More than 4 digits of the value are no rounding but something that these steps cannot resolve: no average helps.
+        rounding += np.where(noise > 2.0**-12 * (level + np.fmax.reduce(np.abs(d), axis=0)), np.inf, noise) + unit
         rounding = np.where(d == 0, np.maximum(rounding, blind), rounding) / width
         estimates, bars = _neville(slope, rounding, odd)
         for k in range(len(slope) - 1, -1, -1):

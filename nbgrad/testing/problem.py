@@ -57,9 +57,10 @@ class Problem:
 
     def __init__(
         self, forward: Callable[..., Any], backward: Callable[..., Any], arrays: list[Any], wrt: tuple[int, ...] | None,
-        call: Call,
+        call: Call, terms: Callable[..., Any] | None = None,
     ) -> None:  # fmt: skip
         self.forward, self.backward, self.arrays, self.call = forward, backward, arrays, call
+        self.terms = terms
         self.pristine = [a.copy() for a in arrays]
         self.wrt = wrt
         self.value_here: Any = None
@@ -88,9 +89,9 @@ class Problem:
             self.fail("dtype", f"forward returned {value.dtype}, expected floats")
         return value
 
-    def gradients(self, grad_output: Any, arrays: Sequence[Any]) -> dict[int, Any]:
+    def gradients(self, grad_output: Any, arrays: Sequence[Any], function: Any = None) -> dict[int, Any]:
         """backward's result, by argument; shapes and dtypes are checked against the arguments."""
-        result = self._called("backward", self.backward, grad_output, *arrays)
+        result = self._called("backward", function or self.backward, grad_output, *arrays)
         if isinstance(result, tuple | list):
             given = list(result)
             if len(given) != len(arrays):
@@ -134,8 +135,8 @@ class Problem:
         g = np.abs(self.grad_output).max(initial=0)
         return 8 * float(np.finfo(self.value_here.dtype).smallest_subnormal) * max(1.0, float(g))
 
-    def sensitivity(self, rng: Any) -> dict[int, tuple[Any, Any]]:
-        """For each argument (size of the gradient's terms, Σ|x_j ∂gradient/∂x_j|): what it is made of, and what relative errors
+    def sensitivity(self, rng: Any) -> dict[int, tuple[Any, Any, Any]]:
+        """For each argument (size of the gradient's terms, Σ|x_j ∂gradient/∂x_j|, the caller's terms): what it is made of, and what relative errors
         of 1 in the inputs and in everything computed from them would do to it, both by backward itself: with other signs of
         grad_output, and in a wider precision where it takes one. Times eps they make a tolerance, so that a wrong backward
         gains nothing.
@@ -165,10 +166,15 @@ class Problem:
                     both.append({i: np.abs(there[i] - base[i]).astype(np.float64) / step if i in there else np.zeros(base[i].shape) for i in base})
             for i in change:  # the smaller of both: across a kink one of them jumps
                 change[i] = np.fmax(change[i], np.fmin(both[0][i], both[1][i]))
-        return {i: (terms[i], np.where(np.isfinite(change[i]), change[i], 0)) for i in terms}
+        given = {} if self.terms is None else self._quietly(np.abs(self.grad_output), self.pristine, self.terms)
+        none = np.zeros(())
+        return {
+            i: (terms[i], np.where(np.isfinite(change[i]), change[i], 0), np.abs(given.get(i, none + np.zeros(terms[i].shape))))
+            for i in terms
+        }
 
-    def _quietly(self, grad_output: Any, arrays: Sequence[Any]) -> dict[int, Any]:
+    def _quietly(self, grad_output: Any, arrays: Sequence[Any], function: Any = None) -> dict[int, Any]:
         try:
-            return self.gradients(grad_output, arrays)
+            return self.gradients(grad_output, arrays, function)
         except GradientError:
             return {}

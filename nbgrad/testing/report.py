@@ -109,7 +109,7 @@ def number(value: Any) -> str:
     """A number in decimal and in hex: 22.18 = 0x1.62e148p+4."""
     shown = float(value)
     decimal = str(value) if np.isfinite(shown) else repr(shown)
-    return f"{decimal} = {shown.hex()}"
+    return f"{decimal} = " + re.sub(r"\.?0*p", "p", shown.hex())
 
 
 def literal(value: Any) -> str:
@@ -145,6 +145,7 @@ class Call:
     functions: dict[str, Callable[..., Any]]
     arguments: list[Any]
     keywords: dict[str, Any] = field(default_factory=dict)
+    hidden: tuple[str, ...] = ()
 
     def code(self) -> str:
         """Python code that repeats the call."""
@@ -156,6 +157,8 @@ class Call:
         lines = [f"x{i} = {literal(a)}" for i, a in enumerate(self.arguments)]
         given = []
         for key, value in self.keywords.items():
+            if key in self.hidden:
+                continue
             if callable(value):
                 name, line = name_of(value, key)
                 imports += line
