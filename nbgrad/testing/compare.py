@@ -88,7 +88,7 @@ def _steps(precision: Precision, x: Any, rooms: Any, others: float, stretch: flo
 def _diagonal(precision: Precision, position: int, grad: Any, rooms: Any, at: Any, stretch: float, rng: Any) -> Any:
     """All elements at once, if output i depends on element i alone; None if it does not.
 
-    That is tested, not believed: of the points that are evaluated anyway some are evaluated again with only a part of the
+    That is tested, not believed: of the points that are evaluated some are evaluated again with only a part of the
     elements moved, parts such that of any two elements each is moved once without the other (the bits of their numbers,
     and the complements: 14 calls for 100 elements). The others' outputs must keep, and the moved ones' must have, every bit.
     """
@@ -113,11 +113,10 @@ def _diagonal(precision: Precision, position: int, grad: Any, rooms: Any, at: An
     masks = [m for bit in range(max(1, (n - 1).bit_length())) for m in ((numbers >> bit) & 1 == 1, (numbers >> bit) & 1 == 0)]
     if n == 1:
         masks = []
-    places = rng.permutation(h_up[..., 0].size)
-    plus = None
-    for i, mask in enumerate(masks):  # before the other 60 calls: most functions that are not diagonal end here
-        ladder, k = divmod(int(places[i % len(places)]), h_up.shape[1])
-        point = np.where(np.isnan(h_up[ladder, k]), flat, up[ladder, k]).astype(precision.dtype)
+    for mask in masks:  # before the other 60 calls: most functions that are not diagonal end here
+        k, point = int(rng.integers(4)), flat  # large steps, each element in its longest ladder
+        for ladder, h in zip(up, h_up, strict=True):
+            point = np.where(np.isnan(h[k]), point, ladder[k]).astype(precision.dtype)
         whole = precision.at(position, point.reshape(x.shape)).ravel()
         part = precision.at(position, np.where(mask, point, flat).reshape(x.shape)).ravel()
         if not np.array_equal(part, np.where(mask, whole, f), equal_nan=True):

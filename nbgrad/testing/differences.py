@@ -107,7 +107,9 @@ def _extrapolate(delta: Any, h: Any, level: Any, x: Any, eps: float, tiny: float
         noise = 4 * _noise(d, odd)
         # More than 4 digits of the value are no rounding but something that these steps cannot resolve: no average helps.
         rounding += np.where(noise > 2.0**-12 * (level + np.fmax.reduce(np.abs(d), axis=0)), np.inf, noise) + unit
-        rounding = np.where(d == 0, np.maximum(rounding, blind), rounding) / width
+        rounding = np.where(d == 0, np.maximum(rounding, blind), rounding)
+        # What is lost in the noise may vary on a scale of 1: an average over a longer step has not seen its slope.
+        rounding /= np.where(np.abs(d) <= 4 * rounding, np.minimum(width, 1), width)
         estimates, bars = _neville(slope, rounding, odd)
         for k in range(len(slope) - 1, -1, -1):
             estimate, bar = estimates[k], np.where(np.isnan(bars[k]), np.inf, bars[k])

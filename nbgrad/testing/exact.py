@@ -44,7 +44,7 @@ class ExactFunction:
             there = self._floats(self.value)
             with np.errstate(all="ignore"):
                 size = np.abs(value[finite]).max(initial=0)
-                near = np.abs(there - value) <= 2.0**-6 * np.abs(value) + 2.0**-10 * size
+                near = np.abs(there - value) <= 2.0**-6 * np.abs(value) + 2.0**-10 * size + np.finfo(value.dtype).tiny
             self.ready = bool(near[finite].all())
 
     def _digits(self) -> Any:
@@ -83,9 +83,9 @@ class ExactFunction:
         """
         with self._digits():
             if outputs is not None:
-                found = self._moved(position, list(places))
+                found = self._moved(position, [int(p) for p in places])
                 return tuple(np.array([row[o] for o in outputs])[:, None] for row in found)
-            rows = [self._moved(position, [place]) for place in places]
+            rows = [self._moved(position, [int(place)]) for place in places]
             return tuple(np.stack(part) for part in zip(*rows, strict=True))
 
     def _moved(self, position: int, places: list[int]) -> Any:
@@ -94,31 +94,33 @@ class ExactFunction:
         sizes = [abs(v) for a in self.arrays if isinstance(a, np.ndarray) and a.dtype == object for v in a.ravel()]
         smallest = min([s for s in sizes if s and mp.isfinite(s)] or [mp.mpf(1)])
         steps = {i: mp.ldexp(abs(x[i]) or min(smallest, 1), _STEP) for i in places}
-        h = max(steps.values()) if len(places) == 1 else None
-        sides = []
-        for sign in (1, -1):
+        points = []
+        for sign, part in ((1, 0), (-1, 0), (1, -1), (-1, -1)):  # ±h, ±h/2
             moved = x.copy()
             for i, step in steps.items():
-                moved[i] = x[i] + sign * step
+                moved[i] = x[i] + sign * mp.ldexp(step, part)
             arrays = list(self.arrays)
             arrays[position] = moved.reshape(self.arrays[position].shape)
             values = self._values(arrays)
-            sides.append(self.value if values is None else values)
-        low, high, error = np.zeros(n), np.zeros(n), np.full(n, np.inf)
-        f, plus, minus = (v.ravel() for v in (self.value, *sides))
-        for o in range(n):
-            step = h if h is not None else steps.get(o)
-            if step is None or not (mp.isfinite(f[o]) and mp.isfinite(plus[o]) and mp.isfinite(minus[o])):
-                continue
-            if sides[0] is self.value or sides[1] is self.value:
-                continue
-            up, down = (plus[o] - f[o]) / step, (f[o] - minus[o]) / step
-            noise = mp.mpf(10) ** (8 - self.digits) * max(abs(f[o]), abs(plus[o]), abs(minus[o])) / step
-            apart = abs(up - down)
-            kink = apart > mp.ldexp(abs(up) + abs(down), -60) + noise
-            center = (up + down) / 2
-            low[o], high[o] = (
-                (float(min(up, down)), float(max(up, down))) if kink else (float(center), float(center))
-            )
-            error[o] = float(noise + mp.ldexp(apart, -60))
-        return low, high, error
+            if values is None:
+                return np.zeros(n), np.zeros(n), np.full(n, np.inf)
+            points.append(values.ravel())
+        only = steps[places[0]] if len(places) == 1 else None
+        rows = []
+        for f, *values, step in zip(self.value.ravel(), *points, (steps.get(o, only) for o in range(n)), strict=True):
+            rows.append(self._slope(f, values, step))
+        return tuple(np.array(part) for part in zip(*rows, strict=True)) if rows else (np.zeros(0),) * 3
+
+    def _slope(self, f: Any, values: list[Any], h: Any) -> tuple[float, float, float]:
+        """(low, high, error) of one output from its values at x ± h and x ± h/2."""
+        mp = self.context
+        if h is None or not all(mp.isfinite(v) for v in (f, *values)):
+            return 0.0, 0.0, np.inf
+        up, down, up2, down2 = ((v - f) / s for v, s in zip(values, (h, -h, h / 2, -h / 2), strict=True))
+        noise = mp.mpf(10) ** (8 - self.digits) * max(abs(v) for v in (f, *values)) / h
+        # The sides of a smooth function come together with h, those of a kink do not.
+        if abs(up2 - down2) > max(abs(up - down) * 3 / 4, mp.ldexp(abs(up2) + abs(down2), -60)) + 4 * noise:
+            return float(min(up2, down2)), float(max(up2, down2)), float(noise)
+        wide, near = (up + down) / 2, (up2 + down2) / 2
+        center = float((4 * near - wide) / 3)
+        return center, center, float(8 * noise + abs(near - wide))

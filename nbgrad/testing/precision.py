@@ -82,10 +82,11 @@ def _same(there: Any, value: Any) -> bool:
     if there.shape != value.shape:
         return False
     with np.errstate(all="ignore"):
+        tiny = float(np.finfo(value.dtype).tiny)
         there, value = there.astype(np.float64), value.astype(np.float64)
         both = np.isfinite(there) & np.isfinite(value)
         size = np.abs(value[both]).max(initial=0)
-        room = 2.0**-6 * np.abs(value) + 2.0**-10 * size
+        room = 2.0**-6 * np.abs(value) + 2.0**-10 * size + tiny
         return bool((np.abs(there - value) <= room)[both].all())
 
 
