@@ -5,7 +5,7 @@ to h = 0 by Neville's scheme (Richardson, Ridders). Every estimate has an error 
 
 * truncation: how far extrapolations of different order and different steps lie apart (three comparisons, because of the
   50 estimates of a ladder the best is chosen: two may agree by chance);
-* rounding: eps·|f| and eps·|x·f'|, divided by the step, with Neville's weights;
+* rounding: 8 eps·|f| and eps·|x·f'|, divided by the step, with Neville's weights;
 * what the values themselves tell of their noise: combinations of them that vanish for smooth functions. A float64
   function that computes in float32 inside, or (x + 1e8) − 1e8, has a noise 8 digits above eps·|f|.
 
@@ -84,8 +84,12 @@ def _least(delta: Any, odd: bool) -> Any:
     return np.where(np.isfinite(least), least, 0)
 
 
-def _extrapolate(delta: Any, h: Any, level: Any, x: Any, eps: float, tiny: float, odd: bool) -> tuple[Any, Any]:
-    """(slope, error bar) from the differences ``delta`` (ladders, steps, ...) over the whole steps ``h``."""
+def _extrapolate(
+    delta: Any, sizes: Any, h: Any, level: Any, x: Any, eps: float, tiny: float, odd: bool
+) -> tuple[Any, Any]:
+    """(slope, error bar) from the differences ``delta`` (ladders, steps, ...) over the whole steps ``h``; ``sizes``: of the
+    changes that they are made of.
+    """
     best = np.zeros(delta.shape[2:], delta.dtype)
     error = np.full(delta.shape[2:], np.inf)
     alive = np.ones(delta.shape[2:], bool)
@@ -101,9 +105,9 @@ def _extrapolate(delta: Any, h: Any, level: Any, x: Any, eps: float, tiny: float
     blind = np.maximum(blind, unit)
     low = np.full(delta.shape[2:], -np.inf)
     high = -low
-    for d, width in zip(delta, h, strict=True):
+    for d, size, width in zip(delta, sizes, h, strict=True):
         slope = d / width
-        rounding = 2 * eps * (level + np.abs(d)) + np.abs(eps * x) * np.abs(slope) + 2 * tiny
+        rounding = 8 * eps * (level + size) + np.abs(eps * x) * np.abs(slope) + 2 * tiny
         noise = 4 * _noise(d, odd)
         # More than 4 digits of the value are no rounding but something that these steps cannot resolve: no average helps.
         rounding += np.where(noise > 2.0**-12 * (level + np.fmax.reduce(np.abs(d), axis=0)), np.inf, noise) + unit
@@ -166,10 +170,10 @@ def slopes(
         (up, wide_up), (down, wide_down) = sides
         both_up, both_down = np.concatenate([up, down], -1), np.concatenate([wide_up, wide_down], -1)
         one, one_error = _extrapolate(
-            both_up, both_down, np.concatenate([level, level], -1), np.concatenate([x, x], -1), eps, tiny, False
+            both_up, np.abs(both_up), both_down, np.concatenate([level, level], -1), np.concatenate([x, x], -1), eps, tiny, False
         )
         n = level.shape[-1]
-        center, center_error = _extrapolate(up + down, wide_up + wide_down, level, x, eps, tiny, True)
+        center, center_error = _extrapolate(up + down, np.abs(up) + np.abs(down), wide_up + wide_down, level, x, eps, tiny, True)
         found = np.stack([one[..., :n], one[..., n:], center])
         errors = np.stack([one_error[..., :n], one_error[..., n:], center_error])
         errors[2] = np.where(at_kink, np.inf, errors[2])

@@ -67,7 +67,8 @@ class Problem:
         self.grad_output: Any = None
 
     def fail(self, verdict: str, message: str, cause: BaseException | None = None, **details: Any) -> NoReturn:
-        raise GradientError(verdict, message, reproducer=self.call.code(), **details) from cause
+        code = self.call.code()
+        raise GradientError(verdict, message, reproducer=code, arguments=tuple(self.call.arguments), **details) from cause
 
     def _called(self, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
         try:

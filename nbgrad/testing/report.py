@@ -76,7 +76,7 @@ class GradientError(AssertionError):
 
     ``verdict`` is one of `VERDICTS`; ``argument`` and ``index`` say where (None where that has no meaning); ``value`` is what
     backward returned, ``reference`` what it should be, ``error`` the error bar of the reference, ``ulps`` the distance;
-    ``reproducer`` is Python code that raises the same error, given the functions by their names.
+    ``arguments`` are those of forward, ``reproducer`` is Python code that raises the same error, given the functions by name.
 
     >>> error = GradientError("shape", "backward returned 2 gradients for 1 argument", reproducer="check_gradient(f, g, x)")
     >>> print(error)
@@ -97,8 +97,10 @@ class GradientError(AssertionError):
         error: Any = None,
         ulps: float | None = None,
         reproducer: str = "",
+        arguments: tuple[Any, ...] = (),
     ) -> None:
         self.verdict, self.argument, self.index = verdict, argument, index
+        self.arguments = arguments
         self.value, self.reference, self.error, self.ulps = value, reference, error, ulps
         self.reproducer = reproducer
         indented = "".join(f"\n    {line}" for line in reproducer.splitlines())
