@@ -1,5 +1,5 @@
-"""Right functions that `nbgrad.testing` must pass: every kernel, row function, loss and objective, and the right versions of the
-planted faults.
+"""Right functions that `nbgrad.testing` must pass: every kernel, row function, loss and objective, and the right
+versions of the planted faults.
 
 Prints a line for each, and exits with 1 if one is refused.
 """
@@ -47,7 +47,8 @@ def run(arguments: argparse.Namespace) -> None:
         took = time.perf_counter() - begin
         counts = f"{report.elements} | {report.confirmed} | {report.kinks} | {report.undecided}"
         print(f"| {name} | {counts} | {report.worst_ulps:.3g} | {took:.1f} |", flush=True)
-    print(f"\n{len(chosen)} functions, {each} examples of each, {time.perf_counter() - start:.0f} s: {alarms} false alarms")
+    took = time.perf_counter() - start
+    print(f"\n{len(chosen)} functions, {each} examples of each, {took:.0f} s: {alarms} false alarms")
     print(total)
     if alarms:
         sys.exit(1)

@@ -1,8 +1,9 @@
 """Faults planted in gradients: which of them nbgrad.testing finds, and which its peers.
 
-nbgrad.testing gets each fault's specs and finds an example by itself. The peers look at one point: they are given ten ordinary
-ones (normal numbers) and the example that nbgrad.testing found, all in float64, which they ask for, with their default tolerances.
-A peer that refuses the right version at a point has found nothing there. Peers are run where they are installed.
+nbgrad.testing gets each fault's specs and finds an example by itself. The peers look at one point: they are given ten
+ordinary ones (normal numbers) and the example that nbgrad.testing found, all in float64, which they ask for, with
+their default tolerances. A peer that refuses the right version at a point has found nothing there. Peers are run
+where they are installed.
 
 Exits with 1 if nbgrad.testing misses a fault or refuses a right version.
 """
@@ -166,7 +167,10 @@ def run(arguments: argparse.Namespace) -> None:
     from nbgrad.testing import GradientError, gradient_test
 
     settings = hypothesis.settings(
-        max_examples=arguments.examples, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck)
+        max_examples=arguments.examples,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
     )
     peers = _installed()
     chosen = [f for f in FAULTS if arguments.only in f.name]

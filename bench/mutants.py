@@ -1,9 +1,9 @@
-"""Mutants of nbgrad's formulas: operators, constants, comparisons, branches and signs of `nbgrad/formulas/` and `nbgrad/rows.py`,
-changed one at a time.
+"""Mutants of nbgrad's formulas: operators, constants, comparisons, branches and signs of `nbgrad/formulas/` and
+`nbgrad/rows.py`, changed one at a time.
 
-Each mutant is run as plain Python and must be found: by nbgrad.testing (the gradient is not the slope), by the textbook definition
-(the value is not the function's), or by the bound of 2 units in the last place. Prints what survives; survivors that change
-nothing are named with the reason in `EQUIVALENT`. Exits with 1 for any other.
+Each mutant is run as plain Python and must be found: by nbgrad.testing (the gradient is not the slope), by the
+textbook definition (the value is not the function's), or by the bound of 2 units in the last place. Prints what
+survives; survivors that change nothing are named with the reason in `EQUIVALENT`. Exits with 1 for any other.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def _changes(node: ast.AST) -> Iterator[Callable[[ast.AST], ast.AST]]:
     if isinstance(node, ast.Compare):
         for i, op in enumerate(node.ops):
             for kind in _OPERATORS.get(type(op), ()):
-                yield lambda n, i=i, kind=kind: ast.Compare(n.left, [*n.ops[:i], kind(), *n.ops[i + 1 :]], n.comparators)
+                yield lambda n, i=i, kind=kind: ast.Compare(
+                    n.left, [*n.ops[:i], kind(), *n.ops[i + 1 :]], n.comparators
+                )
     if isinstance(node, ast.Constant) and type(node.value) in (int, float):
         value = node.value
         for other in {value + 1, 0 * value} if isinstance(value, int) else {value * 1.001, value + 1}:
@@ -105,7 +107,11 @@ def _namespace(path: Path, module: ast.Module) -> dict[str, Any]:
 def _calls(path: Path) -> dict[str, set[str]]:
     """For each function of a file those that depend on it, itself included."""
     tree = ast.parse(path.read_text("utf-8"))
-    direct = {f.name: {n.id for n in ast.walk(f) if isinstance(n, ast.Name)} for f in tree.body if isinstance(f, ast.FunctionDef)}
+    direct = {
+        f.name: {n.id for n in ast.walk(f) if isinstance(n, ast.Name)}
+        for f in tree.body
+        if isinstance(f, ast.FunctionDef)
+    }
     users = {name: {name} for name in direct}
     for _ in direct:
         for name, used in direct.items():
@@ -138,7 +144,10 @@ def run(arguments: argparse.Namespace) -> None:
                 survivors.append(f"{function} {text}")
                 print(f"SURVIVES: {function} {text}", flush=True)
     total = sum(killed.values()) + explained + len(survivors)
-    print(f"\n{total} mutants in {time.perf_counter() - start:.0f} s: {sum(killed.values())} killed ({dict(killed)}), ", end="")
+    print(
+        f"\n{total} mutants in {time.perf_counter() - start:.0f} s: {sum(killed.values())} killed ({dict(killed)}), ",
+        end="",
+    )
     print(f"{explained} equivalent, {len(survivors)} survive")
     if survivors:
         sys.exit(1)

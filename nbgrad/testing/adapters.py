@@ -1,4 +1,6 @@
-"""`check_autograd`: functions of PyTorch's, JAX's, HIPS autograd's and nbgrad's tensors. No framework is imported but the one asked for."""
+"""`check_autograd`: functions of PyTorch's, JAX's, HIPS autograd's and nbgrad's tensors. No framework is imported but
+the one asked for.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +34,9 @@ def _torch(f: Callable[..., Any], wrt: Sequence[int]) -> tuple[Callable[..., Any
         found: list[Any] = [None] * len(arrays)
         wanted = [leaves[i] for i in wrt]
         if result.requires_grad:
-            grads = torch.autograd.grad(result, wanted, torch.from_numpy(np.array(grad_output)), allow_unused=True)
+            grads: Any = torch.autograd.grad(result, wanted, torch.from_numpy(np.array(grad_output)), allow_unused=True)
         else:
-            grads = tuple(None for _ in wanted)
+            grads = [None] * len(wanted)
         for i, g in zip(wrt, grads, strict=True):
             found[i] = np.zeros_like(arrays[i]) if g is None else g.numpy()
         return tuple(found)
@@ -145,11 +147,12 @@ def check_autograd(
     rng: Any = None,
     reference: Callable[..., Any] | None = None,
 ) -> GradientReport:
-    """`check_gradient` for a function of tensors: the gradient is what the framework's automatic differentiation makes of ``f``.
+    """`check_gradient` for a function of tensors: the gradient is what the framework's automatic differentiation
+    makes of ``f``.
 
-    ``args``: tensors, arrays or numbers; the framework is that of the first tensor, or ``framework``: "torch", "jax", "nbgrad" or
-    "autograd". ``f`` returns one tensor. Differences are taken in float64 (JAX is told to have it). A gradient that the framework
-    does not give counts as 0. The other arguments: `check_gradient`.
+    ``args``: tensors, arrays or numbers; the framework is that of the first tensor, or ``framework``: "torch", "jax",
+    "nbgrad" or "autograd". ``f`` returns one tensor. Differences are taken in float64 (JAX is told to have it). A
+    gradient that the framework does not give counts as 0. The other arguments: `check_gradient`.
 
     >>> from nbgrad import tensor
     >>> check_autograd(lambda w, x: (w * x).sum(), tensor([1.0, 2.0]), tensor([3.0, 4.0]))

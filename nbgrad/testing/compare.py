@@ -30,9 +30,7 @@ class Elements:
     size: Any
 
     def of(self, chosen: Any) -> Elements:
-        return Elements(
-            self.places[chosen], self.low[chosen], self.high[chosen], self.error[chosen], self.size[chosen]
-        )
+        return Elements(self.places[chosen], self.low[chosen], self.high[chosen], self.error[chosen], self.size[chosen])
 
 
 @dataclass
@@ -60,7 +58,9 @@ def _summed(places: Any, low: Any, high: Any, error: Any, g: Any) -> Elements:
 
 
 def _room(x: Any, kinks: Any, domain: tuple[float, float]) -> tuple[Any, Any, Any]:
-    """(room to the left, room to the right, whether x is a kink itself): steps end at kinks and at the domain's ends."""
+    """(room to the left, room to the right, whether x is a kink itself): steps end at kinks and at the domain's
+    ends.
+    """
     left, right = x - domain[0], domain[1] - x
     at = np.zeros(x.shape, bool)
     for kink in kinks:
@@ -90,7 +90,8 @@ def _diagonal(precision: Precision, position: int, grad: Any, rooms: Any, at: An
 
     That is tested, not believed: of the points that are evaluated some are evaluated again with only a part of the
     elements moved, parts such that of any two elements each is moved once without the other (the bits of their numbers,
-    and the complements: 14 calls for 100 elements). The others' outputs must keep, and the moved ones' must have, every bit.
+    and the complements: 14 calls for 100 elements). The others' outputs must keep, and the moved ones' must have,
+    every bit.
     """
     x = precision.arrays[position]
     n = x.size
@@ -103,14 +104,13 @@ def _diagonal(precision: Precision, position: int, grad: Any, rooms: Any, at: An
     def at_points(points: Any, h: Any) -> Any:
         safe = np.where(np.isnan(h), flat, points).astype(precision.dtype)
         return np.stack(
-            [
-                np.stack([precision.at(position, p.reshape(x.shape)).ravel() for p in ladder])
-                for ladder in safe
-            ]
+            [np.stack([precision.at(position, p.reshape(x.shape)).ravel() for p in ladder]) for ladder in safe]
         )
 
     numbers = np.arange(n)
-    masks = [m for bit in range(max(1, (n - 1).bit_length())) for m in ((numbers >> bit) & 1 == 1, (numbers >> bit) & 1 == 0)]
+    masks = [
+        m for bit in range(max(1, (n - 1).bit_length())) for m in ((numbers >> bit) & 1 == 1, (numbers >> bit) & 1 == 0)
+    ]
     if n == 1:
         masks = []
     for mask in masks:  # before the other 60 calls: most functions that are not diagonal end here
@@ -131,7 +131,9 @@ def _diagonal(precision: Precision, position: int, grad: Any, rooms: Any, at: An
 
 
 def _far_moves(precision: Precision, position: int, places: Any) -> Any:
-    """Whether each output depends on the elements at all, saturated or not: they are moved far, beyond all the others too."""
+    """Whether each output depends on the elements at all, saturated or not: they are moved far, beyond all the others
+    too.
+    """
     x = precision.arrays[position]
     largest = float(np.max(np.abs(x), initial=1, where=np.isfinite(x)))
     changed = []
@@ -162,10 +164,10 @@ def _one_by_one(
     far = np.stack(_far_moves(precision, position, places))
     shape = (len(places), f.size)
     columns = (*values.shape[1:3], -1)
-    wide = [np.broadcast_to(h[..., None], values.shape[1:]).reshape(columns) for h in (h_up, h_down)]
+    wide_up, wide_down = (np.broadcast_to(h[..., None], values.shape[1:]).reshape(columns) for h in (h_up, h_down))
     low, high, error = slopes(
         np.broadcast_to(flat.astype(precision.work)[:, None], shape).ravel(), np.broadcast_to(f, shape).ravel(),
-        values[0].reshape(columns), values[1].reshape(columns), *wide, precision.eps, precision.tiny,
+        values[0].reshape(columns), values[1].reshape(columns), wide_up, wide_down, precision.eps, precision.tiny,
         np.broadcast_to(at[places][:, None], shape).ravel(),
     )  # fmt: skip
     error = np.where(far, error.reshape(shape), 0)
@@ -173,7 +175,13 @@ def _one_by_one(
 
 
 def differenced(
-    references: References, precision: Precision, position: int, places: Any, kinks: Any, domain: Any, stretch: float = 1.0
+    references: References,
+    precision: Precision,
+    position: int,
+    places: Any,
+    kinks: Any,
+    domain: Any,
+    stretch: float = 1.0,
 ) -> Elements:
     """The oracle in one precision, for all elements where the function is elementwise, else for ``places``."""
     x, g = precision.arrays[position], references.grad_output.astype(precision.work)

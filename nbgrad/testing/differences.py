@@ -10,9 +10,9 @@ to h = 0 by Neville's scheme (Richardson, Ridders). Every estimate has an error 
   function that computes in float32 inside, or (x + 1e8) − 1e8, has a noise 8 digits above eps·|f|.
 
 No single step suits all inputs: 1/(1 + e⁻ˣ) at 1e-300 needs h ≈ 1 to be seen at all, log(x) there needs h < 1e-300, and
-1/(1 + e⁻ˣ) at 22 needs h ≈ 1 for its slope 2e-10 beside the value 1. So there are ladders of several lengths (`scales`), walked
-from the smallest step to the largest; a larger step is believed as long as it lies inside the error bars of the smaller
-ones. Where a step jumps over a singularity or a kink it does not.
+1/(1 + e⁻ˣ) at 22 needs h ≈ 1 for its slope 2e-10 beside the value 1. So there are ladders of several lengths
+(`scales`), walked from the smallest step to the largest; a larger step is believed as long as it lies inside the
+error bars of the smaller ones. Where a step jumps over a singularity or a kink it does not.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _GUARDS = np.exp2(-np.arange(15.0, 19.0))
 
 
 def scales(x: Any, others: float) -> Any:
-    """The largest step of each ladder, smallest ladder first, (3, *x.shape): about |x|/2, 1, and ``others``/2 for the size of
-    the other elements. Ladders that would overlap another one are nan. Powers of two, so that x ± h is exact.
+    """The largest step of each ladder, smallest ladder first, (3, *x.shape): about |x|/2, 1, and ``others``/2 for the
+    size of the other elements. Ladders that would overlap another one are nan. Powers of two, so that x ± h is exact.
     """
     x = np.abs(np.asarray(x, np.float64))
     found = np.stack([x / 2, np.ones_like(x), np.full_like(x, others / 2)])
@@ -57,7 +57,8 @@ def _noise(delta: Any, odd: bool) -> Any:
     """
     measured = np.empty_like(delta)
     least = _least(delta[:STEPS], odd)
-    # Of every smaller step and of the next three larger ones: where the values move in jumps, the smallest steps see none.
+    # Of every smaller step and of the next three larger ones: where the values move in jumps, the smallest steps see
+    # none.
     least = np.maximum.accumulate(least[::-1])[::-1]
     measured[:3] = least[0]
     measured[3:STEPS] = least
@@ -87,14 +88,15 @@ def _least(delta: Any, odd: bool) -> Any:
 def _extrapolate(
     delta: Any, sizes: Any, h: Any, level: Any, x: Any, eps: float, tiny: float, odd: bool
 ) -> tuple[Any, Any]:
-    """(slope, error bar) from the differences ``delta`` (ladders, steps, ...) over the whole steps ``h``; ``sizes``: of the
-    changes that they are made of.
+    """(slope, error bar) from the differences ``delta`` (ladders, steps, ...) over the whole steps ``h``; ``sizes``:
+    of the changes that they are made of.
     """
     best = np.zeros(delta.shape[2:], delta.dtype)
     error = np.full(delta.shape[2:], np.inf)
     alive = np.ones(delta.shape[2:], bool)
-    # A step over which nothing changes says little of f's noise: log(1 + x) is 0 up to x = 1e-16. There the noise is that of a
-    # value of 1 or of the largest value seen, or the smallest change that any step sees if it is small beside that value.
+    # A step over which nothing changes says little of f's noise: log(1 + x) is 0 up to x = 1e-16. There the noise is
+    # that of a value of 1 or of the largest value seen, or the smallest change that any step sees if it is small
+    # beside that value.
     changes = np.abs(delta)
     largest = np.fmax.reduce(changes, axis=(0, 1), initial=0) + np.maximum(level, 1)
     jump = np.fmin.reduce(np.where(changes > 0, changes, np.inf), axis=(0, 1), initial=np.inf)
@@ -109,7 +111,8 @@ def _extrapolate(
         slope = d / width
         rounding = 8 * eps * (level + size) + np.abs(eps * x) * np.abs(slope) + 2 * tiny
         noise = 4 * _noise(d, odd)
-        # More than 4 digits of the value are no rounding but something that these steps cannot resolve: no average helps.
+        # More than 4 digits of the value are no rounding but something that these steps cannot resolve: no average
+        # helps.
         rounding += np.where(noise > 2.0**-12 * (level + np.fmax.reduce(np.abs(d), axis=0)), np.inf, noise) + unit
         rounding = np.where(d == 0, np.maximum(rounding, blind), rounding)
         # What is lost in the noise may vary on a scale of 1: an average over a longer step has not seen its slope.
@@ -117,7 +120,8 @@ def _extrapolate(
         estimates, bars = _neville(slope, rounding, odd)
         for k in range(len(slope) - 1, -1, -1):
             estimate, bar = estimates[k], np.where(np.isnan(bars[k]), np.inf, bars[k])
-            # No smaller step may show another slope, up to its rounding, than this one's own distance from the estimate.
+            # No smaller step may show another slope, up to its rounding, than this one's own distance from the
+            # estimate.
             slack = 2 * np.maximum(bar, np.abs(slope[k] - estimate))
             alive &= (np.abs(estimate - best) <= error + bar) | ~np.isfinite(bar) | ~np.isfinite(error)
             better = alive & (bar < error) & (estimate + slack >= low) & (estimate - slack <= high)
@@ -153,12 +157,21 @@ def _neville(slope: Any, rounding: Any, odd: bool) -> tuple[Any, Any]:
 
 
 def slopes(
-    x: Any, f: Any, plus: Any, minus: Any, h_plus: Any, h_minus: Any, eps: float, tiny: float, at_kink: Any = False
+    x: Any,
+    f: Any,
+    plus: Any,
+    minus: Any,
+    h_plus: Any,
+    h_minus: Any,
+    eps: float,
+    tiny: float,
+    at_kink: Any = False,
 ) -> tuple[Any, Any, Any]:
     """(low, high, error): the slope lies in low − error ... high + error; low = high where the function is smooth.
 
-    ``f`` is the value at ``x``; ``plus`` and ``minus`` (ladders, STEPS, ...) those at x + ``h_plus`` and x − ``h_minus``; a
-    value that is not finite counts as not there. ``at_kink``: the derivatives to both sides are wanted, equal or not.
+    ``f`` is the value at ``x``; ``plus`` and ``minus`` (ladders, STEPS, ...) those at x + ``h_plus`` and x −
+    ``h_minus``; a value that is not finite counts as not there. ``at_kink``: the derivatives to both sides are
+    wanted, equal or not.
     """
     with np.errstate(all="ignore"):
         level = np.abs(f)
@@ -170,10 +183,19 @@ def slopes(
         (up, wide_up), (down, wide_down) = sides
         both_up, both_down = np.concatenate([up, down], -1), np.concatenate([wide_up, wide_down], -1)
         one, one_error = _extrapolate(
-            both_up, np.abs(both_up), both_down, np.concatenate([level, level], -1), np.concatenate([x, x], -1), eps, tiny, False
+            both_up,
+            np.abs(both_up),
+            both_down,
+            np.concatenate([level, level], -1),
+            np.concatenate([x, x], -1),
+            eps,
+            tiny,
+            False,
         )
         n = level.shape[-1]
-        center, center_error = _extrapolate(up + down, np.abs(up) + np.abs(down), wide_up + wide_down, level, x, eps, tiny, True)
+        center, center_error = _extrapolate(
+            up + down, np.abs(up) + np.abs(down), wide_up + wide_down, level, x, eps, tiny, True
+        )
         found = np.stack([one[..., :n], one[..., n:], center])
         errors = np.stack([one_error[..., :n], one_error[..., n:], center_error])
         errors[2] = np.where(at_kink, np.inf, errors[2])

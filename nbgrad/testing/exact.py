@@ -19,8 +19,8 @@ _STEP = -133
 class ExactFunction:
     """``function`` of arrays of mpmath numbers; `ready` says whether it takes them and has the right value.
 
-    ``given`` is a caller's own reference, which expects the numbers of ``mpmath.mp``; otherwise the checked function itself
-    is tried, with numbers that know the methods NumPy calls.
+    ``given`` is a caller's own reference, which expects the numbers of ``mpmath.mp``; otherwise the checked function
+    itself is tried, with numbers that know the methods NumPy calls.
     """
 
     def __init__(self, function: Callable[..., Any], arrays: Sequence[Any], value: Any, given: bool) -> None:
@@ -28,7 +28,8 @@ class ExactFunction:
         self.function, self.given, self.shape = function, given, value.shape
         self.digits = max(DIGITS.get(a.dtype.itemsize, 450) for a in floats)
         context = exact_numbers(self.digits)
-        self.ready, self.failure = False, None
+        self.ready = False
+        self.failure: Exception | None = None
         if context is None:
             return
         if given:
@@ -78,8 +79,8 @@ class ExactFunction:
         return np.array([float(v) for v in values.ravel()], np.float64).reshape(values.shape)
 
     def slopes(self, position: int, places: Sequence[int], outputs: Any) -> Any:
-        """(low, high, error) of ∂f/∂x, float64 (elements, outputs); ``outputs``: None for all, or the one that each element
-        moves, with which all elements are moved at once.
+        """(low, high, error) of ∂f/∂x, float64 (elements, outputs); ``outputs``: None for all, or the one that each
+        element moves, with which all elements are moved at once.
         """
         with self._digits():
             if outputs is not None:

@@ -29,8 +29,9 @@ def check_objective(
     rng: Any = None,
     reference: Callable[..., Any] | None = None,
 ) -> GradientReport:
-    """The gradient of ``f(x) -> (value, gradient)``, as for ``scipy.optimize.minimize(f, x, jac=True)``; other arguments are
-    bound with `functools.partial`. ``reference``: the value alone, for mpmath's numbers. The rest: `check_gradient`.
+    """The gradient of ``f(x) -> (value, gradient)``, as for ``scipy.optimize.minimize(f, x, jac=True)``; other
+    arguments are bound with `functools.partial`. ``reference``: the value alone, for mpmath's numbers. The rest:
+    `check_gradient`.
 
     >>> check_objective(lambda x: ((x**2).sum(), 2 * x), np.array([1.0, -2.0]))
     GradientReport: 2 elements, 2 confirmed, 0 at kinks, 0 undecided; worst ... ulps; differences in ...
@@ -66,9 +67,10 @@ def check_hessp(
     rng: Any = None,
     reference: Callable[..., Any] | None = None,
 ) -> GradientReport:
-    """The Hessian-vector product ``hessp(x, v)``, as scipy.optimize takes it, against differences of ``gradient(x)`` (an array,
-    or (value, gradient)). A Hessian is symmetric: what `check_gradient` expects of a backward function, Σ_o v_o ∂gradient_o/∂x, is
-    the product. ``reference``: the gradient for mpmath's numbers. The rest: `check_gradient`.
+    """The Hessian-vector product ``hessp(x, v)``, as scipy.optimize takes it, against differences of ``gradient(x)``
+    (an array, or (value, gradient)). A Hessian is symmetric: what `check_gradient` expects of a backward function,
+    Σ_o v_o ∂gradient_o/∂x, is the product. ``reference``: the gradient for mpmath's numbers. The rest:
+    `check_gradient`.
 
     >>> check_hessp(lambda x: 2 * x, lambda x, v: 2 * v, np.array([1.0, -2.0]))
     GradientReport: 2 elements, 2 confirmed, 0 at kinks, 0 undecided; worst ... ulps; differences in ...

@@ -1,9 +1,9 @@
 """In which precision a function is differenced.
 
-float32 code that takes float64 is differenced in float64; float64 code in long double, where the function takes it and long
-double is wider (it is not on Windows and on ARM Macs); code of plain NumPy functions also in mpmath's numbers of 150
-or 450 digits, which are given as arrays of objects: NumPy calls their methods exp, log and so on. Otherwise the function's own
-precision has to do, with the error bars that come of it.
+float32 code that takes float64 is differenced in float64; float64 code in long double, where the function takes it
+and long double is wider (it is not on Windows and on ARM Macs); code of plain NumPy functions also in mpmath's
+numbers of 150 or 450 digits, which are given as arrays of objects: NumPy calls their methods exp, log and so on.
+Otherwise the function's own precision has to do, with the error bars that come of it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ __all__ = ["DIGITS", "Precision", "evaluated", "exact_numbers", "widened", "wide
 LONG_DOUBLE = np.dtype(np.longdouble)
 #: Digits in which even a difference at the smallest number keeps a hundred.
 DIGITS = {2: 150, 4: 150, 8: 450}
-_METHODS = {
-    "exp": "exp", "expm1": "expm1", "log": "log", "log1p": "log1p", "sqrt": "sqrt", "sin": "sin", "cos": "cos", "tan": "tan",
-    "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arcsinh": "asinh",
-    "arccosh": "acosh", "arctanh": "atanh", "cbrt": "cbrt",
-}  # fmt: skip
+#: What NumPy calls a method of an object, and mpmath's name of it.
+_METHODS = {f"arc{name}": f"a{name}" for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")} | {
+    name: name
+    for name in ("exp", "expm1", "log", "log1p", "sqrt", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "tanh")
+}
 
 
 class Precision:
@@ -57,9 +57,7 @@ def evaluated(function: Callable[..., Any], arrays: Sequence[Any]) -> Any:
 
 def widened(arrays: Sequence[Any], dtype: Any) -> list[Any]:
     """The float arrays among the arguments in another dtype."""
-    return [
-        a.astype(dtype, order="C") if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a for a in arrays
-    ]
+    return [a.astype(dtype, order="C") if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a for a in arrays]
 
 
 def wider(function: Callable[..., Any], arrays: Sequence[Any], value: Any) -> list[Precision]:
@@ -90,6 +88,10 @@ def _same(there: Any, value: Any) -> bool:
         return bool((np.abs(there - value) <= room)[both].all())
 
 
+def _apply(number: Any, function: Callable[[Any], Any]) -> Any:
+    return function(number)
+
+
 @functools.cache
 def _context() -> Any:
     """A context of mpmath of its own, whose numbers have the methods that NumPy's functions look for."""
@@ -97,7 +99,7 @@ def _context() -> Any:
 
     context = MPContext()
     for method, name in _METHODS.items():
-        setattr(context.mpf, method, lambda self, f=getattr(context, name): f(self))
+        setattr(context.mpf, method, functools.partialmethod(_apply, getattr(context, name)))
     return context
 
 

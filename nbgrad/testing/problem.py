@@ -15,7 +15,9 @@ __all__ = ["Problem", "as_arguments", "default_wrt"]
 
 
 def as_arguments(args: Sequence[Any]) -> list[Any]:
-    """NumPy arrays as they are; numbers as 0-d arrays. TypeError for anything else, for complex numbers and for objects."""
+    """NumPy arrays as they are; numbers as 0-d arrays. TypeError for anything else, for complex numbers and for
+    objects.
+    """
     found = []
     for i, a in enumerate(args):
         if isinstance(a, bool | int | float | np.generic):
@@ -68,7 +70,9 @@ class Problem:
 
     def fail(self, verdict: str, message: str, cause: BaseException | None = None, **details: Any) -> NoReturn:
         code = self.call.code()
-        raise GradientError(verdict, message, reproducer=code, arguments=tuple(self.call.arguments), **details) from cause
+        raise GradientError(
+            verdict, message, reproducer=code, arguments=tuple(self.call.arguments), **details
+        ) from cause
 
     def _called(self, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
@@ -96,14 +100,19 @@ class Problem:
         if isinstance(result, tuple | list):
             given = list(result)
             if len(given) != len(arrays):
-                self.fail("shape", f"backward returned {len(given)} gradients for {len(arrays)} arguments (None for those without)")
+                self.fail(
+                    "shape",
+                    f"backward returned {len(given)} gradients for {len(arrays)} arguments (None for those without)",
+                )
         else:
             place = self.wrt[0] if self.wrt and len(self.wrt) == 1 else 0
             given = [None] * len(arrays)
             given[place] = result
         wanted = self.wrt
         if wanted is None:
-            wanted = tuple(i for i, (a, g) in enumerate(zip(arrays, given, strict=True)) if g is not None and a.dtype.kind == "f")
+            wanted = tuple(
+                i for i, (a, g) in enumerate(zip(arrays, given, strict=True)) if g is not None and a.dtype.kind == "f"
+            )
             if not wanted:
                 self.fail("shape", "backward returned no gradient of an argument of floats")
         found = {}
@@ -113,10 +122,14 @@ class Problem:
             gradient = np.asarray(given[i])
             if gradient.shape != arrays[i].shape:
                 self.fail(
-                    "shape", f"the gradient of args[{i}] has shape {gradient.shape}, expected {arrays[i].shape}", argument=i
+                    "shape",
+                    f"the gradient of args[{i}] has shape {gradient.shape}, expected {arrays[i].shape}",
+                    argument=i,
                 )
             if gradient.dtype != arrays[i].dtype:
-                self.fail("dtype", f"the gradient of args[{i}] is {gradient.dtype}, expected {arrays[i].dtype}", argument=i)
+                self.fail(
+                    "dtype", f"the gradient of args[{i}] is {gradient.dtype}, expected {arrays[i].dtype}", argument=i
+                )
             found[i] = gradient
         return found
 
@@ -137,10 +150,10 @@ class Problem:
         return 8 * float(np.finfo(self.value_here.dtype).smallest_subnormal) * max(1.0, float(g))
 
     def sensitivity(self, rng: Any) -> dict[int, tuple[Any, Any, Any]]:
-        """For each argument (size of the gradient's terms, Σ|x_j ∂gradient/∂x_j|, the caller's terms): what it is made of, and what relative errors
-        of 1 in the inputs and in everything computed from them would do to it, both by backward itself: with other signs of
-        grad_output, and in a wider precision where it takes one. Times eps they make a tolerance, so that a wrong backward
-        gains nothing.
+        """For each argument (size of the gradient's terms, Σ|x_j ∂gradient/∂x_j|, the caller's terms): what it is
+        made of, and what relative errors of 1 in the inputs and in everything computed from them would do to it, both
+        by backward itself: with other signs of grad_output, and in a wider precision where it takes one. Times eps
+        they make a tolerance, so that a wrong backward gains nothing.
         """
         base = self._quietly(self.grad_output, self.pristine)
         terms = {i: np.abs(g).astype(np.float64) for i, g in base.items()}
@@ -162,15 +175,29 @@ class Problem:
             both = []
             for sign in (step, -step):
                 with np.errstate(all="ignore"):
-                    moved = [a if s is None else (a * (1 + sign * s)).astype(a.dtype) for a, s in zip(arrays, signs, strict=True)]
+                    moved = [
+                        a if s is None else (a * (1 + sign * s)).astype(a.dtype)
+                        for a, s in zip(arrays, signs, strict=True)
+                    ]
                     there = self._quietly(g, moved)
-                    both.append({i: np.abs(there[i] - base[i]).astype(np.float64) / step if i in there else np.zeros(base[i].shape) for i in base})
+                    both.append(
+                        {
+                            i: np.abs(there[i] - base[i]).astype(np.float64) / step
+                            if i in there
+                            else np.zeros(base[i].shape)
+                            for i in base
+                        }
+                    )
             for i in change:  # the smaller of both: across a kink one of them jumps
                 change[i] = np.fmax(change[i], np.fmin(both[0][i], both[1][i]))
         given = {} if self.terms is None else self._quietly(np.abs(self.grad_output), self.pristine, self.terms)
         none = np.zeros(())
         return {
-            i: (terms[i], np.where(np.isfinite(change[i]), change[i], 0), np.abs(given.get(i, none + np.zeros(terms[i].shape))))
+            i: (
+                terms[i],
+                np.where(np.isfinite(change[i]), change[i], 0),
+                np.abs(given.get(i, none + np.zeros(terms[i].shape))),
+            )
             for i in terms
         }
 

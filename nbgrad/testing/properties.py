@@ -1,4 +1,6 @@
-"""What a gradient must be beside its values: linear in grad_output, the adjoint of the derivative, a function of its arguments alone."""
+"""What a gradient must be beside its values: linear in grad_output, the adjoint of the derivative, a function of its
+arguments alone.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _where(a: Any, b: Any, room: Any) -> Any:
-    """The flat index of the worst pair further apart than ``room``; None if there is none. nan is equal to nan, infinities
-    to infinities of the same sign.
+    """The flat index of the worst pair further apart than ``room``; None if there is none. nan is equal to nan,
+    infinities to infinities of the same sign.
     """
     with np.errstate(all="ignore"):
         a, b = a.astype(np.float64), b.astype(np.float64)
@@ -57,7 +59,8 @@ def check_linear(problem: Problem, grads: dict[int, Any], room: dict[int, Any]) 
             index = tuple(int(v) for v in np.unravel_index(place, other.shape))
             problem.fail(
                 "not linear",
-                f"-4 times the grad_output gives {other[index]!r} as gradient of args[{i}] at {index}, expected {expected[index]!r}",
+                f"-4 times the grad_output gives {other[index]!r} as gradient of args[{i}] at {index}, "
+                f"expected {expected[index]!r}",
                 argument=i, index=index, value=other[index], reference=expected[index],
             )  # fmt: skip
 
@@ -90,7 +93,8 @@ def check_layout(problem: Problem, grads: dict[int, Any], room: dict[int, Any], 
                 index = tuple(int(v) for v in np.unravel_index(place, other.shape))
                 problem.fail(
                     "layout",
-                    f"the gradient of args[{i}] at {index} is {other[index]!r} for arrays that lie {name}, else {grads[i][index]!r}",
+                    f"the gradient of args[{i}] at {index} is {other[index]!r} for arrays that lie {name}, "
+                    f"else {grads[i][index]!r}",
                     argument=i, index=index, value=other[index], reference=grads[i][index],
                 )  # fmt: skip
 
@@ -121,19 +125,26 @@ def check_out(problem: Problem, grads: dict[int, Any]) -> None:
             if result is not out and result is not None:
                 problem.fail("out", f"{what} does not return the array given as out=")
             if not _same(out, expected):
-                problem.fail("out", f"{what} writes other values to out= than it returns without (out= was filled with {filling})")
+                problem.fail(
+                    "out",
+                    f"{what} writes other values to out= than it returns without (out= was filled with {filling})",
+                )
 
 
-def check_adjoint(problem: Problem, precision: Precision, grads: dict[int, Any], room: dict[int, Any], rng: Any) -> bool:
-    """⟨g, J v⟩ = ⟨Jᵀg, v⟩ for a drawn direction v through all the arguments: every element takes part, not the sampled alone.
-    True if the differences could decide.
+def check_adjoint(
+    problem: Problem, precision: Precision, grads: dict[int, Any], room: dict[int, Any], rng: Any
+) -> bool:
+    """⟨g, J v⟩ = ⟨Jᵀg, v⟩ for a drawn direction v through all the arguments: every element takes part, not the
+    sampled alone. True if the differences could decide.
     """
     work, dtype = precision.work, precision.dtype
     directions = {}
     for i in grads:
         x = precision.arrays[i].astype(np.float64)
         unit = np.exp2(np.floor(np.log2(np.where(x == 0, 1.0, np.minimum(np.abs(x), 1.0)))))
-        directions[i] = rng.choice(np.array([-1.0, 1.0]), x.shape) * unit * rng.choice(np.array([0.5, 0.75, 1.0]), x.shape)
+        directions[i] = (
+            rng.choice(np.array([-1.0, 1.0]), x.shape) * unit * rng.choice(np.array([0.5, 0.75, 1.0]), x.shape)
+        )
     steps = ladders(np.array([[0.25]]))[..., 0]
     f = precision.value.ravel().astype(work)
 
@@ -153,7 +164,8 @@ def check_adjoint(problem: Problem, precision: Precision, grads: dict[int, Any],
         h = np.broadcast_to(steps[..., None], plus.shape)
         # x in the rounding bound: that of the arguments, in units of their own step
         size = np.ones(f.size, work) * max(
-            (float(np.max(np.abs(precision.arrays[i]) / np.abs(v), initial=1)) for i, v in directions.items()), default=1.0
+            (float(np.max(np.abs(precision.arrays[i]) / np.abs(v), initial=1)) for i, v in directions.items()),
+            default=1.0,
         )
         low, high, error = slopes(size, f, plus, minus, h, h, precision.eps, precision.tiny)
         g = problem.grad_output.ravel().astype(work)

@@ -20,11 +20,11 @@ def gradient_test(
 ) -> Callable[[], GradientReport]:  # fmt: skip
     """A test without arguments that draws the arguments of ``forward`` from ``specs`` and makes `check_gradient`.
 
-    Call it, or let pytest collect it: ``test_my_kernel = gradient_test(...)``. A failing example is shrunk to a minimal one; the
-    `GradientError` has the code that repeats it without hypothesis. ``specs``: `array`, `labels`, `simplex`, or any hypothesis
-    strategy of arrays and numbers. ``settings``: `hypothesis.settings`, by default the loaded profile without a deadline (the
-    first example may compile). ``wrt``, ``rtol``, ``reference`` and ``terms`` are `check_gradient`'s. The call returns the reports of all
-    examples, added up. ImportError without hypothesis.
+    Call it, or let pytest collect it: ``test_my_kernel = gradient_test(...)``. A failing example is shrunk to a
+    minimal one; the `GradientError` has the code that repeats it without hypothesis. ``specs``: `array`, `labels`,
+    `simplex`, or any hypothesis strategy of arrays and numbers. ``settings``: `hypothesis.settings`, by default the
+    loaded profile without a deadline (the first example may compile). ``wrt``, ``rtol``, ``reference`` and ``terms``
+    are `check_gradient`'s. The call returns the reports of all examples, added up. ImportError without hypothesis.
 
     >>> from nbgrad.testing import array
     >>> test_square = gradient_test(lambda x: x * x, lambda g, x: g * 2 * x, array(3, domain=(-100, 100)))
@@ -45,7 +45,9 @@ def gradient_test(
         if isinstance(spec, st.SearchStrategy):
             spec = Spec(spec)
         if not isinstance(spec, Spec):
-            raise TypeError(f"specs[{i}]: expected array(), labels(), simplex() or a strategy, got {type(spec).__name__}")
+            raise TypeError(
+                f"specs[{i}]: expected array(), labels(), simplex() or a strategy, got {type(spec).__name__}"
+            )
         found.append(spec)
     if settings is not None and not isinstance(settings, hypothesis.settings):
         raise TypeError(f"settings: expected hypothesis.settings, got {type(settings).__name__}")

@@ -33,9 +33,9 @@ class GradientReport:
     """What a check that passed has seen.
 
     ``elements`` of the gradients were compared with differences: ``confirmed`` agree to the tolerance or to 1/64 where
-    the differences are no sharper, ``kinks`` lie inside the one-sided derivatives, ``undecided`` could not be decided: no
-    error, but no confirmation either. ``worst_ulps``: the largest distance of a confirmed element, in ulps, beyond the error
-    bar. ``precisions``: in which the function was differenced.
+    the differences are no sharper, ``kinks`` lie inside the one-sided derivatives, ``undecided`` could not be
+    decided: no error, but no confirmation either. ``worst_ulps``: the largest distance of a confirmed element, in
+    ulps, beyond the error bar. ``precisions``: in which the function was differenced.
 
     >>> GradientReport(elements=4, confirmed=3, undecided=1)
     GradientReport: 4 elements, 3 confirmed, 0 at kinks, 1 undecided; worst 0 ulps; differences in -
@@ -74,11 +74,13 @@ class GradientReport:
 class GradientError(AssertionError):
     """A gradient that is wrong, and how.
 
-    ``verdict`` is one of `VERDICTS`; ``argument`` and ``index`` say where (None where that has no meaning); ``value`` is what
-    backward returned, ``reference`` what it should be, ``error`` the error bar of the reference, ``ulps`` the distance;
-    ``arguments`` are those of forward, ``reproducer`` is Python code that raises the same error, given the functions by name.
+    ``verdict`` is one of `VERDICTS`; ``argument`` and ``index`` say where (None where that has no meaning); ``value``
+    is what backward returned, ``reference`` what it should be, ``error`` the error bar of the reference, ``ulps`` the
+    distance; ``arguments`` are those of forward, ``reproducer`` is Python code that raises the same error, given the
+    functions by name.
 
-    >>> error = GradientError("shape", "backward returned 2 gradients for 1 argument", reproducer="check_gradient(f, g, x)")
+    >>> error = GradientError("shape", "backward returned 2 gradients for 1 argument", reproducer="check_gradient(f,
+    g, x)")
     >>> print(error)
     shape: backward returned 2 gradients for 1 argument
     Reproduce it:

@@ -55,13 +55,17 @@ def _check_dtype(dtype: Any) -> np.dtype[Any]:
 
 
 def array(
-    shape: Any = None, dtype: Any = np.float64, domain: tuple[float, float] = (-math.inf, math.inf), kinks: Sequence[float] = ()
+    shape: Any = None,
+    dtype: Any = np.float64,
+    domain: tuple[float, float] = (-math.inf, math.inf),
+    kinks: Sequence[float] = (),
 ) -> Spec:
-    """An array of floats of ``domain`` (finite ends included), drawn where derivatives break: all exponents, saturation, ±0, the
-    domain's ends, the ``kinks`` and both their sides, ties, repeated rows, arrays that are strided or read-only.
+    """An array of floats of ``domain`` (finite ends included), drawn where derivatives break: all exponents,
+    saturation, ±0, the domain's ends, the ``kinks`` and both their sides, ties, repeated rows, arrays that are
+    strided or read-only.
 
-    ``shape``: an int, a tuple, a hypothesis strategy, or None for small shapes, the same for all the arguments of a test.
-    ImportError without hypothesis; TypeError and ValueError for a bad shape, dtype, domain or kink.
+    ``shape``: an int, a tuple, a hypothesis strategy, or None for small shapes, the same for all the arguments of a
+    test. ImportError without hypothesis; TypeError and ValueError for a bad shape, dtype, domain or kink.
 
     >>> array((3, 2), np.float32, domain=(0, 1)).domain
     (0.0, 1.0)

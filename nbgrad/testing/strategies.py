@@ -1,11 +1,13 @@
-"""What hypothesis draws to break derivatives: numbers where they go wrong, arrays with ties, and every way to lie in memory.
+"""What hypothesis draws to break derivatives: numbers where they go wrong, arrays with ties, and every way to lie in
+memory.
 
-All of it shrinks towards 0, equal elements and plain contiguous memory. A large array has its numbers from a pool of at most
-`POOL`, chosen by bytes: to draw each of 100 elements by itself took 12 ms, this takes 0.5.
+All of it shrinks towards 0, equal elements and plain contiguous memory. A large array has its numbers from a pool of
+at most `POOL`, chosen by bytes: to draw each of 100 elements by itself took 12 ms, this takes 0.5.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -34,13 +36,19 @@ def shapes(min_dims: int = 1, max_dims: int = 2, max_side: int = 4) -> st.Search
 def floats(
     dtype: Any = np.float64, domain: tuple[float, float] = (-math.inf, math.inf), kinks: Sequence[float] = ()
 ) -> st.SearchStrategy[float]:
-    """Finite numbers of ``domain`` (its finite ends included): ordinary ones, log-uniform over all its exponents, saturation,
-    ±0, the ends and the kinks with their neighbours. Python floats that ``dtype`` holds exactly.
+    """Finite numbers of ``domain`` (its finite ends included): ordinary ones, log-uniform over all its exponents,
+    saturation, ±0, the ends and the kinks with their neighbours. Python floats that ``dtype`` holds exactly.
 
     >>> floats(np.float32, (0.0, 1.0)).example()  # doctest: +SKIP
     0.5
     """
-    dtype = np.dtype(dtype)
+    return _floats(np.dtype(dtype), tuple(domain), tuple(kinks))
+
+
+@functools.cache  # made once: to build it for every draw took a third of a test
+def _floats(
+    dtype: np.dtype[Any], domain: tuple[float, float], kinks: tuple[float, ...]
+) -> st.SearchStrategy[float]:
     info = np.finfo(dtype)
     low, high = _ends(dtype, domain)
     width = {2: 16, 4: 32, 8: 64}[dtype.itemsize]
@@ -199,7 +207,8 @@ def simplex(draw: Any, shape: Any, dtype: Any = np.float64) -> Any:
 
 @st.composite
 def grad_outputs(draw: Any, shape: Any, dtype: Any = np.float64) -> Any:
-    """Moderate numbers of either sign, ±0.5 ... ±2, no two neighbours equal: all ones hide what is summed over the wrong axis.
+    """Moderate numbers of either sign, ±0.5 ... ±2, no two neighbours equal: all ones hide what is summed over the
+    wrong axis.
 
     >>> grad_outputs(2).example()  # doctest: +SKIP
     array([0.5 , 1.12])
