@@ -51,19 +51,19 @@ def ladders(largest: Any) -> Any:
     return kept[:, None] * factors.reshape(-1, *(1,) * (kept.ndim - 1))
 
 
-def _noise(delta: Any, odd: bool) -> Any:
+def _noise(delta: Any, base: Any) -> Any:
     """What the values of a ladder tell of their own noise. ``delta[k]``: difference of f over a step; smooth ones are
-    sums of h, h², h³, ... (odd: h, h³, h⁵, ...), which combinations of neighbouring steps cancel.
+    sums of h, h², h³, ... (base 2), central ones of h, h³, h⁵, ... (base 4), which neighbouring steps cancel.
     """
     measured = np.empty_like(delta)
-    least = _least(delta[:STEPS], odd)
-    # Of every smaller step and of the next three larger ones: where the values move in jumps, the smallest steps see
-    # none.
+    least = _least(delta[:STEPS], base)
+    # Of every smaller step and of the next three larger ones: where the values move in jumps, the smallest see none.
     least = np.maximum.accumulate(least[::-1])[::-1]
     measured[:3] = least[0]
     measured[3:STEPS] = least
     # The guards are only there against gross errors, and may see the same jumps four times.
-    measured[STEPS:] = np.maximum(_least(delta[STEPS:], odd), _unit(delta)) + 2.0**-10 * np.abs(delta[STEPS:])
+    guards = np.maximum(_least(delta[STEPS:], base), _unit(delta))
+    measured[STEPS:] = guards + 2.0**-10 * np.abs(delta[STEPS:])
     return measured
 
 
@@ -76,17 +76,17 @@ def _unit(delta: Any) -> Any:
     return np.where(np.isfinite(unit), unit, 0)
 
 
-def _least(delta: Any, odd: bool) -> Any:
+def _least(delta: Any, base: Any) -> Any:
     """For each step that has three smaller ones the smallest of three combinations of them."""
     n, found, least = len(delta) - 3, delta, np.inf
-    for power, weight in zip((2, 8, 32) if odd else (2, 4, 8), (2, 4, 16), strict=True):
+    for power, weight in zip((2, 2 * base, 2 * base * base), (2, 4, 16), strict=True):
         found = found[:-1] - power * found[1:]
         least = np.fmin(least, np.abs(found[:n]) / weight)
     return np.where(np.isfinite(least), least, 0)
 
 
 def _extrapolate(
-    delta: Any, sizes: Any, h: Any, level: Any, x: Any, eps: float, tiny: float, odd: bool
+    delta: Any, sizes: Any, h: Any, level: Any, x: Any, eps: float, tiny: float, base: Any
 ) -> tuple[Any, Any]:
     """(slope, error bar) from the differences ``delta`` (ladders, steps, ...) over the whole steps ``h``; ``sizes``:
     of the changes that they are made of.
@@ -110,14 +110,14 @@ def _extrapolate(
     for d, size, width in zip(delta, sizes, h, strict=True):
         slope = d / width
         rounding = 8 * eps * (level + size) + np.abs(eps * x) * np.abs(slope) + 2 * tiny
-        noise = 4 * _noise(d, odd)
+        noise = 4 * _noise(d, base)
         # More than 4 digits of the value are no rounding but something that these steps cannot resolve: no average
         # helps.
         rounding += np.where(noise > 2.0**-12 * (level + np.fmax.reduce(np.abs(d), axis=0)), np.inf, noise) + unit
         rounding = np.where(d == 0, np.maximum(rounding, blind), rounding)
         # What is lost in the noise may vary on a scale of 1: an average over a longer step has not seen its slope.
         rounding /= np.where(np.abs(d) <= 4 * rounding, np.minimum(width, 1), width)
-        estimates, bars = _neville(slope, rounding, odd)
+        estimates, bars = _neville(slope, rounding, base)
         for k in range(len(slope) - 1, -1, -1):
             estimate, bar = estimates[k], np.where(np.isnan(bars[k]), np.inf, bars[k])
             # No smaller step may show another slope, up to its rounding, than this one's own distance from the
@@ -132,11 +132,11 @@ def _extrapolate(
     return best, error + 128 * tiny
 
 
-def _neville(slope: Any, rounding: Any, odd: bool) -> tuple[Any, Any]:
+def _neville(slope: Any, rounding: Any, base: Any) -> tuple[Any, Any]:
     """The best extrapolation that begins at each step, and its error bar."""
     table, bound = [slope[:STEPS]], [rounding[:STEPS]]
     for m in range(1, _ORDERS):
-        c = 4.0**m if odd else 2.0**m
+        c = base**m
         table.append((c * table[-1][1:] - table[-1][:-1]) / (c - 1))
         bound.append((c * bound[-1][1:] + bound[-1][:-1]) / (c - 1))
     estimates = slope.copy()
@@ -181,23 +181,15 @@ def slopes(
             delta = np.where(usable, sign * (values - f), np.nan)
             sides.append((delta, np.broadcast_to(h, delta.shape)))
         (up, wide_up), (down, wide_down) = sides
-        both_up, both_down = np.concatenate([up, down], -1), np.concatenate([wide_up, wide_down], -1)
-        one, one_error = _extrapolate(
-            both_up,
-            np.abs(both_up),
-            both_down,
-            np.concatenate([level, level], -1),
-            np.concatenate([x, x], -1),
-            eps,
-            tiny,
-            False,
-        )
         n = level.shape[-1]
-        center, center_error = _extrapolate(
-            up + down, np.abs(up) + np.abs(down), wide_up + wide_down, level, x, eps, tiny, True
-        )
-        found = np.stack([one[..., :n], one[..., n:], center])
-        errors = np.stack([one_error[..., :n], one_error[..., n:], center_error])
+        three = np.concatenate  # to the right, to the left, central: in one go, it is all overhead
+        found, errors = _extrapolate(
+            three([up, down, up + down], -1),
+            three([np.abs(up), np.abs(down), np.abs(up) + np.abs(down)], -1),
+            three([wide_up, wide_down, wide_up + wide_down], -1),
+            np.tile(level, 3), np.tile(x, 3), eps, tiny, np.repeat([2.0, 2.0, 4.0], n),
+        )  # fmt: skip
+        found, errors = found.reshape(3, n), errors.reshape(3, n)
         errors[2] = np.where(at_kink, np.inf, errors[2])
         return _combined(found, errors, at_kink)
 
