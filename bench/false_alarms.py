@@ -38,11 +38,13 @@ def run(arguments: argparse.Namespace) -> None:
     for name, make in chosen.items():
         begin = time.perf_counter()
         try:
-            report = make(settings=settings)()
+            test = make(settings=settings)
+            test()
         except GradientError as error:
             alarms += 1
             print(f"| {name} | FALSE ALARM |\n\n{error}\n")
             continue
+        report = test.report
         total += report
         took = time.perf_counter() - begin
         counts = f"{report.elements} | {report.confirmed} | {report.kinks} | {report.undecided}"

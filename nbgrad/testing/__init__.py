@@ -6,7 +6,8 @@ hypothesis, a sharper oracle for functions of plain NumPy mpmath: ``pip install 
 
 >>> from nbgrad import kernels, testing
 >>> test_sigmoid = testing.gradient_test(kernels.sigmoid, kernels.sigmoid_backward, testing.array())
->>> test_sigmoid().confirmed > 0
+>>> test_sigmoid()
+>>> test_sigmoid.report.confirmed > 0
 True
 """
 

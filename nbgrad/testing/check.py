@@ -213,6 +213,8 @@ def _check_argument(
     tolerance: float | None, sensitivity: tuple[Any, Any, Any],
 ) -> tuple[GradientReport, bool]:  # fmt: skip
     """The report for one argument, and whether every element was looked at."""
+    if not gradient.size:
+        return GradientReport(), True
     info = np.finfo(gradient.dtype)
     rtol = ULPS * float(info.eps) if tolerance is None else tolerance
     x = problem.pristine[position]

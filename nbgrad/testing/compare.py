@@ -61,13 +61,14 @@ def _room(x: Any, kinks: Any, domain: tuple[float, float]) -> tuple[Any, Any, An
     """(room to the left, room to the right, whether x is a kink itself): steps end at kinks and at the domain's
     ends.
     """
-    left, right = x - domain[0], domain[1] - x
-    at = np.zeros(x.shape, bool)
-    for kink in kinks:
-        here = x.dtype.type(kink) == x
-        at |= here
-        left = np.where((kink < x) & ~here, np.minimum(left, x - kink), left)
-        right = np.where((kink > x) & ~here, np.minimum(right, kink - x), right)
+    with np.errstate(invalid="ignore"):
+        left, right = x - domain[0], domain[1] - x
+        at = np.zeros(x.shape, bool)
+        for kink in kinks:
+            here = x.dtype.type(kink) == x
+            at |= here
+            left = np.where((kink < x) & ~here, np.minimum(left, x - kink), left)
+            right = np.where((kink > x) & ~here, np.minimum(right, kink - x), right)
     return left, right, at
 
 

@@ -21,8 +21,7 @@ LONG_DOUBLE = np.dtype(np.longdouble)
 DIGITS = {2: 150, 4: 150, 8: 450}
 #: What NumPy calls a method of an object, and mpmath's name of it.
 _METHODS = {f"arc{name}": f"a{name}" for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")} | {
-    name: name
-    for name in ("exp", "expm1", "log", "log1p", "sqrt", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "tanh")
+    name: name for name in ("exp", "expm1", "log", "log1p", "sqrt", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "tanh")
 }
 
 

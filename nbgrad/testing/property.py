@@ -17,18 +17,20 @@ __all__ = ["gradient_test"]
 def gradient_test(
     forward: Callable[..., Any], backward: Callable[..., Any], *specs: Any, settings: Any = None, wrt: Any = None,
     rtol: float | None = None, reference: Callable[..., Any] | None = None, terms: Callable[..., Any] | None = None,
-) -> Callable[[], GradientReport]:  # fmt: skip
+) -> Callable[[], None]:  # fmt: skip
     """A test without arguments that draws the arguments of ``forward`` from ``specs`` and makes `check_gradient`.
 
     Call it, or let pytest collect it: ``test_my_kernel = gradient_test(...)``. A failing example is shrunk to a
     minimal one; the `GradientError` has the code that repeats it without hypothesis. ``specs``: `array`, `labels`,
     `simplex`, or any hypothesis strategy of arrays and numbers. ``settings``: `hypothesis.settings`, by default the
     loaded profile without a deadline (the first example may compile). ``wrt``, ``rtol``, ``reference`` and ``terms``
-    are `check_gradient`'s. The call returns the reports of all examples, added up. ImportError without hypothesis.
+    are `check_gradient`'s. After a call its
+    attribute ``report`` has the reports of all examples, added up. ImportError without hypothesis.
 
     >>> from nbgrad.testing import array
     >>> test_square = gradient_test(lambda x: x * x, lambda g, x: g * 2 * x, array(3, domain=(-100, 100)))
-    >>> test_square().undecided
+    >>> test_square()
+    >>> test_square.report.undecided
     0
     """
     strategies = drawing()
@@ -79,7 +81,7 @@ def gradient_test(
     if settings is None:
         changes["deadline"] = None
 
-    def test() -> GradientReport:
+    def test() -> None:  # pytest warns of tests that return something
         total.clear()
         failed.clear()
         chosen = hypothesis.settings(settings or hypothesis.settings.default, **changes)
@@ -89,7 +91,8 @@ def gradient_test(
             if failed:
                 raise failed[-1] from None
             raise
-        return sum(total, GradientReport())
+        finally:
+            test.report = sum(total, GradientReport())  # type: ignore[attr-defined]
 
     test.__name__ = test.__qualname__ = run.__name__
     test.__doc__ = f"The gradient of {title}, on examples drawn by hypothesis."

@@ -46,9 +46,7 @@ def floats(
 
 
 @functools.cache  # made once: to build it for every draw took a third of a test
-def _floats(
-    dtype: np.dtype[Any], domain: tuple[float, float], kinks: tuple[float, ...]
-) -> st.SearchStrategy[float]:
+def _floats(dtype: np.dtype[Any], domain: tuple[float, float], kinks: tuple[float, ...]) -> st.SearchStrategy[float]:
     info = np.finfo(dtype)
     low, high = _ends(dtype, domain)
     width = {2: 16, 4: 32, 8: 64}[dtype.itemsize]
