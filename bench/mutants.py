@@ -3,7 +3,7 @@
 
 Each mutant is run as plain Python and must be found: by nbgrad.testing (the gradient is not the slope), by the
 textbook definition (the value is not the function's), or by the bound of 2 units in the last place. Prints what
-survives; survivors that change nothing are named with the reason in `EQUIVALENT`. Exits with 1 for any other.
+survives; survivors that change nothing are named with a reason (`mutant_checks.EQUIVALENT`). Exits with 1 for any other.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from nbgrad import formulas, rows
 
 sys.path.append(str(Path(__file__).parent.parent / "tests" / "testing"))
-from mutant_checks import ELEMENTWISE, EQUIVALENT, ROWS, Checks  # noqa: E402
+from mutant_checks import ELEMENTWISE, ROWS, Checks, reason_for  # noqa: E402
 
 __all__ = ["add_arguments", "mutants", "run"]
 
@@ -137,7 +137,7 @@ def run(arguments: argparse.Namespace) -> None:
                 print(f"{by or 'SURVIVES'}: {function} {text}", flush=True)
             if by:
                 killed[by] += 1
-            elif reason := EQUIVALENT.get(text.split(": ", 1)[1] + f" in {function}"):
+            elif reason := reason_for(function, text.split(": ", 1)[1]):
                 explained += 1
                 print(f"equivalent: {function} {text}: {reason}", flush=True)
             else:

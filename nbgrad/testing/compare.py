@@ -209,5 +209,5 @@ def compare(found: Elements, value: Any, allowed: Any) -> tuple[Any, Any]:
         outside = np.where(np.isfinite(found.error), outside - found.error - allowed, -np.inf)
         outside = np.where(np.isnan(value) & np.isfinite(found.error), np.inf, outside)
         size = np.maximum(np.maximum(np.abs(found.low), np.abs(found.high)), np.abs(value))
-        decisive = found.error <= DECISIVE * size + allowed
+        decisive = np.isfinite(found.error) & (found.error <= DECISIVE * size + allowed)
     return outside, decisive
