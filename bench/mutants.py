@@ -3,7 +3,8 @@
 
 Each mutant is run as plain Python and must be found: by nbgrad.testing (the gradient is not the slope), by the
 textbook definition (the value is not the function's), or by the bound of 2 units in the last place. Prints what
-survives; survivors that change nothing are named with a reason (`mutant_checks.EQUIVALENT`). Exits with 1 for any other.
+survives; survivors that change nothing are named with a reason (`mutant_checks.EQUIVALENT`). Exits with 1 for any
+other.
 """
 
 from __future__ import annotations

@@ -118,6 +118,9 @@ def test_values_that_are_not_finite_are_undecided():
 
 def test_empty_and_scalar_arguments():
     assert check_gradient(np.sin, lambda g, x: g * np.cos(x), np.zeros((0, 3))).elements == 0
+    assert check_gradient(np.multiply, lambda g, a, b: (g * b, (g * a).sum()), np.zeros(0), np.float64(2)).confirmed == 1
+    with pytest.raises(GradientError, match="is empty"):
+        check_gradient(np.multiply, lambda g, a, b: (g * b, np.float64(1)), np.zeros(0), np.float64(2))
     assert check_gradient(np.sin, lambda g, x: g * np.cos(x), 0.5).confirmed == 1
     assert check_gradient(np.sin, lambda g, x: g * np.cos(x), np.float32(0.5)).confirmed == 1
 
