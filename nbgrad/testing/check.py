@@ -274,6 +274,9 @@ def _check_argument(
         for name in ("low", "high", "error", "size"):
             getattr(there, name)[chosen] = getattr(sharp, name)
         found = _chosen(np.isfinite(there.error), there, found)
+        # An error needs the sharpest oracle's word: elements that were not asked for are not refused.
+        unasked = np.setdiff1d(np.flatnonzero(outside > 0), chosen)
+        found.error[unasked] = np.inf
         names.append("mpmath")
     room = allowed(found)
     outside, decisive = compare(found, values[found.places], room)

@@ -76,7 +76,8 @@ def _steps(precision: Precision, x: Any, rooms: Any, others: float, stretch: flo
     """(moved up, moved down, step up, step down) (ladders, steps, elements); a step that x is too large for is nan."""
     work = precision.work
     with np.errstate(all="ignore"):
-        h = ladders(scales(x, others)) * stretch
+        nearest = np.minimum(np.where(rooms[0] > 0, rooms[0], np.inf), np.where(rooms[1] > 0, rooms[1], np.inf))
+        h = ladders(scales(x, others, nearest.astype(np.float64))) * stretch
         low = precision.eps * np.abs(x)
         points = []
         for sign, room in ((1, rooms[1]), (-1, rooms[0])):
@@ -114,39 +115,46 @@ def _diagonal(precision: Precision, position: int, grad: Any, rooms: Any, at: An
     ]
     if n == 1:
         masks = []
+    steps = np.concatenate([h_up, h_down]).reshape(-1, n)
+    points = np.concatenate([up, down]).reshape(-1, n)
+    longest = np.argsort(-np.where(np.isnan(steps), 0, steps), axis=0, kind="stable")
     for mask in masks:  # before the other 60 calls: most functions that are not diagonal end here
-        k, point = int(rng.integers(4)), flat  # large steps, each element in its longest ladder
-        for ladder, h in zip(up, h_up, strict=True):
-            point = np.where(np.isnan(h[k]), point, ladder[k]).astype(precision.dtype)
+        # One of the four longest steps that each element may take, since a small one may be invisible to the others.
+        chosen = longest[rng.integers(4, size=n), numbers]
+        chosen = np.where(np.isnan(steps[chosen, numbers]), longest[0], chosen)
+        point = np.where(np.isnan(steps[chosen, numbers]), flat, points[chosen, numbers]).astype(precision.dtype)
         whole = precision.at(position, point.reshape(x.shape)).ravel()
         part = precision.at(position, np.where(mask, point, flat).reshape(x.shape)).ravel()
         if not np.array_equal(part, np.where(mask, whole, f), equal_nan=True):
             return None
     plus, minus = at_points(up, h_up), at_points(down, h_down)
-    far = _far_moves(precision, position, [slice(None)])[0]
+    unseen = _unseen(precision, position, [slice(None)])[0]
     low, high, error = slopes(
         flat.astype(precision.work), f, plus, minus, h_up, h_down, precision.eps, precision.tiny, at
     )
-    error = np.where(far, error, 0)
+    error = np.fmin(error, unseen)
     return _summed(np.arange(n), low[:, None], high[:, None], error[:, None], grad.ravel()[:, None])
 
 
-def _far_moves(precision: Precision, position: int, places: Any) -> Any:
-    """Whether each output depends on the elements at all, saturated or not: they are moved far, beyond all the others
-    too.
+def _unseen(precision: Precision, position: int, places: Any) -> Any:
+    """Bounds for the slopes of outputs that do not change when the elements move far, beyond all the others: what
+    rounding may hide over that distance. inf for those that do change. (Saturation within the ladders' reach is no
+    proof of a slope of 0.)
     """
     x = precision.arrays[position]
-    largest = float(np.max(np.abs(x), initial=1, where=np.isfinite(x)))
-    changed = []
+    largest = 1.5 * float(np.max(np.abs(x), initial=1, where=np.isfinite(x)))
+    f = precision.value.astype(precision.work)
+    with np.errstate(all="ignore"):
+        hidden = (8 * precision.eps * np.abs(f) / largest + 2 * precision.tiny).ravel()
+    found = []
     for place in places:
-        here = np.zeros(precision.value.size, bool)
-        for target in (0.375, -0.625, 1.5 * largest, -1.5 * largest):
+        changed = np.zeros(f.size, bool)
+        for target in (0.375, -0.625, largest, -largest):
             moved = x.copy().ravel()
             moved[place] = np.where(np.asarray(moved[place]) == target, 0.75 * target, target)
-            values = precision.at(position, moved.reshape(x.shape))
-            here |= (values != precision.value.astype(precision.work)).ravel()
-        changed.append(here)
-    return changed
+            changed |= (precision.at(position, moved.reshape(x.shape)) != f).ravel()
+        found.append(np.where(changed, np.inf, hidden))
+    return found
 
 
 def _one_by_one(
@@ -162,7 +170,7 @@ def _one_by_one(
             moved = x.copy()
             moved.reshape(-1)[places[e]] = points[ladder, k, e]
             values[side, ladder, k, e] = precision.at(position, moved).ravel()
-    far = np.stack(_far_moves(precision, position, places))
+    unseen = np.stack(_unseen(precision, position, places))
     shape = (len(places), f.size)
     columns = (*values.shape[1:3], -1)
     wide_up, wide_down = (np.broadcast_to(h[..., None], values.shape[1:]).reshape(columns) for h in (h_up, h_down))
@@ -171,7 +179,7 @@ def _one_by_one(
         values[0].reshape(columns), values[1].reshape(columns), wide_up, wide_down, precision.eps, precision.tiny,
         np.broadcast_to(at[places][:, None], shape).ravel(),
     )  # fmt: skip
-    error = np.where(far, error.reshape(shape), 0)
+    error = np.fmin(error.reshape(shape), unseen)
     return _summed(places, low.reshape(shape), high.reshape(shape), error, grad.ravel()[None])
 
 

@@ -30,9 +30,10 @@ _ORDERS = 6
 _GUARDS = np.exp2(-np.arange(15.0, 19.0))
 
 
-def scales(x: Any, others: float) -> Any:
+def scales(x: Any, others: float, room: Any = np.inf) -> Any:
     """The largest step of each ladder, smallest ladder first, (3, *x.shape): about |x|/2, 1, and ``others``/2 for the
-    size of the other elements. Ladders that would overlap another one are nan. Powers of two, so that x ± h is exact.
+    size of the other elements, and before them ``room``, the distance to the next kink or end of the domain, where
+    that is smaller. Ladders that would overlap another one are nan. Powers of two, so that x ± h is exact.
     """
     x = np.abs(np.asarray(x, np.float64))
     found = np.stack([x / 2, np.ones_like(x), np.full_like(x, others / 2)])
@@ -41,7 +42,10 @@ def scales(x: Any, others: float) -> Any:
     for i in (1, 0):  # the larger of two near ones stays: its steps reach down to the smaller
         near = found[i + 1 :] <= found[i] * 2.0**5
         found[i] = np.where(near.any(axis=0), np.nan, found[i])
-    return found
+    smallest = np.fmin.reduce(found, axis=0)
+    with np.errstate(all="ignore"):
+        narrow = np.exp2(np.floor(np.log2(np.where(room > 0, room, np.nan)))) + 0 * x
+    return np.concatenate([np.where(narrow < smallest, narrow, np.nan)[None], found])
 
 
 def ladders(largest: Any) -> Any:
