@@ -175,6 +175,7 @@ def check_adjoint(
         products = [grads[i].astype(work) * v for i, v in directions.items()]
         value = sum(p.sum() for p in products)
         granted = sum((room[i] * np.abs(v)).sum() for i, v in directions.items())
+        granted += problem.tiny * sum(np.abs(v).sum() for v in directions.values())
         granted += float(np.finfo(problem.value_here.dtype).eps) * sum(np.abs(p).sum() for p in products)
         if not (np.isfinite(least) and np.isfinite(most) and np.isfinite(bar)):
             return False
