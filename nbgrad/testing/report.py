@@ -79,10 +79,9 @@ class GradientError(AssertionError):
     distance; ``arguments`` are those of forward, ``reproducer`` is Python code that raises the same error, given the
     functions by name.
 
-    >>> error = GradientError("shape", "backward returned 2 gradients for 1 argument", reproducer="check_gradient(f,
-    g, x)")
+    >>> error = GradientError("shape", "2 gradients for 1 argument", reproducer="check_gradient(f, g, x)")
     >>> print(error)
-    shape: backward returned 2 gradients for 1 argument
+    shape: 2 gradients for 1 argument
     Reproduce it:
         check_gradient(f, g, x)
     """
