@@ -169,7 +169,7 @@ class Call:
             elif isinstance(value, np.ndarray):
                 lines.append(f"{key} = {literal(value)}")
                 given.append(f"{key}={key}")
-            elif value is not None and value != ():
+            elif value is not None and value not in ((), {}):
                 given.append(f"{key}={literal(value)}")
         arguments = ", ".join([*names, *(f"x{i}" for i in range(len(self.arguments))), *given])
         head = f"import numpy as np\nfrom nbgrad.testing import {self.check}\n{imports}"
