@@ -119,8 +119,10 @@ def _extrapolate(
         # helps.
         rounding += np.where(noise > 2.0**-12 * (level + np.fmax.reduce(np.abs(d), axis=0)), np.inf, noise) + unit
         rounding = np.where(d == 0, np.maximum(rounding, blind), rounding)
-        # What is lost in the noise may vary on a scale of 1: an average over a longer step has not seen its slope.
-        rounding /= np.where(np.abs(d) <= 4 * rounding, np.minimum(width, 1), width)
+        # What is lost in the noise may vary on a scale of 1, as e^-x does beside x: a longer step has not seen its
+        # slope.
+        seen = np.where(np.abs(d) <= 4 * rounding, 1, np.maximum(1, np.abs(x) / 64))
+        rounding /= np.minimum(width, seen)
         estimates, bars = _neville(slope, rounding, base)
         for k in range(len(slope) - 1, -1, -1):
             estimate, bar = estimates[k], np.where(np.isnan(bars[k]), np.inf, bars[k])

@@ -161,14 +161,14 @@ class Problem:
             signs = rng.choice(np.array([-1.0, 1.0]), self.grad_output.shape).astype(self.grad_output.dtype)
             for i, g in self._quietly(self.grad_output * signs, self.pristine).items():
                 terms[i] = np.fmax(terms[i], np.abs(g).astype(np.float64))
-        arrays, g, step = self.pristine, self.grad_output, 2.0**-12
+        arrays, g, step = self.pristine, self.grad_output, 2.0**-18
         wide = np.dtype(np.float64)
         if all(a.dtype.itemsize < 8 for a in arrays if a.dtype.kind == "f"):
             there = self._quietly(g.astype(wide), widened(arrays, wide))
             if there and all(v.dtype == wide for v in there.values()):
                 arrays, g, base = widened(arrays, wide), g.astype(wide), there
         if g.dtype.itemsize >= 8:
-            step = 2.0**-26
+            step = 2.0**-42
         change = {i: np.zeros(v.shape) for i, v in base.items()}
         for _ in range(2):
             signs = [rng.choice(np.array([-1.0, 1.0]), a.shape) if a.dtype.kind == "f" else None for a in arrays]
