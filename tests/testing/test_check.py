@@ -110,6 +110,12 @@ def test_no_element_escapes():
     check_gradient(lambda x: a @ x, lambda g, x: g @ a, np.ones(1000))
 
 
+def test_another_order_of_a_sum_is_no_fault():
+    """NumPy adds up strided arrays in another order: other last bits, the same gradient."""
+    x = np.random.default_rng(0).normal(size=(40, 50))[::-2, ::3]
+    check_gradient(lambda x: x.sum() ** 2, lambda g, x: np.full(x.shape, 2 * g * x.sum()), x)
+
+
 def test_values_that_are_not_finite_are_undecided():
     x = np.array([1000.0, 1.0, np.nan, np.inf])
     report = check_gradient(np.exp, lambda g, x: g * np.exp(x), x)
