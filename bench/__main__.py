@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import argparse
 import importlib
+from typing import Any
 
 SUITES = {
     "accuracy": "worst error of each kernel in units in the last place, beside its peers'",
     "autograd": "eager overhead: the graph of four weights, forward and backward",
+    "false-alarms": "right functions that nbgrad.testing must pass",
+    "faults": "planted faults: which nbgrad.testing finds, and which its peers",
     "elementwise": "throughput of each elementwise kernel over array size",
     "minimax": "derive the polynomials of nbgrad.elementary again",
+    "mutants": "mutations of every formula and derivative: which the gradient tests find",
     "rows": "softmax, cross-entropy and maxout, forward and backward",
     "startup": "import time, first calls, whole `nbgrad train`",
     "training": "epoch times of softmax regression and the MLP on MNIST-shaped data",
 }
 
 
+def _module(name: str) -> Any:
+    return importlib.import_module("bench." + name.replace("-", "_"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     commands = parser.add_subparsers(dest="suite", required=True, metavar="NAME")
     for name, text in SUITES.items():
-        module = importlib.import_module(f"bench.{name}")
+        module = _module(name)
         module.add_arguments(commands.add_parser(name, help=text, description=module.__doc__))
     arguments = parser.parse_args()
-    importlib.import_module(f"bench.{arguments.suite}").run(arguments)
+    _module(arguments.suite).run(arguments)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from nbgrad.testing import check_autograd
+
 DTYPES = (np.float32, np.float64)
 dtypes = st.sampled_from(DTYPES)
 
@@ -101,3 +103,16 @@ out_layouts = st.sampled_from(sorted(LAYOUTS))
 
 def lay(array, layout):
     return INPUT_LAYOUTS[layout](array)
+
+
+def grid(shape, offset=0, low=-3, unique=False):
+    """float64 arrays of multiples of 1/8 in [low, 3], moved by 1/16 + offset/32, so that no two with different offsets are equal and
+    none is 0: away from kinks. `unique`: no two elements equal.
+    """
+    numbers = st.integers(8 * low, 23).map(lambda i: i / 8 + 1 / 16 + offset / 32)
+    return hnp.arrays(np.float64, shape, elements=numbers, unique=unique)
+
+
+def check_tensors(function, *arrays, rng=None):
+    """The gradients of a function of Tensors against differences of it."""
+    check_autograd(function, *arrays, framework="nbgrad", rng=rng)

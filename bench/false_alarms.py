@@ -1,0 +1,56 @@
+"""Right functions that `nbgrad.testing` must pass: every kernel, row function, loss and objective, and the right
+versions of the planted faults.
+
+Prints a line for each, and exits with 1 if one is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent.parent / "tests" / "testing"))
+from right import RIGHT  # noqa: E402
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--examples", type=int, default=10_000, help="in all, over the functions")
+    parser.add_argument("--only", default="", help="functions whose name has this in it")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    import hypothesis
+
+    from nbgrad.testing import GradientError, GradientReport
+
+    chosen = {name: test for name, test in RIGHT.items() if arguments.only in name}
+    each = -(-arguments.examples // len(chosen))
+    settings = hypothesis.settings(
+        max_examples=each, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck),
+        phases=[hypothesis.Phase.generate],
+    )  # fmt: skip
+    print("| function | elements | confirmed | at kinks | undecided | worst, ulps | s |\n|---|--:|--:|--:|--:|--:|--:|")
+    total, alarms, start = GradientReport(), 0, time.perf_counter()
+    for name, make in chosen.items():
+        begin = time.perf_counter()
+        try:
+            test = make(settings=settings)
+            test()
+        except GradientError as error:
+            alarms += 1
+            print(f"| {name} | FALSE ALARM |\n\n{error}\n")
+            continue
+        report = test.report
+        total += report
+        took = time.perf_counter() - begin
+        counts = f"{report.elements} | {report.confirmed} | {report.kinks} | {report.undecided}"
+        print(f"| {name} | {counts} | {report.worst_ulps:.3g} | {took:.1f} |", flush=True)
+    took = time.perf_counter() - start
+    print(f"\n{len(chosen)} functions, {each} examples of each, {took:.0f} s: {alarms} false alarms")
+    print(total)
+    if alarms:
+        sys.exit(1)

@@ -1,0 +1,165 @@
+"""Mutants of nbgrad's formulas: operators, constants, comparisons, branches and signs of `nbgrad/formulas/` and
+`nbgrad/rows.py`, changed one at a time.
+
+Each mutant is run as plain Python and must be found: by nbgrad.testing (the gradient is not the slope), by the
+textbook definition (the value is not the function's), or by the bound of 2 units in the last place. Prints what
+survives; survivors that change nothing are named with a reason (`mutant_checks.EQUIVALENT`). Exits with 1 for any
+other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import collections
+import copy
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nbgrad import formulas, rows
+
+sys.path.append(str(Path(__file__).parent.parent / "tests" / "testing"))
+from mutant_checks import ELEMENTWISE, ROWS, Checks, reason_for  # noqa: E402
+
+__all__ = ["add_arguments", "mutants", "run"]
+
+FILES = [Path(formulas.__file__).parent / f"{name}.py" for name in ("classic", "smooth", "piecewise", "losses")]
+FILES.append(Path(rows.__file__))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--only", default="", help="functions whose name has this in it")
+    parser.add_argument("--verbose", action="store_true", help="print every mutant")
+
+
+_OPERATORS: dict[type, tuple[type, ...]] = {
+    ast.Add: (ast.Sub,), ast.Sub: (ast.Add,), ast.Mult: (ast.Div,), ast.Div: (ast.Mult,), ast.BitAnd: (ast.BitOr,),
+    ast.Gt: (ast.GtE, ast.Lt), ast.GtE: (ast.Gt, ast.Lt), ast.Lt: (ast.LtE, ast.Gt), ast.LtE: (ast.Lt, ast.Gt),
+    ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,),
+}  # fmt: skip
+
+
+def _changes(node: ast.AST) -> Iterator[Callable[[ast.AST], ast.AST]]:
+    """Functions that make the mutated node of a copy of ``node``."""
+    if isinstance(node, ast.BinOp):
+        for kind in _OPERATORS.get(type(node.op), ()):
+            yield lambda n, kind=kind: ast.BinOp(n.left, kind(), n.right)
+    if isinstance(node, ast.AugAssign):
+        for kind in _OPERATORS.get(type(node.op), ()):
+            yield lambda n, kind=kind: ast.AugAssign(n.target, kind(), n.value)
+    if isinstance(node, ast.Compare):
+        for i, op in enumerate(node.ops):
+            for kind in _OPERATORS.get(type(op), ()):
+                yield lambda n, i=i, kind=kind: ast.Compare(
+                    n.left, [*n.ops[:i], kind(), *n.ops[i + 1 :]], n.comparators
+                )
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        value = node.value
+        for other in {value + 1, 0 * value} if isinstance(value, int) else {value * 1.001, value + 1}:
+            if other != value:
+                yield lambda n, other=other: ast.Constant(other)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        yield lambda n: n.operand
+    if isinstance(node, ast.IfExp):
+        yield lambda n: n.body
+        yield lambda n: n.orelse
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "abs":
+        yield lambda n: n.args[0]
+
+
+def mutants(path: Path) -> Iterator[tuple[str, str, ast.Module]]:
+    """(function, description, module) for every mutant of a file, without decorators."""
+    tree = ast.parse(path.read_text("utf-8"))
+    for function in [n for n in tree.body if isinstance(n, ast.FunctionDef)]:
+        function.decorator_list = []
+    for function in [n for n in tree.body if isinstance(n, ast.FunctionDef)]:
+        body = function.body[1:] if ast.get_docstring(function) else function.body
+        places = [n for statement in body for n in ast.walk(statement)]
+        for node in places:
+            for change in list(_changes(node)):
+                mutated = _replaced(tree, node, change)
+                new = ast.unparse(change(copy.deepcopy(node)))
+                yield function.name, f"{path.name}:{node.lineno}: {ast.unparse(node)}  ->  {new}", mutated
+
+
+def _replaced(tree: ast.Module, node: ast.AST, change: Callable[[ast.AST], ast.AST]) -> ast.Module:
+    class Replace(ast.NodeTransformer):
+        def visit(self, n: ast.AST) -> Any:
+            return change(copy.deepcopy(n)) if n is node else self.generic_visit(n)
+
+    # the transformer changes lists in place: only the way down to the node is made anew
+    copied: dict[int, Any] = {id(node): node}
+    fresh = copy.deepcopy(tree, copied)
+    return ast.fix_missing_locations(Replace().visit(fresh))
+
+
+def _namespace(path: Path, module: ast.Module) -> dict[str, Any]:
+    name = "nbgrad.rows" if path.name == "rows.py" else f"nbgrad.formulas.{path.stem}"
+    space: dict[str, Any] = {"__name__": name}
+    exec(compile(module, str(path), "exec"), space)
+    return space
+
+
+def _calls(path: Path) -> dict[str, set[str]]:
+    """For each function of a file those that depend on it, itself included."""
+    tree = ast.parse(path.read_text("utf-8"))
+    direct = {
+        f.name: {n.id for n in ast.walk(f) if isinstance(n, ast.Name)}
+        for f in tree.body
+        if isinstance(f, ast.FunctionDef)
+    }
+    users = {name: {name} for name in direct}
+    for _ in direct:
+        for name, used in direct.items():
+            for other in used & direct.keys():
+                users[other] |= users[name] | {name}
+    for name in direct:
+        for _ in direct:
+            users[name] |= {u for other in list(users[name]) for u in users[other]}
+    return users
+
+
+def run(arguments: argparse.Namespace) -> None:
+    start, killed, survivors, explained = time.perf_counter(), collections.Counter(), [], 0
+    for path in FILES:
+        users = _calls(path)
+        for function, text, module in mutants(path):
+            if arguments.only not in function:
+                continue
+            with np.errstate(all="ignore"):
+                space = _namespace(path, module)
+                by = _killed(path, space, users[function])
+            if arguments.verbose:
+                print(f"{by or 'SURVIVES'}: {function} {text}", flush=True)
+            if by:
+                killed[by] += 1
+            elif reason := reason_for(function, text.split(": ", 1)[1]):
+                explained += 1
+                print(f"equivalent: {function} {text}: {reason}", flush=True)
+            else:
+                survivors.append(f"{function} {text}")
+                print(f"SURVIVES: {function} {text}", flush=True)
+    total = sum(killed.values()) + explained + len(survivors)
+    print(
+        f"\n{total} mutants in {time.perf_counter() - start:.0f} s: {sum(killed.values())} killed ({dict(killed)}), ",
+        end="",
+    )
+    print(f"{explained} equivalent, {len(survivors)} survive")
+    if survivors:
+        sys.exit(1)
+
+
+def _killed(path: Path, space: dict[str, Any], touched: set[str]) -> str:
+    """What finds the mutant; "" if nothing does."""
+    checks: list[Checks] = ROWS if path.name == "rows.py" else ELEMENTWISE
+    for check in checks:
+        if touched & check.functions:
+            by = check(space, touched)
+            if by:
+                return by
+    return ""

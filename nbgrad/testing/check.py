@@ -1,0 +1,210 @@
+"""`check_gradient`: one backward function at one point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nbgrad.testing.argument import ULPS, Lazy, check_argument
+from nbgrad.testing.compare import References
+from nbgrad.testing.exact import ExactFunction
+from nbgrad.testing.precision import evaluated, wider
+from nbgrad.testing.problem import Problem, as_arguments, default_wrt
+from nbgrad.testing.properties import check_adjoint, check_layout, check_linear, check_out, check_repeatable
+from nbgrad.testing.report import Call, GradientReport
+
+__all__ = ["ULPS", "check", "check_gradient"]
+
+
+def check_gradient(
+    forward: Callable[..., Any],
+    backward: Callable[..., Any],
+    *args: Any,
+    wrt: int | Sequence[int] | None = None,
+    kinks: Any = (),
+    rtol: float | None = None,
+    grad_output: Any = None,
+    rng: Any = None,
+    reference: Callable[..., Any] | None = None,
+    terms: Callable[..., Any] | None = None,
+) -> GradientReport:
+    """Hold ``backward(grad_output, *args)``, the gradient Σ_o grad_output_o · ∂forward_o/∂args, against the values of
+    ``forward(*args)``; `GradientError` if it is wrong.
+
+    ``args``: NumPy arrays or numbers; ``backward`` returns an array, or a tuple with one for each argument (None for
+    those without gradient). ``wrt``: the arguments to check (numbers from 0), by default all floats that have a
+    gradient. ``kinks``: inputs where the derivative jumps, for all arguments, or a dict {argument: inputs}. ``rtol``:
+    the relative error that is granted (by default `ULPS` eps, of the argument's dtype). ``grad_output``: by default
+    drawn from ``rng`` (a `numpy.random.Generator` or a seed), as are the sampled elements. ``reference``: the same
+    function as ``forward`` for arrays of objects, mpmath's numbers, which sees what differences of floats cannot.
+    ``terms``: a function with backward's arguments and form of result, the sizes of the terms that backward adds up
+    where they are larger than the gradient: rtol times these is granted too. (The gradient y(g − Σ gy) of a softmax
+    cancels where a class is sure.)
+
+    A tolerance is derived, never an absolute constant: the differences' error bar, and rtol times (the terms of the
+    gradient's sum + what relative errors of the inputs do to it). An element that no precision can decide is no
+    error; the report counts it. TypeError and ValueError for arguments of a wrong kind.
+
+    >>> def square(x):
+    ...     return x * x
+    >>> check_gradient(square, lambda g, x: g * 2 * x, np.array([1.0, -3.0, 0.0]))
+    GradientReport: 3 elements, 3 confirmed, 0 at kinks, 0 undecided; worst ... ulps; differences in ...
+    >>> check_gradient(square, lambda g, x: g * x, np.array([1.0, -3.0, 0.0]), grad_output=np.ones(3))
+    Traceback (most recent call last):
+        ...
+    nbgrad.testing.report.GradientError: wrong: the gradient of args[0] at (1,)...
+    """
+    call = Call("check_gradient", {"forward": forward, "backward": backward}, [])
+    return check(
+        forward, backward, args, call, wrt=wrt, kinks=kinks, rtol=rtol, grad_output=grad_output, rng=rng,
+        reference=reference, terms=terms,
+    )  # fmt: skip
+
+
+def check(
+    forward: Callable[..., Any], backward: Callable[..., Any], args: Sequence[Any], call: Call, *, wrt: Any = None,
+    kinks: Any = (), rtol: Any = None, grad_output: Any = None, rng: Any = None, reference: Any = None,
+    terms: Any = None, domains: Mapping[int, tuple[float, float]] | None = None, layouts: bool = True,
+) -> GradientReport:  # fmt: skip
+    """`check_gradient` for all its relatives: ``call`` says how the reproducer calls it."""
+    for name, function in (("forward", forward), ("backward", backward)):
+        if not callable(function):
+            raise TypeError(f"{name}: expected a function, got {type(function).__name__}")
+    for name, function in (("reference", reference), ("terms", terms)):
+        if function is not None and not callable(function):
+            raise TypeError(f"{name}: expected a function, got {type(function).__name__}")
+    arrays = as_arguments(args)
+    kinks_of = _kinks(kinks, arrays)
+    tolerance = _tolerance(rtol)
+    seed, generator = _generator(rng)
+    call.arguments[:] = arrays
+    call.keywords.update(wrt=wrt, kinks=kinks, rtol=rtol, rng=seed, reference=reference, terms=terms)
+    problem = Problem(forward, backward, arrays, default_wrt(arrays, wrt), call, terms)
+
+    problem.value_here = value = np.array(problem.value(arrays))
+    problem.unchanged("forward")
+    problem.grad_output = g = _grad_output(grad_output, value, generator)
+    call.keywords["grad_output"] = g
+    # What is kept from a call for the next one shows itself if other arguments come between.
+    other = [a * a.dtype.type(0.875) if a.dtype.kind == "f" else a for a in problem.pristine]
+    evaluated(forward, other)
+    evaluated(backward, [g.copy(), *other])
+    kept = g.copy()
+    grads = {i: v.copy() for i, v in problem.gradients(g, arrays).items()}
+    problem.unchanged("backward", g, kept)
+    check_repeatable(problem, grads)
+
+    precisions = wider(forward, problem.pristine, value)
+    exact = Lazy(lambda: _exact(problem, reference))
+    references = References(precisions, None, g, generator)
+    sensitivity = problem.sensitivity(generator)
+    report = GradientReport()
+    complete = True
+    for i, gradient in grads.items():
+        limits = (domains or {}).get(i, (-np.inf, np.inf))
+        part, all_elements = check_argument(
+            problem, references, exact, i, gradient, kinks_of.get(i, ()), limits, tolerance, sensitivity[i]
+        )
+        report, complete = report + part, complete and all_elements
+    room = {i: _room(problem, grads[i], s, tolerance) for i, s in sensitivity.items()}
+    check_linear(problem, grads, room)
+    if layouts:
+        eps = float(np.finfo(value.dtype).eps)
+        check_layout(problem, grads, room, 2 * ULPS * eps * np.abs(value).max(initial=0, where=np.isfinite(value)))
+    check_out(problem, grads)
+    if not complete:
+        _check_adjoint(problem, generator, tolerance, domains or {})
+    check_repeatable(problem, grads)
+    return report
+
+
+def _exact(problem: Problem, reference: Any) -> Any:
+    exact = ExactFunction(reference or problem.forward, problem.pristine, problem.value_here, reference is not None)
+    if reference is not None and not exact.ready:
+        why = f"it raised {exact.failure!r}" if exact.failure else "mpmath is missing, or its values are not forward's"
+        raise ValueError(f"reference: expected forward's values for arrays of mpmath's numbers, but {why}")
+    return exact if exact.ready else None
+
+
+def _kinks(kinks: Any, arrays: Sequence[Any]) -> dict[int, tuple[float, ...]]:
+    if isinstance(kinks, Mapping):
+        for i in kinks:
+            if i not in range(len(arrays)):
+                raise ValueError(f"kinks: expected arguments in 0..{len(arrays) - 1}, got {i!r}")
+        return {int(i): _numbers(k) for i, k in kinks.items()}
+    found = _numbers(kinks)
+    return {i: found for i in range(len(arrays))}
+
+
+def _numbers(kinks: Any) -> tuple[float, ...]:
+    try:
+        found = tuple(float(k) for k in kinks)
+    except (TypeError, ValueError):
+        raise TypeError(f"kinks: expected numbers, or a dict of them by argument, got {kinks!r}") from None
+    if not all(np.isfinite(k) for k in found):
+        raise ValueError(f"kinks: expected finite numbers, got {kinks!r}")
+    return found
+
+
+def _tolerance(rtol: Any) -> float | None:
+    if rtol is None:
+        return None
+    if isinstance(rtol, bool) or not isinstance(rtol, int | float | np.floating):
+        raise TypeError(f"rtol: expected a number, got {type(rtol).__name__}")
+    if not 0 <= rtol < np.inf:
+        raise ValueError(f"rtol: expected a finite number >= 0, got {rtol}")
+    return float(rtol)
+
+
+def _generator(rng: Any) -> tuple[int, Any]:
+    """(seed, generator): a caller's generator gives the seed, so that the reproducer can name it."""
+    if rng is None:
+        rng = 0
+    if isinstance(rng, np.random.Generator):
+        rng = int(rng.integers(2**31))
+    if isinstance(rng, bool) or not isinstance(rng, int | np.integer) or rng < 0:
+        raise TypeError(f"rng: expected a numpy.random.Generator or a seed >= 0, got {rng!r}")
+    return int(rng), np.random.default_rng(int(rng))
+
+
+def _grad_output(grad_output: Any, value: Any, rng: Any) -> Any:
+    if grad_output is None:  # never all ones, and none near 0, which would hide an element
+        return (rng.choice(np.array([-1.0, 1.0]), value.shape) * rng.uniform(0.5, 2, value.shape)).astype(value.dtype)
+    given = np.asarray(grad_output)
+    if given.dtype.kind not in "fiub":
+        raise TypeError(f"grad_output: expected floats, got {given.dtype}")
+    if given.shape != value.shape:
+        raise ValueError(f"grad_output: expected the shape of forward's result {value.shape}, got {given.shape}")
+    return given.astype(value.dtype)
+
+
+def _room(problem: Problem, gradient: Any, sensitivity: tuple[Any, Any, Any], tolerance: float | None) -> Any:
+    rtol = ULPS * float(np.finfo(gradient.dtype).eps) if tolerance is None else tolerance
+    return np.nan_to_num(rtol * (sensitivity[0] + sensitivity[1] + sensitivity[2]), nan=0.0, posinf=0.0)
+
+
+def _check_adjoint(
+    problem: Problem, rng: Any, tolerance: float | None, domains: Mapping[int, tuple[float, float]]
+) -> None:
+    """At a point nearby without ties and kinks, where each of many might take another side."""
+    moved = []
+    for i, a in enumerate(problem.pristine):
+        if a.dtype.kind == "f":
+            with np.errstate(all="ignore"):
+                away = np.where(
+                    a == 0, rng.uniform(2.0**-6, 2.0**-5, a.shape), a * rng.uniform(1 - 2.0**-5, 1 - 2.0**-8, a.shape)
+                )
+            low, high = domains.get(i, (-np.inf, np.inf))
+            a = np.where((away > low) & (away < high), away, a).astype(a.dtype)
+        moved.append(a)
+    value = evaluated(problem.forward, moved)
+    if value is None or value.shape != problem.value_here.shape or not np.isfinite(value).all():
+        return
+    there = Problem(problem.forward, problem.backward, moved, problem.wrt, problem.call, problem.terms)
+    there.value_here, there.grad_output = value, problem.grad_output
+    grads = {i: v.copy() for i, v in there.gradients(problem.grad_output.copy(), moved).items()}
+    sensitivity = there.sensitivity(rng)
+    room = {i: _room(there, grads[i], s, tolerance) for i, s in sensitivity.items()}
+    check_adjoint(there, wider(problem.forward, moved, value)[-1], grads, room, rng)

@@ -1,0 +1,127 @@
+"""Slopes in mpmath's arithmetic, where the other precisions cannot see: σ(40) in float64 is 1, its slope 4e-18."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from nbgrad.testing.precision import DIGITS, exact_numbers
+
+__all__ = ["ExactFunction"]
+
+#: h/|x|. The truncation, h² = 2^-266, is below every rounding error; no two floats are nearer to each other than 2^-53.
+_STEP = -133
+
+
+class ExactFunction:
+    """``function`` of arrays of mpmath numbers; `ready` says whether it takes them and has the right value.
+
+    ``given`` is a caller's own reference, which expects the numbers of ``mpmath.mp``; otherwise the checked function
+    itself is tried, with numbers that know the methods NumPy calls.
+    """
+
+    def __init__(self, function: Callable[..., Any], arrays: Sequence[Any], value: Any, given: bool) -> None:
+        floats = [a for a in arrays if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
+        self.function, self.given, self.shape = function, given, value.shape
+        self.digits = max(DIGITS.get(a.dtype.itemsize, 450) for a in floats)
+        context = exact_numbers(self.digits)
+        self.ready = False
+        self.failure: Exception | None = None
+        if context is None:
+            return
+        if given:
+            import mpmath
+
+            context = mpmath.mp
+        self.context = context
+        with self._digits():
+            self.arrays = [self._numbers(a) for a in arrays]
+            self.value = self._values(self.arrays)
+        finite = np.isfinite(value)
+        if self.value is not None:
+            there = self._floats(self.value)
+            with np.errstate(all="ignore"):
+                size = np.abs(value[finite]).max(initial=0)
+                near = np.abs(there - value) <= 2.0**-6 * np.abs(value) + 2.0**-10 * size + np.finfo(value.dtype).tiny
+            self.ready = bool(near[finite].all())
+
+    def _digits(self) -> Any:
+        return self.context.workdps(self.digits) if self.given else contextlib.nullcontext()
+
+    def _numbers(self, array: Any) -> Any:
+        if not (isinstance(array, np.ndarray) and array.dtype.kind == "f"):
+            return array
+        made = np.empty(array.shape, object)
+        for i, v in enumerate(array.ravel()):
+            made.flat[i] = self.context.mpf(float(v))
+        return made
+
+    def _values(self, arrays: Sequence[Any]) -> Any:
+        try:
+            with np.errstate(all="ignore"):
+                found = np.asarray(self.function(*arrays), dtype=object)
+            if found.shape != self.shape:
+                return None
+            flat = [self.context.mpf(self.context.convert(v)) for v in found.ravel()]
+        except Exception as error:
+            self.failure = error
+            return None
+        made = np.empty(self.shape, object)
+        for i, v in enumerate(flat):
+            made.flat[i] = v
+        return made
+
+    @staticmethod
+    def _floats(values: Any) -> Any:
+        return np.array([float(v) for v in values.ravel()], np.float64).reshape(values.shape)
+
+    def slopes(self, position: int, places: Sequence[int], outputs: Any) -> Any:
+        """(low, high, error) of ∂f/∂x, float64 (elements, outputs); ``outputs``: None for all, or the one that each
+        element moves, with which all elements are moved at once.
+        """
+        with self._digits():
+            if outputs is not None:
+                found = self._moved(position, [int(p) for p in places])
+                return tuple(np.array([row[o] for o in outputs])[:, None] for row in found)
+            rows = [self._moved(position, [int(place)]) for place in places]
+            return tuple(np.stack(part) for part in zip(*rows, strict=True))
+
+    def _moved(self, position: int, places: list[int]) -> Any:
+        mp, n = self.context, int(np.prod(self.shape, dtype=int))
+        x = self.arrays[position].ravel()
+        sizes = [abs(v) for a in self.arrays if isinstance(a, np.ndarray) and a.dtype == object for v in a.ravel()]
+        smallest = min([s for s in sizes if s and mp.isfinite(s)] or [mp.mpf(1)])
+        steps = {i: mp.ldexp(abs(x[i]) or min(smallest, 1), _STEP) for i in places}
+        points = []
+        for sign, part in ((1, 0), (-1, 0), (1, -1), (-1, -1)):  # ±h, ±h/2
+            moved = x.copy()
+            for i, step in steps.items():
+                moved[i] = x[i] + sign * mp.ldexp(step, part)
+            arrays = list(self.arrays)
+            arrays[position] = moved.reshape(self.arrays[position].shape)
+            values = self._values(arrays)
+            if values is None:
+                return np.zeros(n), np.zeros(n), np.full(n, np.inf)
+            points.append(values.ravel())
+        only = steps[places[0]] if len(places) == 1 else None
+        rows = []
+        for f, *values, step in zip(self.value.ravel(), *points, (steps.get(o, only) for o in range(n)), strict=True):
+            rows.append(self._slope(f, values, step))
+        return tuple(np.array(part) for part in zip(*rows, strict=True)) if rows else (np.zeros(0),) * 3
+
+    def _slope(self, f: Any, values: list[Any], h: Any) -> tuple[float, float, float]:
+        """(low, high, error) of one output from its values at x ± h and x ± h/2."""
+        mp = self.context
+        if h is None or not all(mp.isfinite(v) for v in (f, *values)):
+            return 0.0, 0.0, np.inf
+        up, down, up2, down2 = ((v - f) / s for v, s in zip(values, (h, -h, h / 2, -h / 2), strict=True))
+        noise = mp.mpf(10) ** (8 - self.digits) * max(abs(v) for v in (f, *values)) / h
+        # The sides of a smooth function come together with h, those of a kink do not.
+        if abs(up2 - down2) > max(abs(up - down) * 3 / 4, mp.ldexp(abs(up2) + abs(down2), -60)) + 4 * noise:
+            return float(min(up2, down2)), float(max(up2, down2)), float(noise)
+        wide, near = (up + down) / 2, (up2 + down2) / 2
+        center = float((4 * near - wide) / 3)
+        return center, center, float(8 * noise + abs(near - wide))

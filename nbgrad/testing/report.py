@@ -1,0 +1,176 @@
+"""What a check says: the report of one that passed, the error of one that did not, and code that repeats it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+__all__ = ["VERDICTS", "Call", "GradientError", "GradientReport"]
+
+#: The words of a `GradientError`.
+VERDICTS = {
+    "wrong": "the gradient is not the slope of the function",
+    "imprecise": "the gradient has the right size, but lost more digits than the tolerance grants",
+    "kink": "the function has a kink here, and the gradient lies outside its one-sided derivatives",
+    "shape": "a gradient, or their number, does not fit the arguments",
+    "dtype": "a gradient has another dtype than its argument",
+    "mutated": "an argument was changed",
+    "not repeatable": "the same call gave other bits",
+    "not linear": "the gradient is not linear in grad_output",
+    "layout": "the values depend on how an argument lies in memory",
+    "out": "out= gives another result than the call without it",
+    "raised": "forward or backward raised an exception",
+}
+
+
+@dataclass(frozen=True)
+class GradientReport:
+    """What a check that passed has seen.
+
+    ``elements`` of the gradients were compared with differences: ``confirmed`` agree to the tolerance or to 1/64 where
+    the differences are no sharper, ``kinks`` lie inside the one-sided derivatives, ``undecided`` could not be
+    decided: no error, but no confirmation either. ``worst_ulps``: the largest distance of a confirmed element, in
+    ulps, beyond the error bar. ``precisions``: in which the function was differenced.
+
+    >>> GradientReport(elements=4, confirmed=3, undecided=1)
+    GradientReport: 4 elements, 3 confirmed, 0 at kinks, 1 undecided; worst 0 ulps; differences in -
+    """
+
+    elements: int = 0
+    confirmed: int = 0
+    kinks: int = 0
+    undecided: int = 0
+    worst_ulps: float = 0.0
+    precisions: tuple[str, ...] = ()
+
+    def __add__(self, other: GradientReport) -> GradientReport:
+        """Both together.
+
+        >>> (GradientReport(elements=1, confirmed=1) + GradientReport(elements=2, undecided=2)).elements
+        3
+        """
+        return GradientReport(
+            self.elements + other.elements,
+            self.confirmed + other.confirmed,
+            self.kinks + other.kinks,
+            self.undecided + other.undecided,
+            max(self.worst_ulps, other.worst_ulps),
+            tuple(dict.fromkeys(self.precisions + other.precisions)),
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"GradientReport: {self.elements} elements, {self.confirmed} confirmed, {self.kinks} at kinks, "
+            f"{self.undecided} undecided; worst {self.worst_ulps:.3g} ulps; "
+            f"differences in {', '.join(self.precisions) or '-'}"
+        )
+
+
+class GradientError(AssertionError):
+    """A gradient that is wrong, and how.
+
+    ``verdict`` is one of `VERDICTS`; ``argument`` and ``index`` say where (None where that has no meaning); ``value``
+    is what backward returned, ``reference`` what it should be, ``error`` the error bar of the reference, ``ulps`` the
+    distance; ``arguments`` are those of forward, ``reproducer`` is Python code that raises the same error, given the
+    functions by name.
+
+    >>> error = GradientError("shape", "2 gradients for 1 argument", reproducer="check_gradient(f, g, x)")
+    >>> print(error)
+    shape: 2 gradients for 1 argument
+    Reproduce it:
+        check_gradient(f, g, x)
+    """
+
+    def __init__(
+        self,
+        verdict: str,
+        message: str,
+        *,
+        argument: int | None = None,
+        index: tuple[int, ...] | None = None,
+        value: Any = None,
+        reference: Any = None,
+        error: Any = None,
+        ulps: float | None = None,
+        reproducer: str = "",
+        arguments: tuple[Any, ...] = (),
+    ) -> None:
+        self.verdict, self.argument, self.index = verdict, argument, index
+        self.arguments = arguments
+        self.value, self.reference, self.error, self.ulps = value, reference, error, ulps
+        self.reproducer = reproducer
+        indented = "".join(f"\n    {line}" for line in reproducer.splitlines())
+        super().__init__(f"{verdict}: {message}" + ("\nReproduce it:" + indented if reproducer else ""))
+
+
+def number(value: Any) -> str:
+    """A number in decimal and in hex: 22.18 = 0x1.62e148p+4."""
+    shown = float(value)
+    decimal = str(value) if np.isfinite(shown) else repr(shown)
+    return f"{decimal} = " + re.sub(r"\.?0*p", "p", shown.hex())
+
+
+def literal(value: Any) -> str:
+    """Python code of an array or number, to the last bit."""
+    if not isinstance(value, np.ndarray):
+        return re.sub(r"\b(nan|inf)\b", r"np.\1", repr(value))
+    kind = f"np.{value.dtype.type.__name__}" + ("_" if value.dtype.type.__name__ == "bool" else "")
+    if value.dtype.itemsize > 8:
+        kind, items = "np.longdouble", [str(v) for v in value.ravel()]
+        return f"np.array({items!r}).astype({kind}).reshape({value.shape})"
+    text = re.sub(r"\b(nan|inf)\b", r"np.\1", repr(value.tolist()))
+    return f"np.array({text}, {kind})" + ("" if value.size else f".reshape({value.shape})")
+
+
+def name_of(function: Callable[..., Any], fallback: str) -> tuple[str, str]:
+    """(what code calls the function, the import that it needs or "")"""
+    name = getattr(function, "__name__", "")
+    if isinstance(function, np.ufunc) and getattr(np, name, None) is function:
+        return f"np.{name}", ""
+    if not name.isidentifier() or name == "<lambda>":
+        return fallback, ""
+    module = getattr(function, "__module__", None) or ""
+    home = sys.modules.get(module)
+    known = module not in ("", "__main__") and getattr(home, name, None) is function
+    return name, f"from {module} import {name}\n" if known else ""
+
+
+@dataclass
+class Call:
+    """How the check was called, for the reproducer."""
+
+    check: str
+    functions: dict[str, Callable[..., Any]]
+    arguments: list[Any]
+    keywords: dict[str, Any] = field(default_factory=dict)
+    hidden: tuple[str, ...] = ()
+
+    def code(self) -> str:
+        """Python code that repeats the call."""
+        imports, names = "", []
+        for fallback, function in self.functions.items():
+            name, line = name_of(function, fallback)
+            imports += line
+            names.append(name)
+        lines = [f"x{i} = {literal(a)}" for i, a in enumerate(self.arguments)]
+        given = []
+        for key, value in self.keywords.items():
+            if key in self.hidden:
+                continue
+            if callable(value):
+                name, line = name_of(value, key)
+                imports += line
+                given.append(f"{key}={name}")
+            elif isinstance(value, np.ndarray):
+                lines.append(f"{key} = {literal(value)}")
+                given.append(f"{key}={key}")
+            elif value is not None and value not in ((), {}):
+                given.append(f"{key}={literal(value)}")
+        arguments = ", ".join([*names, *(f"x{i}" for i in range(len(self.arguments))), *given])
+        head = f"import numpy as np\nfrom nbgrad.testing import {self.check}\n{imports}"
+        return head + "\n".join([*lines, f"{self.check}({arguments})"])
