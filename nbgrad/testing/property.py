@@ -30,8 +30,8 @@ def gradient_test(
     >>> from nbgrad.testing import array
     >>> test_square = gradient_test(lambda x: x * x, lambda g, x: g * 2 * x, array(3, domain=(-100, 100)))
     >>> test_square()
-    >>> test_square.report.undecided
-    0
+    >>> test_square.report.confirmed > 0
+    True
     """
     strategies = drawing()
     import hypothesis

@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 
 __all__ = ["arrays", "floats", "grad_outputs", "labels", "layouts", "shapes", "simplex"]
 
-POOL = 12
+POOL = 8
 
 
 def shapes(min_dims: int = 1, max_dims: int = 2, max_side: int = 4) -> st.SearchStrategy[tuple[int, ...]]:

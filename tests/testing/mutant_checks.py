@@ -296,8 +296,9 @@ EQUIVALENT = [
     ("gelu|gelu_tanh|d_gelu|d_gelu_tanh", r"40  ->  (41|0)$", "e^(-40²/2) is 0 already"),
     ("d_relu|d_leaky_relu|d_absolute_error|d_threshold", r"0  ->  1$", "the number of a comparison that only 0 and nan come to: both are below 1 or neither"),
     ("d_absolute_error", r"T\(0\) if d == T\(0\) else d  ->  d$", "d is 0 there, or nan"),
+    ("maxout", r"1  ->  0$", "the loop begins with the first entry, which is the best one so far"),
     ("tanh", r"abs\(x\)  ->  x$", "plain Python's tanh_plus is NumPy's, which is odd; compiled it is a polynomial there, which tests/test_ops.py refuses"),
-    ("d_gelu_tanh|d_mish|d_silu|d_gelu|gelu|gelu_tanh|mish|selu", r"rest", "a correction of the last bits: without it the result is still within 2 ulp on these inputs"),
+    ("d_gelu_tanh|d_mish|d_silu|d_gelu|gelu|gelu_tanh|mish|selu", r"(?i)rest", "a correction of the last bits: without it the result is still within 2 ulp on these inputs"),
     ("d_mish", r"(d \* d|T\(2\) \* d|^2|^4)  ->  ", "part of a correction of the last bits"),
 ]  # fmt: skip
 
