@@ -24,8 +24,9 @@ def gradient_test(
     minimal one; the `GradientError` has the code that repeats it without hypothesis. ``specs``: `array`, `labels`,
     `simplex`, or any hypothesis strategy of arrays and numbers. ``settings``: `hypothesis.settings`, by default the
     loaded profile without a deadline (the first example may compile). ``wrt``, ``rtol``, ``reference`` and ``terms``
-    are `check_gradient`'s. After a call its
-    attribute ``report`` has the reports of all examples, added up. ImportError without hypothesis.
+    are `check_gradient`'s. After a call its attribute ``report`` has the reports of all examples, added up.
+
+    ImportError without hypothesis; TypeError for arguments of a wrong kind.
 
     >>> from nbgrad.testing import array
     >>> test_square = gradient_test(lambda x: x * x, lambda g, x: g * 2 * x, array(3, domain=(-100, 100)))
