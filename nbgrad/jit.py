@@ -59,7 +59,6 @@ COMPILED_SOURCES = (
     "formulas",
     "rows.py",
     "backends",
-    "regression",
     "optim.py",
 )
 

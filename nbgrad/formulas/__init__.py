@@ -1,7 +1,7 @@
 """FIRST TO READ: every activation and elementwise loss, with its derivative directly below it.
 
 `classic`: sigmoid, tanh, relu, leaky_relu, elu. `smooth`: softplus, gelu and their kin. `piecewise`: what consists of
-pieces. `losses`: of an input and a target.
+pieces. `losses`: of an input and a target; `regression`: of a score and a label, with second derivatives.
 
 Plain functions of numbers. `nbgrad.ops` lists them; loops, CUDA kernels, autograd, tests and benchmarks are
 derived from that table. Conventions:
@@ -17,4 +17,5 @@ derived from that table. Conventions:
 from nbgrad.formulas.classic import *  # noqa: F403
 from nbgrad.formulas.losses import *  # noqa: F403
 from nbgrad.formulas.piecewise import *  # noqa: F403
+from nbgrad.formulas.regression import *  # noqa: F403
 from nbgrad.formulas.smooth import *  # noqa: F403

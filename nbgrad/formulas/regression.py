@@ -1,0 +1,49 @@
+"""What the regression models need beyond the losses: the logistic loss of a label that is 0 or 1, and second
+derivatives in the score, ``d2_f``.
+
+The margin z is the score as the label wants it negative: x for t = 0, −x for t = 1. (The labels are checked before:
+another one, nan among them, is taken for 1.)
+"""
+
+from __future__ import annotations
+
+from nbgrad.formulas.classic import d_sigmoid, sigmoid
+from nbgrad.formulas.smooth import softplus
+from nbgrad.jit import scalar
+
+
+@scalar
+def d2_half_squared_error(x, target):
+    """1"""
+    T = type(x)
+    return T(1)
+
+
+@scalar
+def logistic_loss(x, target):
+    """−ln σ(x) for t = 1, −ln σ(−x) for t = 0: softplus of the margin z, which is −x or x."""
+    T = type(x)
+    return softplus(x if target == T(0) else -x, T(1))
+
+
+@scalar
+def d_logistic_loss(x, target):
+    """σ(z) or −σ(z): a sure label keeps its digits (σ(x) − 1 is 0 from x = 17 on in float32)."""
+    T = type(x)
+    negative = target == T(0)
+    slope = sigmoid(x if negative else -x)
+    return slope if negative else -slope
+
+
+@scalar
+def d2_logistic_loss(x, target):
+    """σ'(x), for either target"""
+    return d_sigmoid(x)
+
+
+@scalar
+def d2_logistic_squared_error(x, target):
+    """2σσ'(2 − 3σ) at the margin z: the loss is σ(z)²"""
+    T = type(x)
+    y = sigmoid(x if target == T(0) else -x)
+    return (y + y) * d_sigmoid(x) * (T(2) - T(3) * y)
