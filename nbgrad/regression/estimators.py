@@ -214,7 +214,8 @@ class _Classifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> NDArray[Any]:
         """The most likely label of each row."""
-        return self.classes_[self._most_likely(self._scores(check_X(self, X)))]
+        X = check_X(self, X)
+        return self.classes_[self._most_likely(self._scores(X))]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]
