@@ -2,26 +2,32 @@
 estimators with scikit-learn's methods.
 
 `objectives`: linear, logistic, logistic_mse and softmax, each as ``..._value_and_grad`` and as additive
-``..._sums``. `estimators`: `LinearRegression`, `LogisticRegression`, `SoftmaxRegression`; they load scikit-learn
-where it is installed, and are themselves loaded when first asked for.
+``..._sums``; `hessians`: ``..._hessp`` and ``..._hessian``. `Problem` is a model on a data set, for many calls.
+`estimators`: `LinearRegression`, `LogisticRegression`, `SoftmaxRegression`; they load scikit-learn where it is
+installed, and are themselves loaded when first asked for.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from nbgrad.regression import objectives
+from nbgrad.regression import hessians, objectives
+from nbgrad.regression.hessians import *  # noqa: F403
 from nbgrad.regression.objectives import *  # noqa: F403
+from nbgrad.regression.problem import Problem
 
 if TYPE_CHECKING:
     from nbgrad.regression.base import ConvergenceWarning
     from nbgrad.regression.estimators import LinearRegression, LogisticRegression, SoftmaxRegression
 
-_ESTIMATORS = ("ConvergenceWarning", "LinearRegression", "LogisticRegression", "SoftmaxRegression")
+_LAZY = ("ConvergenceWarning", "LinearRegression", "LogisticRegression", "SoftmaxRegression")
 
-__all__ = [*objectives.__all__, "ConvergenceWarning", "LinearRegression", "LogisticRegression", "SoftmaxRegression"]  # noqa: PLE0604
+__all__ = [
+    "ConvergenceWarning", "LinearRegression", "LogisticRegression", "Problem", "SoftmaxRegression",
+    *hessians.__all__, *objectives.__all__,
+]  # noqa: PLE0604  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ESTIMATORS:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from nbgrad.regression import base, estimators
 
@@ -29,4 +35,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ESTIMATORS})
+    return sorted({*globals(), *_LAZY})

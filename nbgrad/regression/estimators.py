@@ -376,7 +376,7 @@ class SoftmaxRegression(_Classifier):
 
     def _problem(self, X: Any, labels: NDArray[Any], weight: NDArray[Any] | None, l2: float) -> Objective:
         return Problem(
-            "softmax", X, labels, num_classes=len(self.classes_), sample_weight=weight, l2=l2,
+            "softmax", X, labels, sample_weight=weight, l2=l2,
             fit_intercept=bool(self.fit_intercept), x_scale=float(self.x_scale),
         )  # fmt: skip
 

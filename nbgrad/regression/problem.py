@@ -1,4 +1,6 @@
-"""One model on one data set, for minimizers: value and gradient in a pass over X, Hessian-vector products."""
+"""`Problem`: one regression model on one data set, checked and laid out once, asked for values, gradients and Hessians
+at any parameters.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +10,33 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 
-from nbgrad.regression import objectives
+from nbgrad.arrays import FLOAT32, FLOAT64, as_float, check_choice
+from nbgrad.backends.regression_models import models
+from nbgrad.regression import data
+from nbgrad.regression.csr import one_pass_csr
+from nbgrad.regression.one_pass import Curvature, one_pass
 
-__all__ = ["Problem"]
+__all__ = ["MODELS", "Problem"]
+
+MODELS = ("linear", "logistic", "logistic_mse", "softmax")
 
 
 class Problem:
-    """Temporary: on the ``..._sums`` of `nbgrad.regression.objectives`."""
+    """A model on a data set: mean loss, its gradient and its Hessian in float64, at any ``params``.
+
+    ``model``: ``"linear"``, ``"logistic"``, ``"logistic_mse"`` or ``"softmax"``; what it minimises and the other
+    arguments: `nbgrad.regression.objectives`. ``dtype`` is the precision of the products over the features, float32 or
+    float64; without it X's own, float64 if that is neither. Whatever it is, the sums over the rows are float64.
+
+    X is not copied: what is written to it later is seen. ``params`` are float64, flat or in the shape of the model.
+
+    >>> import numpy as np
+    >>> problem = Problem("logistic", np.array([[1.0], [2.0]]), np.array([0, 1]))
+    >>> problem.value_and_grad(np.zeros(2))
+    (0.6931471805599453, array([-0.25,  0.  ]))
+    >>> problem.hessian(np.zeros(2)) @ np.array([1.0, 0.0])
+    array([0.625, 0.375])
+    """
 
     def __init__(
         self,
@@ -22,56 +44,114 @@ class Problem:
         X: Any,
         y: Any,
         *,
-        num_classes: int | None = None,
         sample_weight: Any = None,
         l2: float = 0.0,
         fit_intercept: bool = True,
         x_scale: float = 1.0,
         dtype: Any = None,
     ) -> None:
-        self.sums = getattr(objectives, model + "_sums")
-        self.X, self.y, self.sample_weight = X, y, sample_weight
-        self.l2, self.fit_intercept, self.x_scale = l2, fit_intercept, x_scale
-        self.num_classes = num_classes
-        self.dtype = np.dtype(dtype or (X.dtype if X.dtype in (np.float32, np.float64) else np.float64))
-        self.weight = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, float)
+        check_choice(model, "model", MODELS)
+        self.model, self._loops = model, models()[model]
+        self.l2 = data.penalty(l2)
+        self._X = data.matrix(X)
+        n, self.n_features = self._X.shape
+        self.fit_intercept = data.flag(fit_intercept, "fit_intercept")
+        self._x_scale = data.finite(x_scale, "x_scale")
+        self._dense = isinstance(self._X, np.ndarray)
+        self._dtype = self._precision(dtype)
+        self._y = data.targets(model, y, n, self._dtype)
+        self._weight, self._unit, self.weight_sum = data.weights(sample_weight, n, self._dtype)
 
-    def _penalty(self, params: NDArray[Any]) -> NDArray[Any]:
-        w = self.l2 * np.array(params, float)
+    def _precision(self, dtype: Any) -> np.dtype[Any]:
+        if not self._dense:
+            return FLOAT64
+        if dtype is None:
+            return FLOAT32 if self._X.dtype == FLOAT32 else FLOAT64
+        if np.dtype(dtype) not in (FLOAT32, FLOAT64):
+            raise TypeError(f"dtype: expected float32 or float64, got {np.dtype(dtype)}")
+        return np.dtype(dtype)
+
+    def _split(self, params: Any, name: str = "params") -> tuple[NDArray[Any], NDArray[Any]]:
+        """(coefficients times x_scale, intercepts) as the loops take them."""
+        matrix = data.coefficients(
+            as_float(params, name), self.n_features, self.fit_intercept, self._loops.matrix, name
+        )
+        coefficients = (matrix[:, : self.n_features].astype(FLOAT64) * self._x_scale).astype(self._dtype)
+        intercept = np.zeros(len(matrix), self._dtype)
         if self.fit_intercept:
-            w.reshape(-1, self.X.shape[1] + 1)[:, -1] = 0
+            intercept[:] = matrix[:, self.n_features]
+        return coefficients, intercept
+
+    def _pass(
+        self, params: Any, direction: Any = None, curvature: Curvature | None = None
+    ) -> tuple[np.float64, NDArray[Any]]:
+        """(Σ w·loss, its gradient or the Hessian's product with ``direction``, in params' shape)"""
+        with np.errstate(all="ignore"):  # nan and inf in X or params come back as nan and inf: that is the answer
+            (w, intercept), shape = self._split(params), np.shape(params)
+            v = None if direction is None else self._split(direction, "v")
+            classes = len(w)
+            if self._loops.matrix and classes == 1:
+                w, intercept, v = self._with_impossible_class(w, intercept, v)
+            arguments = self._loops, self._X, self._y, self._weight, w, intercept, v
+            bad, loss, gradient, slopes = (
+                one_pass(*arguments, curvature) if self._dense else one_pass_csr(*arguments)
+            )
+            if bad >= 0:
+                raise data.wrong_target(self.model, self._y, bad, self._dtype, classes)
+            gradient = gradient[:classes] * self._x_scale
+            if self.fit_intercept:
+                gradient = np.concatenate([gradient, slopes[:classes, np.newaxis]], axis=1)
+            return loss * self._unit, (gradient * self._unit).reshape(shape)
+
+    def _with_impossible_class(self, w: Any, intercept: Any, v: Any) -> Any:
+        """A second class of probability 0: the loops are made for two or more."""
+        wrong = self._y != 0
+        if wrong.any():
+            raise data.wrong_target(self.model, self._y, int(np.argmax(wrong)), self._dtype, 1)
+
+        def extended(a: Any, b: Any, last: float) -> tuple[Any, Any]:
+            return np.concatenate([a, 0 * a]), np.array([b[0], last], b.dtype)
+
+        return *extended(w, intercept, -np.inf), None if v is None else extended(v[0], v[1], 0.0)
+
+    def sums(self, params: Any) -> tuple[np.float64, NDArray[Any], np.float64]:
+        """(Σ weight·loss, its gradient, Σ weight), additive over the rows; without ``l2``."""
+        return *self._pass(params), self.weight_sum
+
+    def _penalised(self, params: Any) -> NDArray[Any]:
+        """params in float64, the intercepts 0."""
+        w = np.array(params, FLOAT64)
+        if self.fit_intercept:
+            w.reshape(-1, self.n_features + 1)[:, -1] = 0
         return w
 
-    def value_and_grad(self, params: Any) -> tuple[float, NDArray[np.float64]]:
-        params = np.asarray(params, float)
-        loss, grad, weight = self.sums(
-            params.astype(self.dtype), self.X, self.y, sample_weight=self.sample_weight,
-            fit_intercept=self.fit_intercept, x_scale=self.x_scale,
-        )  # fmt: skip
-        penalty = self._penalty(params)
-        return float(loss / weight + 0.5 * np.vdot(params, penalty)), grad / weight + penalty
+    def value_and_grad(self, params: Any) -> tuple[float, NDArray[Any]]:
+        """(mean loss + ½·l2·‖w‖², its gradient in the shape of ``params``)"""
+        loss, grad = self._pass(params)
+        with np.errstate(all="ignore"):
+            value, grad = loss / self.weight_sum, grad / self.weight_sum
+            if self.l2:
+                w = self._penalised(params)
+                value, grad = value + 0.5 * self.l2 * np.vdot(w, w), grad + self.l2 * w
+        return float(value), grad
+
+    def hessp(self, params: Any, v: Any, *, curvature: Curvature | None = None) -> NDArray[Any]:
+        """The Hessian at ``params`` times ``v``, in one pass over X."""
+        v = as_float(v, "v")
+        if v.shape != np.shape(params):
+            raise ValueError(f"v: expected params' shape {np.shape(params)}, got {v.shape}")
+        _, product = self._pass(params, v, curvature)
+        with np.errstate(all="ignore"):
+            product = product / self.weight_sum
+            return product + self.l2 * self._penalised(v) if self.l2 else product
 
     def hessian(self, params: Any) -> LinearOperator:
-        X = self.X.toarray() if not isinstance(self.X, np.ndarray) else self.X
-        X = X.astype(float) * self.x_scale
-        if self.fit_intercept:
-            X = np.column_stack([X, np.ones(len(X))])
-        W = np.asarray(params, float).reshape(-1, X.shape[1])
-        s = X @ W.T
-        weight = (self.weight / self.weight.sum())[:, None]
-        if self.num_classes is None:
-            e = np.exp(-abs(s))
-            d = weight * e / (1 + e) ** 2
-        else:
-            p = np.exp(s - s.max(1, keepdims=True))
-            p /= p.sum(1, keepdims=True)
+        """The Hessian at ``params`` as an operator on flat vectors. What depends on params alone (of softmax the
+        probabilities) is kept from the first product on: each is one pass over X.
+        """
+        params, kept = np.array(params, FLOAT64), Curvature()
 
         def product(v: NDArray[Any]) -> NDArray[Any]:
-            z = X @ v.reshape(W.shape).T
-            if self.num_classes is None:
-                r = d * z
-            else:
-                r = weight * p * (z - (p * z).sum(1, keepdims=True))
-            return (r.T @ X).ravel() + self._penalty(v).ravel()
+            return self.hessp(params, v.reshape(params.shape), curvature=kept).reshape(-1)
 
-        return LinearOperator((W.size, W.size), matvec=product, dtype=np.float64)
+        return LinearOperator((params.size,) * 2, matvec=product, rmatvec=product, dtype=FLOAT64)
