@@ -164,7 +164,7 @@ class _Classifier(ClassifierMixin, BaseEstimator):
         start = self._start()
         found = minimize(
             self._problem(X, labels, weight, 1 / (float(self.C) * total)), start, solver=self.solver,
-            tol=float(self.tol), max_iter=int(self.max_iter), verbose=int(self.verbose),
+            tol=float(self.tol), max_iter=int(self.max_iter), verbose=int(self.verbose), stacklevel=3,
         )  # fmt: skip
         self.n_iter_ = np.array([found.n_iter], np.int32)
         matrix = found.params.reshape(-1, start.shape[-1]).astype(_precision(X))

@@ -23,8 +23,9 @@ from nbgrad.jit import Loop
 __all__ = ["least_squares"]
 
 BLOCK_ROWS, BLOCK_WIDTHS = 4096, 4  # a block has at least 4 times as many rows as columns: R adds a quarter to its work
-REFINE = 1e-11  # a relative error that is worth a second pass over X
 EPS = float(np.finfo(np.float64).eps)
+ROUNDING = 16 * EPS  # singular values below that · (√n + n_features) are 0; numpy.linalg.lstsq: EPS·max(n, n_features)
+REFINE = 1e-11  # a relative error that is worth a second pass over X
 
 
 def least_squares(
@@ -39,8 +40,8 @@ def least_squares(
     """(coef, intercept, rank) that minimize Σ weight·½(x·coef + intercept − y)² / Σ weight + ½·l2·‖coef‖².
 
     Where that leaves a choice (rank below n_features), ``coef`` is the shortest of the solutions, as
-    `numpy.linalg.lstsq` has it; the rank is that of the (centred) columns scaled to length 1, so that units of
-    measurement do not count.
+    `numpy.linalg.lstsq` has it. The rank is that of the centred columns, each divided by the length that it had before,
+    so that units of measurement do not count.
 
     Source: Å. Björck, Numerical methods for least squares problems (SIAM, 1996), sections 2.4, 2.7 and 6.2.
 
@@ -57,15 +58,14 @@ def least_squares(
         triangle = _triangle(np.concatenate([triangle, block]))
     first, means = (triangle[0, 0], triangle[0, 1:]) if fit_intercept else (1.0, np.zeros(features + 1))
     R, z = triangle[fit_intercept:, fit_intercept:-1], triangle[fit_intercept:, -1]
-    R = R.copy()
-    lengths = np.linalg.norm(R, axis=0)
-    if fit_intercept:  # a constant column: what centring left of it is rounding
-        R[:, lengths <= EPS * max(n, features) * np.abs(means[:-1])] = 0
+    # X's rounding is relative to the columns as they came, not to what centring left of them.
+    scale = np.linalg.norm(triangle[:, fit_intercept:-1], axis=0)
+    scale[scale == 0] = 1
     total = float(n) if sample_weight is None else float(sample_weight.sum())
     if l2:
         coef, rank, doubt = *_ridge(R, z, l2 * total), 0.0
     else:
-        coef, rank, doubt = _shortest(R, z, n)
+        coef, rank, doubt = _shortest(R, z, scale, ROUNDING * (np.sqrt(n) + features))
     coef = np.append((means[-1] - means[:-1] @ coef) / first, coef) if fit_intercept else coef
     if doubt > REFINE:
         _refine(coef, triangle, X, y, sample_weight, fit_intercept, x_scale)
@@ -95,16 +95,14 @@ def _triangle(A: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asfortranarray(R[: min(R.shape)] if R.shape[0] > R.shape[1] else R)
 
 
-def _shortest(R: NDArray[Any], z: NDArray[Any], n: int) -> tuple[NDArray[np.float64], int, float]:
-    """The shortest w of those that minimize ‖R·w − z‖, the rank, and the relative error that w may have."""
+def _shortest(
+    R: NDArray[Any], z: NDArray[Any], scale: NDArray[Any], tolerance: float
+) -> tuple[NDArray[np.float64], int, float]:
+    """The shortest w of those that minimize ‖R·w − z‖, the rank of R/scale, and the relative error that w may have."""
     from scipy.linalg import qr, solve_triangular, svd
     from scipy.linalg.lapack import dtrcon
 
-    features = R.shape[1]
-    scale = np.linalg.norm(R, axis=0)
-    scale[scale == 0] = 1
-    R = R / scale
-    tolerance = EPS * max(n, features)
+    features, R = R.shape[1], R / scale
     square = R[:features]
     if len(square) == features > 0 and (inverse_condition := dtrcon(square)[0]) > tolerance:
         scaled = solve_triangular(square, z[:features], check_finite=False)

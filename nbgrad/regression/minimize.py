@@ -18,7 +18,8 @@ from nbgrad.regression.base import ConvergenceWarning
 __all__ = ["SOLVERS", "Minimum", "minimize"]
 
 SOLVERS = ("lbfgs", "newton-cg")
-# Both solvers also stop where a step changes the value by no more than its rounding; scikit-learn's number.
+# L-BFGS also stops where a step changes the value by no more than its rounding, Newton-CG where such a step is rejected
+# (its gradient has more digits than its value); scikit-learn's number.
 FTOL = 64 * float(np.finfo(np.float64).eps)
 
 
@@ -70,9 +71,9 @@ def minimize(
             run.value_and_grad, start.ravel(), jac=True, method="L-BFGS-B", callback=run.report, options=options
         )
         failed, message = result.status != 0, str(result.message)
-    elif max_iter == 0 or run.at_minimum(start.ravel()):  # (SciPy's norm of the gradient is another, its own)
+    elif run.at_minimum(start.ravel()) or max_iter == 0 or not np.isfinite(run.gradient).all():
         result = optimize.OptimizeResult(x=start.ravel(), fun=run.value, nit=0)
-        failed, message = max_iter == 0, "no iteration was allowed"
+        failed, message = not run.done, "the gradient is not finite" if max_iter else "no iteration was allowed"
     else:
         options = {"maxiter": max_iter, "gtol": 0.0}
         result = optimize.minimize(
@@ -92,7 +93,7 @@ def minimize(
             f"{solver} failed to converge after {n_iter} iteration(s): {message}. {advice} as shown in "
             "https://scikit-learn.org/stable/modules/preprocessing.html",
             ConvergenceWarning,
-            stacklevel=stacklevel + 1,
+            stacklevel=stacklevel,
         )
     return Minimum(result.x.reshape(start.shape), float(result.fun), n_iter, run.passes, not failed)
 
@@ -118,8 +119,10 @@ class _Run:
         return self.value, self.gradient.copy()
 
     def at_minimum(self, params: NDArray[np.float64]) -> bool:
+        """SciPy takes another norm of the gradient; the largest entry is L-BFGS's and scikit-learn's."""
         self.accepted, gradient = self.value_and_grad(params)
-        return bool(np.abs(gradient).max(initial=0) <= self.tol)
+        self.done = bool(np.abs(gradient).max(initial=0) <= self.tol)
+        return self.done
 
     def product(self, params: NDArray[np.float64], direction: NDArray[np.float64]) -> NDArray[np.float64]:
         """Hessian·direction."""
@@ -154,8 +157,9 @@ class _Run:
     def newton_step(self, intermediate_result: Any) -> None:
         self.report(intermediate_result)
         before, self.accepted = self.accepted, float(intermediate_result.fun)
-        moved = np.array_equal(intermediate_result.x, self.params)
-        noise = abs(before - self.value) <= FTOL * max(abs(before), abs(self.value), 1)
-        if noise or (moved and np.abs(self.gradient).max(initial=0) <= self.tol):
-            self.done = True
+        if np.array_equal(intermediate_result.x, self.params):  # the step was accepted
+            self.done = bool(np.abs(self.gradient).max(initial=0) <= self.tol)
+        else:
+            self.done = abs(before - self.value) <= FTOL * max(abs(before), abs(self.value), 1)
+        if self.done:
             raise StopIteration
