@@ -70,7 +70,7 @@ def minimize(
         result = optimize.minimize(
             run.value_and_grad, start.ravel(), jac=True, method="L-BFGS-B", callback=run.report, options=options
         )
-        failed, message = result.status != 0, str(result.message)
+        failed, message = result.status != 0, str(result.message).strip(" :")
     elif run.at_minimum(start.ravel()) or max_iter == 0 or not np.isfinite(run.gradient).all():
         result = optimize.OptimizeResult(x=start.ravel(), fun=run.value, nit=0)
         failed, message = not run.done, "the gradient is not finite" if max_iter else "no iteration was allowed"

@@ -148,7 +148,7 @@ def _matrix(X: Any, name: str) -> Any:
 def _column(y: Any, rows: int) -> NDArray[Any]:
     if _is_sparse(y):
         raise TypeError(
-            "Sparse data was passed, but dense data is required. Use '.toarray()' to convert to a dense numpy array."
+            "Sparse data was passed for y, but dense data is required. Use '.toarray()' to convert to a dense numpy array."
         )
     y = np.asarray(y)
     if y.ndim == 2 and y.shape[1] == 1:
@@ -177,7 +177,7 @@ def _check_finite(array: NDArray[Any], argument: str, name: str) -> None:
     for start in range(0, len(array), step):
         block = array[start : start + step]
         if np.isnan(block).any():
-            raise ValueError(f"Input {argument} contains NaN. {name} does not accept missing values.")
+            raise ValueError(f"Input {argument} contains NaN.\n{name} does not accept missing values.")
         if np.isinf(block).any():
             raise ValueError(f"Input {argument} contains infinity or a value too large for {array.dtype!r}.")
 
