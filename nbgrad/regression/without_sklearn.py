@@ -148,7 +148,8 @@ def _matrix(X: Any, name: str) -> Any:
 def _column(y: Any, rows: int) -> NDArray[Any]:
     if _is_sparse(y):
         raise TypeError(
-            "Sparse data was passed for y, but dense data is required. Use '.toarray()' to convert to a dense numpy array."
+            "Sparse data was passed for y, but dense data is required. Use '.toarray()' to convert to a dense numpy "
+            "array."
         )
     y = np.asarray(y)
     if y.ndim == 2 and y.shape[1] == 1:

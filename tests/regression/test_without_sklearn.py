@@ -150,9 +150,9 @@ def test_not_fitted(stand_ins):
     assert issubclass(without_sklearn.NotFittedError, ValueError)
 
 
-def test_a_sum_that_overflows_is_no_infinity(stand_ins):
-    stand_ins()
-    LogisticRegression(x_scale=1e-308).fit(np.full((4, 1), 1e308) * [[1], [1], [-1], [-1.0]], [0, 0, 1, 1])
+def test_a_sum_that_overflows_is_no_infinity():
+    X = np.full((4, 1), 1e308)
+    assert without_sklearn.validate_data(LogisticRegression(), X) is X
 
 
 def test_feature_names(stand_ins):
