@@ -14,6 +14,7 @@ SUITES = {
     "elementwise": "throughput of each elementwise kernel over array size",
     "minimax": "derive the polynomials of nbgrad.elementary again",
     "mutants": "mutations of every formula and derivative: which the gradient tests find",
+    "regression": "loss and gradient of the regression models, Hessian products, whole fits",
     "rows": "softmax, cross-entropy and maxout, forward and backward",
     "startup": "import time, first calls, whole `nbgrad train`",
     "training": "epoch times of softmax regression and the MLP on MNIST-shaped data",

@@ -21,7 +21,6 @@ import numpy as np
 from nbgrad.backends import vector_loop
 from nbgrad.backends.products import add_matrix, add_rows, dot_matrix, dot_rows
 from nbgrad.backends.strips import LANES, WORK, strip
-from nbgrad.backends.vector_loop import move, window
 from nbgrad.jit import Loop, scalar
 
 __all__ = ["FLUSH", "Model", "curvatures", "of_scores", "slopes", "wide_size", "work_size"]
@@ -83,13 +82,17 @@ def _converted(x, buffer, i, count, features, step):
 
 
 @scalar
-def _load_weights(weight, i, count, weights):
+def _fill_weights(count, weights):
     T = weights.dtype.type
     for r in range(LANES):
         weights[r] = T(1) if r < count else T(0)
+
+
+@scalar
+def _load_weights(weight, i, count, weights):
+    _fill_weights(count, weights)
     if weight.size:
-        for r in range(count):
-            weights[r] = weight[i + r]
+        vector_loop.move(weight, i, weights, 0, count)
 
 
 def _pass(model: Model, convert: bool, middle: Callable[..., Any], name: str) -> Loop:
@@ -106,24 +109,28 @@ def _pass(model: Model, convert: bool, middle: Callable[..., Any], name: str) ->
     def loop(x, features, step, rows, first, last, target, weight, coefficients, w_step, kept, have, work, wide):
         T = work.dtype.type
         classes = coefficients[1].size
-        weights, start = window(work, WORK, LANES), WORK + LANES
-        s, g = window(work, start, 2 * classes * LANES), window(work, start + 2 * classes * LANES, classes * w_step)
+        weights, start = vector_loop.window(work, WORK, LANES), WORK + LANES
+        s = vector_loop.window(work, start, 2 * classes * LANES)
+        g = vector_loop.window(work, start + 2 * classes * LANES, classes * w_step)
         start += classes * (2 * LANES + w_step)
-        buffer = window(work, start, work.size - start)
+        buffer = vector_loop.window(work, start, work.size - start)
         rest, loss = strip(wide, 0), strip(wide, 1)
-        slope = window(wide, 2 * LANES, classes * LANES)
-        gradient = window(wide, (2 + classes) * LANES, classes * w_step)
+        slope = vector_loop.window(wide, 2 * LANES, classes * LANES)
+        gradient = vector_loop.window(wide, (2 + classes) * LANES, classes * w_step)
         for j in range(g.size):
             g[j] = T(0)
+        _fill_weights(LANES, weights)
+        ahead = 0 if convert else rows * step
         for i in range(first, last, rows):
             count = min(rows, last - i)
             wrong = first_bad(target, i, count, classes)
             if wrong >= 0:
                 return wrong
-            _load_weights(weight, i, count, weights)
+            if count < LANES or weight.size:
+                _load_weights(weight, i, count, weights)
             block, at, apart = rows_of(x, buffer, i, count, features, step)
             place = (i - first) // rows * classes * LANES if kept.size > classes * LANES else 0
-            here = window(kept, place, classes * LANES)
+            here = vector_loop.window(kept, place, classes * LANES)
             x_rows, y_rows = (block, at, apart, features), (target, i, count, weights)
             middle(x_rows, y_rows, coefficients, w_step, here, have, s, work, rest)
             vector_loop.each(_add, (strip(work, 1), loss), 0, LANES, (loss,), 0, ())
@@ -131,7 +138,7 @@ def _pass(model: Model, convert: bool, middle: Callable[..., Any], name: str) ->
             if matrix:
                 add_matrix(block, at, apart, count, features, s, g, w_step, classes)
             else:
-                add_rows(block, at, apart, count, features, s, g, 0 if convert else rows * step)
+                add_rows(block, at, apart, count, features, s, g, ahead)
             if (i - first) % FLUSH + rows >= FLUSH or i + rows >= last:
                 vector_loop.each(_add, (g, gradient), 0, g.size, (gradient,), 0, ())
                 for j in range(g.size):
@@ -145,7 +152,7 @@ def _scores(matrix: bool) -> Callable[..., Any]:
     @scalar
     def scores(x_rows, count, w, w_step, classes, s, start):
         block, at, step, features = x_rows
-        s = window(s, start, classes * LANES)
+        s = vector_loop.window(s, start, classes * LANES)
         for j in range(s.size):
             s[j] = s.dtype.type(0)
         if matrix:
@@ -214,9 +221,9 @@ def of_scores(model: Model, bent: bool) -> Loop:
 
     def loop(scores, u, n, target, weight, intercept, v_intercept, work, wide):
         classes = intercept.size
-        weights, strips = window(work, WORK, LANES), classes * LANES
-        s, t = window(work, WORK + LANES, strips), window(work, WORK + LANES + strips, strips)
-        rest, loss, slope = strip(wide, 0), strip(wide, 1), window(wide, 2 * LANES, strips)
+        weights, strips = vector_loop.window(work, WORK, LANES), classes * LANES
+        s, t = vector_loop.window(work, WORK + LANES, strips), vector_loop.window(work, WORK + LANES + strips, strips)
+        rest, loss, slope = strip(wide, 0), strip(wide, 1), vector_loop.window(wide, 2 * LANES, strips)
         wrong = first_bad(target, 0, n, classes)
         if wrong >= 0:
             return wrong
@@ -224,14 +231,14 @@ def of_scores(model: Model, bent: bool) -> Loop:
             count = min(LANES, n - i)
             _load_weights(weight, i, count, weights)
             for c in range(classes):
-                move(scores, c * n + i, s, c * LANES, count)
+                vector_loop.move(scores, c * n + i, s, c * LANES, count)
                 if bent:
-                    move(u, c * n + i, t, c * LANES, count)
+                    vector_loop.move(u, c * n + i, t, c * LANES, count)
             result = middle(s, t, classes, intercept, v_intercept, target, i, count, weights, work, rest)
             vector_loop.each(_add, (strip(work, 1), loss), 0, LANES, (loss,), 0, ())
             vector_loop.each(_add, (result, slope), 0, strips, (slope,), 0, ())
             for c in range(classes):
-                move(result, c * LANES, u if bent else scores, c * n + i, count)
+                vector_loop.move(result, c * LANES, u if bent else scores, c * n + i, count)
         return -1
 
     return Loop(loop, name=f"{model.name}_{'curvatures' if bent else 'slopes'}_of_scores")

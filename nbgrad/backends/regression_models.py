@@ -45,8 +45,9 @@ def _of_numbers(
 
     @scalar
     def load(target, at, count, t):
-        for r in range(LANES):
-            t[r] = target[at + r] if r < count else t.dtype.type(0)
+        vector_loop.move(target, at, t, 0, count)
+        for r in range(count, LANES):
+            t[r] = t.dtype.type(0)
 
     @part
     def residuals(s, classes, intercept, target, at, count, w, work, rest):
@@ -66,13 +67,13 @@ def _of_numbers(
 
     @part
     def bad(target, at, count, classes):
-        wrong = 0
-        for i in range(at, at + count):
-            wrong += not good(target[i])
+        wrong, t = 0, vector_loop.window(target, at, count)
+        for r in range(t.size):
+            wrong += not good(t[r])
         if wrong:
-            for i in range(at, at + count):
-                if not good(target[i]):
-                    return i
+            for r in range(t.size):
+                if not good(t[r]):
+                    return at + r
         return -1
 
     return Model(f.__name__, residuals, curvature, bend, bad, matrix=False)
@@ -174,13 +175,13 @@ def _bend(u, kept, classes, intercept, w, work):
 
 @part
 def _bad_label(label, at, count, classes):
-    wrong = 0
-    for i in range(at, at + count):
-        wrong += (label[i] < 0) | (label[i] >= classes)
+    wrong, t = 0, vector_loop.window(label, at, count)
+    for r in range(t.size):
+        wrong += (t[r] < 0) | (t[r] >= classes)
     if wrong:
-        for i in range(at, at + count):
-            if label[i] < 0 or label[i] >= classes:
-                return i
+        for r in range(t.size):
+            if t[r] < 0 or t[r] >= classes:
+                return at + r
     return -1
 
 

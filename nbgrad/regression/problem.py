@@ -4,17 +4,19 @@ at any parameters.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse.linalg import LinearOperator
 
 from nbgrad.arrays import FLOAT32, FLOAT64, as_float, check_choice
 from nbgrad.backends.regression_models import models
 from nbgrad.regression import data
 from nbgrad.regression.csr import one_pass_csr
 from nbgrad.regression.one_pass import Curvature, one_pass
+
+if TYPE_CHECKING:
+    from scipy.sparse.linalg import LinearOperator
 
 __all__ = ["MODELS", "Problem"]
 
@@ -149,6 +151,8 @@ class Problem:
         """The Hessian at ``params`` as an operator on flat vectors. What depends on params alone (of softmax the
         probabilities) is kept from the first product on: each is one pass over X.
         """
+        from scipy.sparse.linalg import LinearOperator
+
         params, kept = np.array(params, FLOAT64), Curvature()
 
         def product(v: NDArray[Any]) -> NDArray[Any]:
