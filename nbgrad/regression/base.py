@@ -1,0 +1,153 @@
+"""What the estimators share: scikit-learn's base classes and checks of data where it is installed, stand-ins with the
+same words where it is not, and the checks that scikit-learn leaves to each estimator.
+"""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ImportError:
+    from nbgrad.regression.without_sklearn import (
+        BaseEstimator,
+        ClassifierMixin,
+        ConvergenceWarning,
+        RegressorMixin,
+        check_classification_targets,
+        check_is_fitted,
+        validate_data,
+    )
+
+__all__ = [
+    "BaseEstimator", "ClassifierMixin", "ConvergenceWarning", "RegressorMixin", "check_X", "check_X_y",
+    "check_classification_targets", "check_is_fitted", "check_parameters", "check_sample_weight", "class_weights",
+    "linear_scores",
+]  # fmt: skip
+
+BLOCK_BYTES = 4 * 1024 * 1024  # of rows converted at a time
+
+
+def check_X(estimator: Any, X: Any) -> Any:
+    """X of a fitted estimator: float32, float64, uint8 or CSR, with the features of `fit`."""
+    check_is_fitted(estimator)
+    return _numbers(validate_data(estimator, X, reset=False, accept_sparse="csr"))
+
+
+def check_X_y(estimator: Any, X: Any, y: Any, *, y_numeric: bool = False) -> tuple[Any, NDArray[Any]]:
+    """X and y for `fit`. X is not copied where it is float32, float64 or uint8, in any memory order, memory-mapped, or
+    CSR.
+    """
+    X, y = validate_data(estimator, X, y, accept_sparse="csr", y_numeric=y_numeric)
+    return _numbers(X), y
+
+
+def _numbers(X: Any) -> Any:
+    return X if X.dtype in (np.float32, np.float64, np.uint8) else X.astype(np.float64)
+
+
+def check_sample_weight(sample_weight: Any, n: int) -> NDArray[np.float64] | None:
+    """None, or a finite weight >= 0 for each of n rows."""
+    if sample_weight is None:
+        return None
+    if hasattr(sample_weight, "toarray"):
+        raise TypeError(
+            "Sparse data was passed for sample_weight, but dense data is required. Use '.toarray()' to convert to a "
+            "dense numpy array."
+        )
+    weight = np.asarray(sample_weight)
+    if weight.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported\n{weight}\n")
+    weight = np.full(n, weight, np.float64) if weight.ndim == 0 else np.ascontiguousarray(weight, np.float64)
+    if weight.ndim != 1:
+        raise ValueError(
+            f"Sample weights must be 1D array or scalar, got {weight.ndim}D array. Expected either a scalar value or a "
+            f"1D array of length {n}."
+        )
+    if weight.shape != (n,):
+        raise ValueError(f"sample_weight.shape == {weight.shape}, expected {(n,)}!")
+    if np.isnan(weight).any():
+        raise ValueError("Input sample_weight contains NaN.")
+    if np.isinf(weight).any():
+        raise ValueError(f"Input sample_weight contains infinity or a value too large for {weight.dtype!r}.")
+    if (weight < 0).any():
+        raise ValueError("Negative values in data passed to `sample_weight`.")
+    if not weight.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    return weight
+
+
+def class_weights(
+    class_weight: Any, classes: NDArray[Any], labels: NDArray[Any], sample_weight: NDArray[Any] | None
+) -> NDArray[np.float64]:
+    """The weight of each class. "balanced": n_samples / (n_classes · its samples), both weighted."""
+    if isinstance(class_weight, str):
+        count = np.bincount(labels, weights=sample_weight, minlength=len(classes))
+        with np.errstate(divide="ignore"):
+            return np.where(count > 0, count.sum() / (len(classes) * count), 0.0)
+    names = classes.tolist()
+    missing = [name for name in names if name not in class_weight]
+    if missing and len(names) - len(missing) != len(class_weight):
+        raise ValueError(f"The classes, {missing}, are not in class_weight")
+    return np.array([class_weight.get(name, 1.0) for name in names], np.float64)
+
+
+def _real(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_)) and int(value) >= 0
+
+
+def _flag(value: Any) -> bool:
+    return isinstance(value, (bool, np.bool_))
+
+
+_PARAMETERS = {
+    "C": ("a float in the range (0.0, inf]", lambda v: _real(v) and v > 0),
+    "class_weight": (
+        "an instance of 'dict', a str among {'balanced'} or None",
+        lambda v: v is None or isinstance(v, dict) or (isinstance(v, str) and v == "balanced"),
+    ),
+    "fit_intercept": ("an instance of 'bool'", _flag),
+    "l2": ("a float in the range [0.0, inf)", lambda v: _real(v) and 0 <= v < np.inf),
+    "max_iter": ("an int in the range [0, inf)", _count),
+    "solver": ("a str among {'lbfgs', 'newton-cg'}", lambda v: isinstance(v, str) and v in ("lbfgs", "newton-cg")),
+    "tol": ("a float in the range [0.0, inf)", lambda v: _real(v) and 0 <= v < np.inf),
+    "verbose": ("an int in the range [0, inf) or an instance of 'bool'", lambda v: _flag(v) or _count(v)),
+    "warm_start": ("an instance of 'bool'", _flag),
+    "x_scale": ("a finite float", lambda v: _real(v) and np.isfinite(v)),
+}
+
+
+def check_parameters(estimator: Any) -> None:
+    """The constructor's parameters, checked by `fit` as scikit-learn wants it."""
+    for name, (expected, good) in _PARAMETERS.items():
+        if hasattr(estimator, name) and not good(value := getattr(estimator, name)):
+            raise ValueError(
+                f"The {name!r} parameter of {type(estimator).__name__} must be {expected}. Got {value!r} instead."
+            )
+
+
+def linear_scores(X: Any, coef: NDArray[Any], intercept: Any, x_scale: float) -> NDArray[Any]:
+    """x_scale·X·coefᵀ + intercept in X's precision (float64 for uint8), converting a block of rows at a time."""
+    dtype = X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)
+    weights = (coef * x_scale).astype(dtype).T
+    if not isinstance(X, np.ndarray):
+        scores = X @ weights
+    elif X.dtype == dtype:
+        scores = X @ weights
+    else:
+        step = max(1, BLOCK_BYTES // (dtype.itemsize * X.shape[1]))
+        parts = [X[start : start + step].astype(dtype) @ weights for start in range(0, len(X), step)]
+        scores = np.concatenate(parts)
+    scores += np.asarray(intercept, dtype)
+    return scores

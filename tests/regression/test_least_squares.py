@@ -1,0 +1,125 @@
+"""`least_squares`: NIST's reference sets against rational arithmetic; ranks, weights, penalties and blocks against NumPy."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nist import REFERENCES
+from scipy import sparse
+
+from nbgrad.regression import least_squares as module
+from nbgrad.regression.least_squares import least_squares
+
+references = pytest.mark.parametrize("reference", REFERENCES, ids=lambda r: r.name)
+
+
+def exact(reference):
+    """The solution of the normal equations of the published decimals, in fractions."""
+    rows = [[Fraction(v) for v in (["1"] * reference.fit_intercept + r)] for r in reference.X]
+    y = [Fraction(v) for v in reference.y]
+    p = len(rows[0])
+    M = [[sum(r[i] * r[j] for r in rows) for j in range(p)] + [sum(r[i] * t for r, t in zip(rows, y, strict=True))] for i in range(p)]
+    for i in range(p):
+        M[i] = [v / M[i][i] for v in M[i]]
+        for j in range(p):
+            if j != i:
+                M[j] = [a - M[j][i] * b for a, b in zip(M[j], M[i], strict=True)]
+    return [row[-1] for row in M]
+
+
+def digits(values, truth):
+    """The log relative error of the worst coefficient, at most 15."""
+    worst = max(abs(float((Fraction(float(v)) - t) / t)) for v, t in zip(values, truth, strict=True))
+    return -math.log10(max(worst, 1e-15))
+
+
+@references
+def test_the_certified_values_solve_the_data(reference):
+    assert digits(reference.certified, exact(reference)) > 14
+
+
+@references
+def test_nist(reference):
+    X, y = reference.arrays()
+    coef, intercept, rank = least_squares(X, y, fit_intercept=reference.fit_intercept)
+    assert rank == X.shape[1]
+    assert digits([intercept] * reference.fit_intercept + list(coef), exact(reference)) > 9
+
+
+def reference_solution(X, y, weight, l2, fit_intercept):
+    """NumPy's lstsq on the centred rows times √weight, and on rows for the penalty. (By its own rcond, eps·max(shape), what
+    centring leaves of a dependent column is not always 0.)"""
+    X, y = np.asarray(X, float), np.asarray(y, float)
+    x_mean, y_mean = (np.average(X, axis=0, weights=weight), np.average(y, weights=weight)) if fit_intercept else (0 * X[0], 0.0)
+    root = np.sqrt(weight)[:, None]
+    centred = np.where(np.abs(X - x_mean) < 1e-13, 0, X - x_mean)
+    A = np.concatenate([root * centred, np.sqrt(l2 * weight.sum()) * np.eye(X.shape[1])])
+    b = np.concatenate([root[:, 0] * (y - y_mean), np.zeros(X.shape[1])])
+    coef = np.linalg.lstsq(A, b, rcond=1e-10)[0]
+    return coef, y_mean - x_mean @ coef
+
+
+@given(
+    st.integers(1, 12), st.integers(1, 8), st.integers(1, 8), st.sampled_from([0.0, 0.01, 3.0]), st.booleans(),
+    st.booleans(), st.integers(0, 2**32 - 1), st.sampled_from([3, 4096]),
+)  # fmt: skip
+def test_any_shape_and_rank_is_as_numpy_solves_it(n, features, rank, l2, fit_intercept, weighted, seed, rows):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, rank)) @ rng.normal(size=(rank, features)) + 2.0
+    y = rng.normal(size=n)
+    weight = rng.integers(1, 5, n).astype(float) if weighted else np.ones(n)
+    with pytest.MonkeyPatch.context() as patch:  # also in blocks of few rows
+        patch.setattr(module, "BLOCK_ROWS", rows)
+        patch.setattr(module, "BLOCK_WIDTHS", 0)
+        coef, intercept, _ = least_squares(
+            X, y, sample_weight=weight if weighted else None, l2=l2, fit_intercept=fit_intercept
+        )
+    wanted, wanted_intercept = reference_solution(X, y, weight, l2, fit_intercept)
+    condition = np.linalg.svd((X - X.mean(0)) if fit_intercept else X)[1]
+    condition = condition[condition > 1e-10 * max(condition.max(), 1)]
+    if condition.size and condition.max() / condition.min() > 1e4:
+        return  # where the rank is a matter of opinion, or digits are
+    np.testing.assert_allclose(coef, wanted, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(intercept, wanted_intercept, rtol=1e-6, atol=1e-7)
+
+
+def test_dependent_columns_of_any_scale_get_the_shortest_solution():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(50, 3))
+    X = np.column_stack([X, X[:, 0] * 1000, np.full(50, 7.0)])
+    coef, intercept, rank = least_squares(X, X[:, 0] + 1)
+    wanted = np.linalg.lstsq(X - X.mean(axis=0), X[:, 0] - X[:, 0].mean(), rcond=None)[0]
+    assert rank == 3
+    np.testing.assert_allclose(coef, wanted, atol=1e-12)
+    assert abs(coef[4]) < 1e-15 and abs(intercept - 1) < 1e-12
+
+
+def test_units_of_measurement_do_not_count():
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(40, 4))
+    y = X @ [1.0, 2.0, 3.0, 4.0] + rng.normal(size=40)
+    units = np.array([1e-12, 1.0, 1e9, 1e15])
+    coef, _, rank = least_squares(X * units, y)
+    assert rank == 4
+    np.testing.assert_allclose(coef * units, least_squares(X, y)[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("convert", [np.asfortranarray, sparse.csr_matrix, lambda X: X.astype(np.float64)], ids=["uint8", "csr", "float64"])
+def test_pixels_and_csr(convert):
+    rng = np.random.default_rng(2)
+    X = rng.integers(0, 3, (300, 5), dtype=np.uint8) * np.uint8(100)
+    y = X @ np.arange(5.0) / 255 + 3
+    coef, intercept, _ = least_squares(convert(X), y, x_scale=1 / 255)
+    np.testing.assert_allclose([*coef, intercept], [0, 1, 2, 3, 4, 3], atol=1e-12)
+
+
+def test_weights_count_rows_also_where_the_solution_is_refined():
+    reference = REFERENCES[-1]
+    X, y = reference.arrays()
+    count = np.arange(len(y)) % 3
+    a = least_squares(X, y, sample_weight=count.astype(float))
+    b = least_squares(np.repeat(X, count, axis=0), np.repeat(y, count))
+    np.testing.assert_allclose([*a[0], a[1]], [*b[0], b[1]], rtol=1e-12)
