@@ -35,10 +35,9 @@ def test_dask():
 
     array = da.from_array(X, chunks=(5, 3))
     assert is_dask_array(array)
-    with dask.config.set(scheduler="threads"):
-        for arguments in ((array, Y), ([dask.delayed((X, Y))],)):
-            assert type(as_blocks(*arguments)) is DaskBlocks
-            assert as_problem("softmax", *arguments).summary.rows == 20
+    for arguments in ((array, Y), ([dask.delayed((X, Y))],)):
+        assert type(as_blocks(*arguments)) is DaskBlocks
+        assert as_problem("softmax", *arguments).summary.rows == 20
 
 
 def test_dask_is_not_imported(tmp_path):
