@@ -3,15 +3,17 @@
 import functools
 import io
 import os
+import re
 import signal
 from contextlib import redirect_stdout
+from pathlib import Path
 
 import numpy as np
 import pytest
 from regression_models import cut, example, models, same, value_and_grad
 from scipy.optimize import minimize
 
-from nbgrad import jit
+from nbgrad import jit, regression
 from nbgrad.regression import tsqr
 from nbgrad.regression.blocks import BlockProblem, Blocks, scan
 
@@ -24,7 +26,7 @@ from nbgrad.regression.distributed import DaskBlocks, map_rows  # noqa: E402  (n
 @pytest.fixture(scope="module")
 def two_workers():
     """Two processes of one thread each, on ports that are free."""
-    options = {"processes": True, "n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"processes": True, "n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     with distributed.LocalCluster(**options) as cluster:
         with distributed.Client(cluster, set_as_default=False) as client:
             yield client
@@ -143,13 +145,21 @@ def test_fit_of_arrays_and_of_futures_on_a_cluster(client, fitted):
     memory = [np.concatenate(parts) for parts in zip(*blocks_of_pixels(), strict=True)]
     true = fit(lambda p: value_and_grad("softmax")(p, *memory, **OPTIONS))
     np.testing.assert_allclose(fitted.x, true.x, atol=1e-6)
-    X, y = da.from_array(memory[0], chunks=(500, 7)), da.from_array(memory[1], chunks=700)
-    futures = client.map(load, range(10))
-    for blocks in (DaskBlocks(X, y), DaskBlocks(futures), DaskBlocks([dask.delayed(load)(i) for i in range(10)])):
-        problem = BlockProblem("softmax", blocks, **OPTIONS)
-        assert blocks.client is client and problem.summary.dtype == np.uint8
-        got = fit(problem.value_and_grad)
-        assert (got.x == fitted.x).all() and got.fun == fitted.fun  # the same bits
+    futures = DaskBlocks(client.map(load, range(10)))
+    problem = BlockProblem("softmax", futures, **OPTIONS)
+    assert futures.client is client and problem.summary.dtype == np.uint8
+    got = fit(problem.value_and_grad)
+    assert (got.x == fitted.x).all() and got.fun == fitted.fun  # the same bits
+    arrays = da.from_array(memory[0], chunks=(500, 7)), da.from_array(memory[1], chunks=700)
+    for blocks in (DaskBlocks(*arrays), DaskBlocks([dask.delayed(load)(i) for i in range(10)])):
+        value, grad = BlockProblem("softmax", blocks, **OPTIONS).value_and_grad(got.x)
+        assert value == got.fun and (grad == got.jac).all()
+
+
+def test_the_readme_runs():
+    text = (Path(regression.__file__).parent / "README.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    exec(code, {})
 
 
 def runs_serially(i, block, argument):
