@@ -31,7 +31,9 @@ from numba.core.compiler import Flags
 from numba.core.typing.templates import builtin_registry
 from numba.extending import overload, register_jitable
 
-__all__ = ["Loop", "array_overload", "overload_scalar", "row", "scalar", "serial_loops", "source_hash"]
+__all__ = [
+    "Loop", "array_overload", "is_serial", "overload_scalar", "part", "row", "scalar", "serial_loops", "source_hash",
+]  # fmt: skip
 
 # Division by zero gives inf or nan: Python's ZeroDivisionError would be a branch that keeps a loop from being
 # vectorised. No fastmath flag: where a product and a sum are to be fused the formulas say `fma`, so that a
@@ -67,6 +69,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 def scalar(function: F) -> F:
     """Make a plain function callable from compiled code; the function itself is returned unchanged."""
     register_jitable(**_INLINE)(function)
+    _compile_once(function)
+    return function
+
+
+def part(function: F) -> F:
+    """`scalar` for functions with loops of their own, which are called, not inlined: LLVM would optimise them anew in
+    each caller and in the caller's caller.
+    """
+    register_jitable(**_SCALAR)(function)
     _compile_once(function)
     return function
 
@@ -247,6 +258,11 @@ def serial_loops() -> Iterator[None]:
         yield
     finally:
         _mode.serial = before
+
+
+def is_serial() -> bool:
+    """Whether this thread is within `serial_loops`."""
+    return _mode.serial
 
 
 _mode = _Mode()

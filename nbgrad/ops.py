@@ -93,6 +93,7 @@ OPS = _table(
 LOSSES = _table(
     Elementwise(f.squared_error, f.d_squared_error, {}),
     Elementwise(f.half_squared_error, f.d_half_squared_error, {}),
+    Elementwise(f.logistic_loss, f.d_logistic_loss, {}),
     Elementwise(f.logistic_squared_error, f.d_logistic_squared_error, {}),
     Elementwise(f.absolute_error, f.d_absolute_error, {}, kinks=(0.0,)),
     Elementwise(f.huber, f.d_huber, {"delta": 1.0}),

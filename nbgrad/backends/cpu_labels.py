@@ -28,14 +28,16 @@ from nbgrad.backends.strips import (
     row_at,
     row_sums_kept,
     scatter,
+    strip,
     tile_size,
     total,
 )  # fmt: skip
+from nbgrad.backends.vector_loop import each
 from nbgrad.elementary.exponential import exp_minus
 from nbgrad.intrinsics import clash, overlap
 from nbgrad.jit import Loop, scalar
 
-__all__ = ["OVERLAP", "bad_label", "cross_entropy", "first_bad_label", "nll", "soft_cross_entropy"]
+__all__ = ["OVERLAP", "bad_label", "cross_entropy", "first_bad_label", "label_terms", "nll", "soft_cross_entropy"]
 
 #: what the loops answer, having written nothing, if ``grad`` overlaps an argument other than in place
 OVERLAP = -2
@@ -53,7 +55,7 @@ def _product(a, b):
 @scalar
 def _start(own):
     T = type(own)
-    return -T(np.inf), T(0), 0.0, T(0), T(1)
+    return -T(np.inf), T(0), 0.0
 
 
 @scalar
@@ -78,6 +80,23 @@ def _slopes(others, w, own_e, own, top, scale):
     weighted = np.float64(w) * scale
     share = 1.0 / (1.0 + others)
     return weighted * share, weighted * rows.label_slope(own_e, own == top, others)
+
+
+@scalar
+def label_terms(t, classes, work, rest, scale):
+    """Logits in the strips of ``t`` become e^(x − max). ``work`` has 7 strips: those called own and w below hold the
+    logit and the weight of each lane's label. Left in the strips: weighted losses; factor, which makes the exponentials
+    of the other classes their gradient; the label's own gradient.
+    """
+    counted, losses, factor = strip(work, 0), strip(work, 1), strip(work, 2)
+    top, own, w = strip(work, 3), strip(work, 4), strip(work, 5)
+    own_e = strip(work, 6)
+    each(_start, (own,), 0, LANES, (top, counted, rest), 0, ())
+    largest(t, classes, top)
+    exp_sums(t, classes, top, t, LANES, work, rest, None, None)
+    each(_others, (rest, counted), 0, LANES, (rest, losses), 0, ())
+    each(_losses, (own, top, losses, w), 0, LANES, (losses, own_e), 0, ())
+    each(_slopes, (rest, w, own_e, own, top), 0, LANES, (factor, own), 0, (scale,))
 
 
 @scalar
@@ -141,17 +160,16 @@ def cross_entropy(long: bool) -> Loop:
     def few(x, labels, weight, first, last, classes, inner, ignore_index, scale, loss, with_grad, grad):
         T = x.dtype.type
         t, work = vector_loop.scratch(x.dtype, COLUMNS), vector_loop.scratch(x.dtype, WORK)
-        counted, losses, factor = work[:LANES], work[LANES : 2 * LANES], work[2 * LANES : 3 * LANES]
-        top, own, w = work[3 * LANES : 4 * LANES], work[4 * LANES : 5 * LANES], work[5 * LANES : 6 * LANES]
-        own_e = work[6 * LANES : 7 * LANES]
+        losses, factor = strip(work, 1), strip(work, 2)
+        own, w = strip(work, 4), strip(work, 5)
         rest, summed = vector_loop.scratch(np.float64, LANES), vector_loop.scratch(np.float64, LANES)
         for r in range(LANES):
             summed[r] = 0.0
         for i in range(first, last, LANES):
             count = min(LANES, last - i)
             gather(x, i, count, classes, inner, t)
-            vector_loop.each(_start, (own,), 0, LANES, (top, counted, rest, own, w), 0, ())
-            largest(t, classes, top)
+            for r in range(LANES):
+                own[r], w[r] = T(0), T(1)
             ignored = 0
             for r in range(count):
                 label = labels[i + r]
@@ -161,10 +179,7 @@ def cross_entropy(long: bool) -> Loop:
                     own[r] = t[label * LANES + r]
                     if weight.size:
                         w[r] = weight[label]
-            exp_sums(t, classes, top, t, LANES, work, rest, None, None)
-            vector_loop.each(_others, (rest, counted), 0, LANES, (rest, losses), 0, ())
-            vector_loop.each(_losses, (own, top, losses, w), 0, LANES, (losses, own_e), 0, ())
-            vector_loop.each(_slopes, (rest, w, own_e, own, top), 0, LANES, (factor, own), 0, (scale,))
+            label_terms(t, classes, work, rest, scale)
             if ignored:
                 for r in range(count):
                     if labels[i + r] == ignore_index:  # its logits may be anything, nan too
@@ -179,8 +194,8 @@ def cross_entropy(long: bool) -> Loop:
                     loss[i + r] = losses[r]
             if with_grad:
                 for j in range(classes):
-                    strip = t[j * LANES : (j + 1) * LANES]
-                    vector_loop.each(_product, (strip, factor), 0, LANES, (strip,), 0, ())
+                    lane = strip(t, j)
+                    vector_loop.each(_product, (lane, factor), 0, LANES, (lane,), 0, ())
                 for r in range(count):
                     label = labels[i + r]
                     if label != ignore_index:

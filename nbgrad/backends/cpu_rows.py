@@ -34,6 +34,7 @@ from nbgrad.backends.strips import (
     row_sums_alone,
     row_sums_kept,
     scatter,
+    strip,
     sums,
     tile_size,
     total,
@@ -66,20 +67,20 @@ def forward(name: str, long: bool) -> Loop:
         T = x.dtype.type
         t, work = vector_loop.scratch(x.dtype, COLUMNS), vector_loop.scratch(x.dtype, WORK)
         rest = vector_loop.scratch(np.float64, LANES)
-        top, a, b = work[3 * LANES : 4 * LANES], work[4 * LANES : 5 * LANES], work[5 * LANES : 6 * LANES]
-        count_of = work[:LANES]
+        top, a, b = strip(work, 3), strip(work, 4), strip(work, 5)
+        count_of = strip(work, 0)
         for i in range(first, last, LANES):
             count = min(LANES, last - i)
             gather(x, i, count, length, inner, t)
             for r in range(LANES):
                 top[r], count_of[r], rest[r] = -T(np.inf), T(0), 0.0
             largest(t, length, top)
-            exp_sums(t, length, top, t if of_e else work[2 * LANES : 3 * LANES], step, work, rest, None, None)
+            exp_sums(t, length, top, t if of_e else strip(work, 2), step, work, rest, None, None)
             for r in range(LANES):
                 a[r], b[r] = terms(T, top[r], (np.float64(count_of[r]) - 1.0) + rest[r])
             for j in range(length):
-                strip = t[j * LANES : (j + 1) * LANES]
-                vector_loop.each(entry, (strip, a, b), 0, LANES, (strip,), 0, ())
+                lane = strip(t, j)
+                vector_loop.each(entry, (lane, a, b), 0, LANES, (lane,), 0, ())
             scatter(t, i, count, length, inner, y)
 
     @scalar
@@ -132,15 +133,15 @@ def backward(name: str, long: bool) -> Loop:
             for r in range(LANES):
                 lanes[r] = T(wide[r])
             for j in range(length):
-                strip, other = t[j * LANES : (j + 1) * LANES], u[j * LANES : (j + 1) * LANES]
-                vector_loop.each(entry, (strip, other, lanes), 0, LANES, (strip,), 0, ())
+                lane, other = strip(t, j), strip(u, j)
+                vector_loop.each(entry, (lane, other, lanes), 0, LANES, (lane,), 0, ())
             scatter(t, i, count, length, inner, dx)
 
     @scalar
     def many(g, y, first, last, length, inner, dx):
         T, same_g, same_y = y.dtype.type, g.ctypes.data == dx.ctypes.data, y.ctypes.data == dx.ctypes.data
         work, wide = vector_loop.scratch(y.dtype, WORK), vector_loop.scratch(np.float64, LANES)
-        tail_g, tail_y = work[LANES : 2 * LANES], work[2 * LANES : 3 * LANES]
+        tail_g, tail_y = strip(work, 1), strip(work, 2)
         tile_g = np.empty(tile_size(length, inner, same_g), T)
         tile_y = np.empty(tile_size(length, inner, same_y), T)
         result = np.empty(tile_size(length, inner, False), T)
@@ -183,8 +184,8 @@ def logsumexp(long: bool) -> Loop:
         T = x.dtype.type
         t, work = vector_loop.scratch(x.dtype, COLUMNS), vector_loop.scratch(x.dtype, WORK)
         rest = vector_loop.scratch(np.float64, LANES)
-        top, result = work[3 * LANES : 4 * LANES], work[4 * LANES : 5 * LANES]
-        count_of = work[:LANES]
+        top, result = strip(work, 3), strip(work, 4)
+        count_of = strip(work, 0)
         for i in range(first, last, LANES):
             count = min(LANES, last - i)
             gather(x, i, count, length, inner, t)
@@ -194,7 +195,7 @@ def logsumexp(long: bool) -> Loop:
             for r in range(LANES):
                 a = top[r]
                 result[r], top[r] = a, T(0) if a == -T(np.inf) else a
-            exp_sums(t, length, top, work[2 * LANES : 3 * LANES], 0, work, rest, None, None)
+            exp_sums(t, length, top, strip(work, 2), 0, work, rest, None, None)
             for r in range(LANES):
                 result[r] = rows.logsumexp_of(result[r], (np.float64(count_of[r]) - 1.0) + rest[r])
             for r in range(count):

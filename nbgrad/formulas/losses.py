@@ -5,6 +5,7 @@ from __future__ import annotations
 from nbgrad.elementary.exponential import exp_minus_close
 from nbgrad.elementary.logarithm import log1p_unit
 from nbgrad.formulas.classic import d_sigmoid, sigmoid
+from nbgrad.formulas.smooth import softplus
 from nbgrad.jit import scalar
 
 
@@ -37,6 +38,35 @@ def d_half_squared_error(x, target):
 
 
 @scalar
+def d2_half_squared_error(x, target):
+    """1"""
+    T = type(x)
+    return T(1)
+
+
+@scalar
+def logistic_loss(x, target):
+    """−ln σ(x) for t = 1, −ln σ(−x) for t = 0: softplus of the margin z, which is −x or x."""
+    T = type(x)
+    return softplus(x if target == T(0) else -x, T(1))
+
+
+@scalar
+def d_logistic_loss(x, target):
+    """σ(z) or −σ(z): a sure label keeps its digits (σ(x) − 1 is 0 from x = 17 on in float32)."""
+    T = type(x)
+    negative = target == T(0)
+    slope = sigmoid(x if negative else -x)
+    return slope if negative else -slope
+
+
+@scalar
+def d2_logistic_loss(x, target):
+    """σ'(x), for either target"""
+    return d_sigmoid(x)
+
+
+@scalar
 def logistic_squared_error(x, target):
     """(σ(x) − t)², with σ(x) − t as (1 − t)·σ(x) − t·σ(−x): σ(x) − 1 would be 0 from x = 17 on in float32."""
     T = type(x)
@@ -50,6 +80,14 @@ def d_logistic_squared_error(x, target):
     T = type(x)
     d = (T(1) - target) * sigmoid(x) - target * sigmoid(-x)
     return (d + d) * d_sigmoid(x)
+
+
+@scalar
+def d2_logistic_squared_error(x, target):
+    """2σσ'(2 − 3σ) at the margin z, which is x for t = 0 and −x for t = 1: the loss is σ(z)². (No other targets.)"""
+    T = type(x)
+    y = sigmoid(x if target == T(0) else -x)
+    return (y + y) * d_sigmoid(x) * (T(2) - T(3) * y)
 
 
 @scalar

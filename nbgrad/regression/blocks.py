@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse.linalg import LinearOperator
 
 from nbgrad.arrays import as_float
-from nbgrad.regression import objectives
+from nbgrad.regression.problem import Problem, mean_with_penalty
 
 __all__ = ["BlockProblem", "Blocks", "Summary", "scan"]
 
@@ -211,21 +212,33 @@ def _kind(labels: NDArray[Any]) -> str:
 class _Model:
     """What a task needs beside the block and the parameters."""
 
-    sums: Callable[..., Any]
     classes: NDArray[Any] | None
     class_weight: NDArray[Any] | None
     options: dict[str, Any]
 
+    def problem(self, block: tuple[Any, Any, Any]) -> Problem:
+        X, y, weight = block
+        if self.classes is not None:
+            y = _codes(y, self.classes)
+        if self.class_weight is not None:
+            of_class = np.take(self.class_weight, y, mode="clip")  # a label out of range: the pass refuses it
+            weight = of_class if weight is None else weight * of_class
+        return Problem(X=X, y=y, sample_weight=weight, **self.options)
+
 
 def _block_sums(i: int, block: tuple[Any, Any, Any], argument: tuple[_Model, NDArray[Any]]) -> tuple[Any, ...]:
     """(Σ weight·loss, gradient, Σ weight, rows) of a block."""
-    (X, y, weight), (model, params) = block, argument
-    if model.classes is not None:
-        y = _codes(y, model.classes)
-    if model.class_weight is not None:
-        of_class = np.take(model.class_weight, y, mode="clip")  # a label out of range: the sums refuse it
-        weight = of_class if weight is None else weight * of_class
-    return (*model.sums(params, X, y, sample_weight=weight, **model.options), len(y))
+    model, params = argument
+    return (*model.problem(block).sums(params), len(block[1]))
+
+
+def _block_product(i: int, block: tuple[Any, Any, Any], argument: tuple[_Model, Any, Any]) -> tuple[Any, ...]:
+    """(Σ weight·Hessian of the losses times v, Σ weight, rows) of a block."""
+    model, params, v = argument
+    problem = model.problem(block)
+    weight = problem.weight_sum
+    product = weight * problem.hessp(params, v) if weight else np.zeros(v.shape)
+    return product, weight, len(block[1])
 
 
 def _codes(y: NDArray[Any], classes: NDArray[Any]) -> NDArray[Any]:
@@ -302,18 +315,31 @@ class BlockProblem:
 
     def value_and_grad(self, params: Any) -> tuple[float, NDArray[Any]]:
         """Value and gradient in float64, the gradient in the shape of ``params``; one pass over the blocks."""
-        params = np.asarray(params)
-        options = {"fit_intercept": self.fit_intercept, "x_scale": self.x_scale}
-        sums = getattr(objectives, self.model + "_sums")
-        model = _Model(sums, self._classes, self.class_weight, options)
-        argument = model, params.astype(self.dtype, copy=False)
-        loss, grad, weight, rows = self.blocks.reduce(self.model + "_sums", _block_sums, _add, argument)
+        loss, grad, weight = self._pass("sums", _block_sums, params)
+        return mean_with_penalty(self, loss, grad, weight, params)
+
+    def hessian(self, params: Any) -> LinearOperator:
+        """The Hessian at ``params`` as an operator on flat vectors; each product is a pass over the blocks."""
+        params = np.array(params, np.float64)
+
+        def product(v: NDArray[Any]) -> NDArray[Any]:
+            v = v.reshape(params.shape)
+            image, weight = self._pass("hessp", _block_product, params, v)
+            return mean_with_penalty(self, 0.0, image, weight, v)[1].reshape(-1)
+
+        return LinearOperator((params.size,) * 2, matvec=product, rmatvec=product, dtype=np.float64)
+
+    def _pass(self, name: str, function: Callable[..., Any], *vectors: Any) -> tuple[Any, ...]:
+        """What ``function`` finds of the blocks, added up, without the number of rows, which comes last."""
+        options = {
+            "model": self.model, "fit_intercept": self.fit_intercept, "x_scale": self.x_scale, "dtype": self.dtype,
+        }  # fmt: skip
+        model = _Model(self._classes, self.class_weight, options)
+        *found, rows = self.blocks.reduce(f"{self.model}_{name}", function, _add, (model, *vectors))
         if rows != self.summary.rows:
             raise ValueError(f"X: expected the {self.summary.rows} rows of the first pass, got {rows}")
-        w = params.astype(np.float64).reshape(-1, self.summary.features + self.fit_intercept)
-        if self.fit_intercept:
-            w[:, -1] = 0
-        w = w.reshape(params.shape)
-        with np.errstate(all="ignore"):  # no weight: nan, as for the objectives
-            value = loss / weight + 0.5 * self.l2 * np.vdot(w, w)
-            return float(value), grad / weight + self.l2 * w
+        return tuple(found)
+
+    @property
+    def n_features(self) -> int:
+        return self.summary.features

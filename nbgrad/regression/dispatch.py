@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from nbgrad.regression.blocks import BlockProblem, Blocks
+from nbgrad.regression.problem import Problem
 
 __all__ = ["as_blocks", "as_problem", "is_dask_array"]
 
@@ -22,8 +23,6 @@ def as_problem(model: str, X: Any, y: Any = None, *, sample_weight: Any = None, 
     """
     blocks = as_blocks(X, y, sample_weight)
     if blocks is None:
-        from nbgrad.regression.problem import Problem
-
         return Problem(model, X, y, sample_weight=sample_weight, **options)
     return BlockProblem(model, blocks, **options)
 

@@ -23,52 +23,32 @@ lengths, labels, negative or nan weights, l2 < 0.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arrays import FLOAT64, as_float, check_number
-from nbgrad.ops import LOSSES
-from nbgrad.regression.one_pass import Objective, binary, elementwise, labels, one_pass, real, softmax
+from nbgrad.arrays import as_float
+from nbgrad.regression.problem import Problem
 
 __all__ = [
     "linear_sums", "linear_value_and_grad", "logistic_mse_sums", "logistic_mse_value_and_grad",
     "logistic_sums", "logistic_value_and_grad", "softmax_sums", "softmax_value_and_grad",
 ]  # fmt: skip
 
-_LINEAR = Objective(functools.partial(elementwise, LOSSES["half_squared_error"]), real)
-_LOGISTIC = Objective(
-    functools.partial(elementwise, LOSSES["binary_cross_entropy_with_logits"]), binary, parameters=(1.0,)
-)
-_LOGISTIC_MSE = Objective(functools.partial(elementwise, LOSSES["logistic_squared_error"]), binary)
-_SOFTMAX = Objective(softmax, labels, classes=True)
 
-
-def _value_and_grad(
-    objective: Objective,
-    params: Any,
-    X: Any,
-    y: Any,
-    sample_weight: Any,
-    l2: Any,
-    fit_intercept: Any,
-    x_scale: Any,
-) -> tuple[Any, NDArray[Any]]:
+def _value_and_grad(model: str, params: Any, X: Any, y: Any, **options: Any) -> tuple[Any, NDArray[Any]]:
     params = as_float(params, "params")
-    l2 = check_number(l2, "l2", FLOAT64)
-    if not 0 <= l2 < np.inf:
-        raise ValueError(f"l2: expected a finite number >= 0, got {l2}")
-    loss, grad, weight = one_pass(objective, params, X, y, sample_weight, fit_intercept, x_scale)
+    value, grad = Problem(model, X, y, dtype=params.dtype, **options).value_and_grad(params)
     with np.errstate(all="ignore"):
-        loss, grad = loss / weight, grad / weight
-        if l2:
-            w = params.astype(FLOAT64)
-            if fit_intercept:
-                w.reshape(-1, np.shape(X)[1] + 1)[:, -1] = 0
-            loss, grad = loss + 0.5 * l2 * np.vdot(w, w), grad + l2 * w
-        return params.dtype.type(loss), grad.astype(params.dtype, copy=False)
+        return params.dtype.type(value), grad.astype(params.dtype, copy=False)
+
+
+def _sums(
+    model: str, params: Any, X: Any, y: Any, **options: Any
+) -> tuple[np.float64, NDArray[Any], np.float64]:
+    params = as_float(params, "params")
+    return Problem(model, X, y, dtype=params.dtype, **options).sums(params)
 
 
 def linear_value_and_grad(
@@ -92,7 +72,8 @@ def linear_value_and_grad(
     >>> linear_value_and_grad(np.array([1.0, 0.5]), np.array([[1.0], [2.0]]), np.array([1.5, 3.5]))
     (np.float64(0.25), array([-1. , -0.5]))
     """
-    return _value_and_grad(_LINEAR, params, X, y, sample_weight, l2, fit_intercept, x_scale)
+    options = {"sample_weight": sample_weight, "l2": l2, "fit_intercept": fit_intercept, "x_scale": x_scale}
+    return _value_and_grad("linear", params, X, y, **options)
 
 
 def linear_sums(
@@ -110,7 +91,8 @@ def linear_sums(
     >>> linear_sums(np.array([1.0, 0.5]), np.array([[1.0], [2.0]]), np.array([1.5, 3.5]))
     (np.float64(0.5), array([-2., -1.]), np.float64(2.0))
     """
-    return one_pass(_LINEAR, as_float(params, "params"), X, y, sample_weight, fit_intercept, x_scale)
+    options = {"sample_weight": sample_weight, "fit_intercept": fit_intercept, "x_scale": x_scale}
+    return _sums("linear", params, X, y, **options)
 
 
 def logistic_value_and_grad(
@@ -134,7 +116,8 @@ def logistic_value_and_grad(
     >>> logistic_value_and_grad(np.zeros(2), np.array([[1.0], [2.0]]), np.array([0, 1]))
     (np.float64(0.6931471805599453), array([-0.25,  0.  ]))
     """
-    return _value_and_grad(_LOGISTIC, params, X, y, sample_weight, l2, fit_intercept, x_scale)
+    options = {"sample_weight": sample_weight, "l2": l2, "fit_intercept": fit_intercept, "x_scale": x_scale}
+    return _value_and_grad("logistic", params, X, y, **options)
 
 
 def logistic_sums(
@@ -152,7 +135,8 @@ def logistic_sums(
     >>> logistic_sums(np.zeros(2), np.array([[1.0], [2.0]]), np.array([0, 1]))
     (np.float64(1.3862943611198906), array([-0.5,  0. ]), np.float64(2.0))
     """
-    return one_pass(_LOGISTIC, as_float(params, "params"), X, y, sample_weight, fit_intercept, x_scale)
+    options = {"sample_weight": sample_weight, "fit_intercept": fit_intercept, "x_scale": x_scale}
+    return _sums("logistic", params, X, y, **options)
 
 
 def logistic_mse_value_and_grad(
@@ -178,7 +162,8 @@ def logistic_mse_value_and_grad(
     >>> logistic_mse_value_and_grad(np.zeros(2), np.array([[1.0], [2.0]]), np.array([0, 1]))
     (np.float64(0.25), array([-0.125,  0.   ]))
     """
-    return _value_and_grad(_LOGISTIC_MSE, params, X, y, sample_weight, l2, fit_intercept, x_scale)
+    options = {"sample_weight": sample_weight, "l2": l2, "fit_intercept": fit_intercept, "x_scale": x_scale}
+    return _value_and_grad("logistic_mse", params, X, y, **options)
 
 
 def logistic_mse_sums(
@@ -196,7 +181,8 @@ def logistic_mse_sums(
     >>> logistic_mse_sums(np.zeros(2), np.array([[1.0], [2.0]]), np.array([0, 1]))
     (np.float64(0.5), array([-0.25,  0.  ]), np.float64(2.0))
     """
-    return one_pass(_LOGISTIC_MSE, as_float(params, "params"), X, y, sample_weight, fit_intercept, x_scale)
+    options = {"sample_weight": sample_weight, "fit_intercept": fit_intercept, "x_scale": x_scale}
+    return _sums("logistic_mse", params, X, y, **options)
 
 
 def softmax_value_and_grad(
@@ -224,7 +210,8 @@ def softmax_value_and_grad(
     >>> softmax_value_and_grad(np.zeros((2, 2)), np.array([[1.0], [2.0]]), np.array([0, 1]))
     (np.float64(0.6931471805599453), array([[ 0.25,  0.  ], [-0.25,  0.  ]]))
     """
-    return _value_and_grad(_SOFTMAX, params, X, y, sample_weight, l2, fit_intercept, x_scale)
+    options = {"sample_weight": sample_weight, "l2": l2, "fit_intercept": fit_intercept, "x_scale": x_scale}
+    return _value_and_grad("softmax", params, X, y, **options)
 
 
 def softmax_sums(
@@ -242,4 +229,5 @@ def softmax_sums(
     >>> softmax_sums(np.zeros((2, 2)), np.array([[1.0], [2.0]]), np.array([0, 1]))
     (np.float64(1.3862943611198906), array([[ 0.5,  0. ], [-0.5,  0. ]]), np.float64(2.0))
     """
-    return one_pass(_SOFTMAX, as_float(params, "params"), X, y, sample_weight, fit_intercept, x_scale)
+    options = {"sample_weight": sample_weight, "fit_intercept": fit_intercept, "x_scale": x_scale}
+    return _sums("softmax", params, X, y, **options)

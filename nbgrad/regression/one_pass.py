@@ -1,273 +1,156 @@
-"""The one pass over X that every regression objective makes: blocks of rows in, additive sums out.
+"""X goes through the compiled pass (`nbgrad.backends.cpu_regression`) in ranges of rows, on all threads.
 
-For each block: scores = block·Wᵀ + b by BLAS, loss and residual (its derivative in the score) by a compiled
-loop, gradient += residualᵀ·block by BLAS while the block is still in the cache. Sums over blocks are float64.
-X is never copied; a block that BLAS cannot take as it is (another dtype, strides) is converted into one
-reused buffer.
+An array is read where it lies if its rows are contiguous and it is of float32, float64 or uint8; of another kind a few
+megabytes at a time are converted. A CSR matrix is multiplied by SciPy, in float64.
 """
 
 from __future__ import annotations
 
-import functools
-import math
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad import rows
-from nbgrad.arrays import FLOAT64, as_array, as_float, as_labels, check_number, contiguous
-from nbgrad.jit import Loop
-from nbgrad.ops import Elementwise
+from nbgrad.arrays import FLOAT32, FLOAT64, contiguous
+from nbgrad.backends import cpu_regression
+from nbgrad.backends.cpu_regression import Model, wide_size, work_size
+from nbgrad.backends.products import padded
+from nbgrad.backends.strips import LANES
+from nbgrad.threads import spread
 
-__all__ = ["Objective", "binary", "elementwise", "labels", "one_pass", "real", "softmax"]
+__all__ = ["Curvature", "one_pass"]
 
-# Both products of a block want it in the L2 cache (1 MiB a core here): 60000×784 float32 with 10 classes took
-# 33 ms with blocks of 256 KiB, 53 ms with 64 KiB (too many calls), 80 ms with 512 KiB (see below); one class
-# 16, 25 and 16 ms. One thread.
-BLOCK_BYTES = 256 * 1024
-# OpenBLAS has kernels for small products without packing and threads, up to these sizes; just beyond, the
-# same pass takes twice the time.
-SMALL_SCORES, SMALL_PRODUCT = 1200, 1_000_000
-# Below this it is one thread in any case, and more rows mean fewer calls.
-SINGLE_THREAD = 250_000
-# Where not even that many rows stay within the small kernels the general one works, and wants many rows:
-# 10000×2000 with 100 classes took 430 ms in blocks of 4 rows, 88 ms in blocks of 524.
-FEW_ROWS, MANY_ROWS, MANY_BYTES = 32, 512, 64 * 1024 * 1024
+# A block of rows is read twice, for the scores and for the gradient: the second time it must be in the cache, of the
+# first level where there is one score a row (an eighth of the time is arithmetic), of the second where there are many.
+BLOCK_BYTES, MATRIX_BLOCK_BYTES = 24 * 1024, 160 * 1024
+#: Multiplications that are worth a thread's time, and the most ranges that X is cut into.
+RANGE_WORK, RANGES = 2_000_000, 32
+#: What is converted at a time: a part of X, of at least and at most so many bytes.
+PIECE, PIECES = 32, (1024 * 1024, 16 * 1024 * 1024)
+READ_AS_IT_IS = (FLOAT32, FLOAT64, np.dtype(np.uint8))
 
 
-def block_rows(row_bytes: int, features: int, classes: int) -> int:
-    """How many rows a block has."""
-    count = BLOCK_BYTES // max(1, row_bytes)
-    if classes > 1:
-        width = max(1, features) * classes
-        count = min(count, max(min(SMALL_SCORES // classes, SMALL_PRODUCT // width), SINGLE_THREAD // width))
-        if count < FEW_ROWS:
-            count = min(MANY_ROWS, MANY_BYTES // max(1, row_bytes))
-    return min(max(count, FEW_ROWS), 8192)
+class _Plan:
+    """How an array is cut up, and the memory for its sums: an eighth of the array's, or what two ranges need."""
+
+    def __init__(
+        self, n: int, features: int, classes: int, model: Model, dtype: np.dtype[Any], nbytes: int, convert: bool
+    ) -> None:
+        row = max(1, features * dtype.itemsize)
+        self.rows = min(max((MATRIX_BLOCK_BYTES if model.matrix else BLOCK_BYTES) // row // 8 * 8, 8), LANES)
+        self.w_step = padded(features, dtype.itemsize)
+        buffer = self.rows * features if convert else 0
+        narrow, wide = work_size(classes, self.w_step, buffer), wide_size(classes, self.w_step)
+        operations = n * max(features, 1) * classes
+        room = nbytes // 8 // (narrow * dtype.itemsize + wide * 8)
+        self.ranges = max(1, min(operations // RANGE_WORK, RANGES, max(room, 2), n // LANES))
+        self.small = operations < 2 * RANGE_WORK
+        self.work, self.wide = np.empty((self.ranges, narrow), dtype), np.zeros((self.ranges, wide))
+
+    def filled(self, matrix: NDArray[Any]) -> NDArray[Any]:
+        """Rows of coefficients, filled up with zeros, flat."""
+        filled = np.zeros((len(matrix), self.w_step), self.work.dtype)
+        filled[:, : matrix.shape[1]] = matrix
+        return filled.reshape(-1)
+
+    def kept_shape(self, bounds: NDArray[np.intp], classes: int) -> tuple[int, int]:
+        """(ranges, numbers): of each block of a range; of at least two, because one means that nothing is kept."""
+        blocks = -(-int(np.diff(bounds).max()) // self.rows)
+        return self.ranges, max(2, blocks) * classes * LANES
+
+    def bounds(self, n: int) -> NDArray[np.intp]:
+        """Where the ranges begin and end."""
+        step = -(-n // (self.ranges * LANES)) * LANES
+        return np.minimum(np.arange(self.ranges + 1) * step, n)
+
+    def sums(self, features: int, classes: int) -> tuple[np.float64, NDArray[Any], NDArray[Any]]:
+        """(loss, gradient (classes, features), sums of the residuals (classes,))"""
+        total = self.wide.sum(axis=0)
+        slopes = total[2 * LANES : (2 + classes) * LANES].reshape(classes, LANES).sum(axis=1)
+        gradient = total[(2 + classes) * LANES :].reshape(classes, self.w_step)[:, :features]
+        return total[LANES : 2 * LANES].sum(), gradient, slopes
 
 
-@functools.cache
-def elementwise(op: Elementwise) -> Loop:
-    """``loop.serial(scores, intercept, target, weight, residual, residual_sum, *parameters)``.
-
-    Returns Σ weight·f at score + intercept[0], writes residual = weight·f' and adds it up in residual_sum[0].
-    A row of weight 0 is absent, even where its loss is infinite.
-    """
-    f, df = op.forward, op.derivative
-
-    def loop(scores, intercept, target, weight, residual, residual_sum, *parameters):
-        total, slope, zero = 0.0, 0.0, scores.dtype.type(0)
-        for i in range(scores.size):
-            x, w = scores[i] + intercept[0], weight[i]
-            r = zero if w == zero else w * df(x, target[i], *parameters)
-            residual[i] = r
-            slope += np.float64(r)
-            total += np.float64(zero if w == zero else w * f(x, target[i], *parameters))
-        residual_sum[0] += slope
-        return total
-
-    return Loop(loop, name=op.name + "_residuals", reduction=True)
+def _pieces(X: NDArray[Any], dtype: np.dtype[Any]) -> Iterator[tuple[int, int, NDArray[Any], int]]:
+    """(first row, rows, their numbers flat, distance of two rows): all of X where it lies, or pieces converted."""
+    n, features = X.shape
+    step = X.strides[0] // X.itemsize if n > 1 else features
+    lies = X.dtype in READ_AS_IT_IS and X.dtype.isnative and X.flags.aligned
+    lies = lies and (features < 2 or X.strides[1] == X.itemsize) and X.strides[0] % X.itemsize == 0
+    if X.size == 0 or (lies and (step == features or (X.dtype == dtype and step >= features))):
+        size = max(0, (n - 1) * step + features) if X.size else 0
+        flat = np.lib.stride_tricks.as_strided(X, (size,), (X.itemsize,), writeable=False)
+        yield 0, n, contiguous(flat), step
+        return
+    size = min(max(X.nbytes // PIECE, PIECES[0]), PIECES[1])
+    rows = max(size // (features * dtype.itemsize) // LANES, 1) * LANES
+    for start in range(0, n, rows):
+        piece = X[start : start + rows]
+        converted = np.empty(piece.shape, dtype)
+        np.copyto(converted, piece, casting="same_kind")
+        yield start, len(piece), converted.reshape(-1), features
 
 
-@functools.cache
-def softmax() -> Loop:
-    """The same for rows of class scores and class labels: cross-entropy."""
-    value_and_grad = rows.d_cross_entropy
+class Curvature:
+    """What the Hessian needs of params, once it has been computed: for each piece of X, by its first row."""
 
-    def loop(scores, intercept, label, weight, residual, residual_sum):
-        total, zero = 0.0, scores.dtype.type(0)
-        for i in range(scores.shape[0]):
-            w = weight[i]
-            if w == zero:
-                residual[i, :] = zero
-                continue
-            for j in range(scores.shape[1]):
-                scores[i, j] += intercept[j]
-            total += np.float64(w * value_and_grad(scores[i], label[i], w, residual[i]))
-            for j in range(scores.shape[1]):
-                residual_sum[j] += np.float64(residual[i, j])
-        return total
+    def __init__(self) -> None:
+        self.kept: dict[int, NDArray[Any]] = {}
 
-    return Loop(loop, name="softmax_residuals")
-
-
-def real(y: Any, dtype: np.dtype[Any], num_classes: int) -> NDArray[Any]:
-    """Targets of linear regression: any finite numbers."""
-    target = contiguous(as_float(y, "y").astype(dtype, copy=False))
-    return _checked(target, np.isfinite(target), f"finite numbers (in {dtype})")
-
-
-def binary(y: Any, dtype: np.dtype[Any], num_classes: int) -> NDArray[Any]:
-    """Targets of logistic regression."""
-    target = as_float(y, "y")
-    _checked(target, (target == 0) | (target == 1), "labels 0 or 1")
-    return contiguous(target.astype(dtype, copy=False))
-
-
-def labels(y: Any, dtype: np.dtype[Any], num_classes: int) -> NDArray[Any]:
-    """Targets of softmax regression: they will index memory."""
-    target = as_labels(y, "y")
-    return _checked(target, (target >= 0) & (target < num_classes), f"labels in 0..{num_classes - 1}")
-
-
-def _checked(target: NDArray[Any], good: NDArray[Any], expected: str) -> NDArray[Any]:
-    if not good.all():
-        at = int(np.argmin(good))
-        raise ValueError(f"y: expected {expected}, got {target[at]} at position {at}")
-    return target
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What distinguishes the models: how scores become losses, and which targets there are."""
-
-    loop: Callable[[], Loop]
-    targets: Callable[[Any, np.dtype[Any], int], NDArray[Any]]
-    parameters: tuple[float, ...] = ()
-    classes: bool = False  # a row of scores for each row of X
+    def room(self, start: int, shape: tuple[int, int], dtype: np.dtype[Any]) -> tuple[NDArray[Any], bool]:
+        """(where it lies, whether it is there already)"""
+        have = start in self.kept
+        if not have:
+            self.kept[start] = np.empty(shape, dtype)
+        return self.kept[start], have
 
 
 def one_pass(
-    objective: Objective,
-    params: NDArray[Any],
-    X: Any,
-    y: Any,
-    sample_weight: Any,
-    fit_intercept: Any,
-    x_scale: Any,
-) -> tuple[np.float64, NDArray[Any], np.float64]:
-    """(Σ w·loss, its gradient in ``params`` and in their shape, Σ w), float64."""
-    X = _checked_X(X)
-    n, features = X.shape
-    if not isinstance(fit_intercept, (bool, np.bool_)):
-        raise TypeError(f"fit_intercept: expected a bool, got {type(fit_intercept).__name__}")
-    x_scale = check_number(x_scale, "x_scale", FLOAT64)
-    if not np.isfinite(x_scale):
-        raise ValueError(f"x_scale: expected a finite number, got {x_scale}")
-    matrix = _coefficients(params, features, bool(fit_intercept), objective.classes)
-    # SciPy's products add up one row after the other: in float32 thousands of rows would cost digits that
-    # BLAS keeps.
-    dtype = params.dtype if isinstance(X, np.ndarray) else FLOAT64
-    num_classes = len(matrix) if objective.classes else 1
-    if np.shape(y) != (n,):
-        raise ValueError(f"y: expected shape ({n},), a target for each row of X, got {np.shape(y)}")
+    model: Model,
+    X: NDArray[Any],
+    target: NDArray[Any],
+    weight: NDArray[Any],
+    w: NDArray[Any],
+    intercept: NDArray[Any],
+    direction: tuple[NDArray[Any], NDArray[Any]] | None = None,
+    curvature: Curvature | None = None,
+) -> tuple[int, np.float64, NDArray[Any], NDArray[Any]]:
+    """(place of a bad target or −1, Σ w·loss, its gradient in w, in the intercept), float64; with a ``direction`` the
+    product of the Hessian with it, what it needs of w kept in ``curvature``.
 
-    with np.errstate(all="ignore"):  # nan and inf in X or params come back as nan and inf: that is the answer
-        target = objective.targets(y, dtype, num_classes)
-        weight, unit, weight_sum = _weights(sample_weight, n, dtype)
-        coefficients = (matrix[..., :features].astype(FLOAT64) * x_scale).astype(dtype)
-        intercept = np.zeros(num_classes, dtype)
-        if fit_intercept:
-            intercept[:] = matrix[..., features]
-        loop = objective.loop().serial
-        parameters = tuple(dtype.type(p) for p in objective.parameters)
-        gradient, residual_sum, loss = np.zeros(coefficients.shape), np.zeros(num_classes), 0.0
-        for start, block in _blocks(X, block_rows(_row_bytes(X, dtype), features, num_classes), dtype):
-            scores = block @ coefficients.T
-            stop = start + len(scores)
-            residual = np.empty_like(scores)
-            w = weight[start:stop] if sample_weight is not None else weight[: len(scores)]
-            loss += loop(scores, intercept, target[start:stop], w, residual, residual_sum, *parameters)
-            gradient += residual.T @ block
-        gradient *= x_scale
-        if fit_intercept:
-            gradient = np.concatenate([gradient, residual_sum.reshape(*gradient.shape[:-1], 1)], axis=-1)
-        return np.float64(loss * unit), (gradient * unit).reshape(params.shape), weight_sum
+    ``w`` (classes, features), ``intercept`` (classes,) in the precision of the products.
+    """
+    features, dtype, classes = X.shape[1], w.dtype, len(w)
+    v, v_intercept = direction or (w[:0], intercept)
+    plan, coefficients = None, None
+    loops = cpu_regression.slopes if direction is None else cpu_regression.curvatures
+    for start, count, x, step in _pieces(X, dtype):
+        convert = x.dtype != dtype
+        if plan is None:
+            plan = _Plan(count, features, classes, model, dtype, X.nbytes, convert)
+            coefficients = plan.filled(w), intercept, plan.filled(v), v_intercept
+        loop, bounds = loops(model, convert).serial, plan.bounds(count)
+        kept, have = np.empty((plan.ranges, classes * LANES), dtype), False
+        if curvature is not None:
+            kept, have = curvature.room(start, plan.kept_shape(bounds, classes), dtype)
+        rows = x, features, step, plan.rows
+        targets = target[start : start + count], weight[start : start + count]
+        places = _in_ranges(loop, rows, bounds, targets, (coefficients, plan.w_step), kept, have, plan)
+        bad = [place for place in places if place >= 0]
+        if bad:
+            return start + bad[0], np.float64(np.nan), w, intercept
+    assert plan is not None
+    return -1, *plan.sums(features, classes)
 
 
-def _checked_X(X: Any) -> Any:
-    """A 2-D array or SciPy's CSR of real numbers, as it lies in memory."""
-    sparse = sys.modules.get("scipy.sparse")  # not imported: no sparse X
-    if sparse is not None and sparse.issparse(X):
-        if X.format != "csr":
-            raise TypeError(
-                f"X: expected an array or SciPy's CSR format, got {X.format.upper()} (X.tocsr() converts it)"
-            )
-        as_float(X.data[:0], "X")
-    else:
-        X = as_array(X, "X")
-    if X.ndim != 2:
-        raise ValueError(f"X: expected shape (rows, features), got {X.shape}")
-    if isinstance(X, np.ndarray):
-        as_float(X[:0], "X")  # its dtype; the rows are converted block by block
-    return X
+def _in_ranges(
+    loop: Any, rows: Any, bounds: Any, targets: Any, coefficients: Any, kept: Any, have: bool, plan: _Plan
+) -> list[int]:
+    """What the loop answers for each range."""
 
+    def of(k: int) -> Any:
+        ends = bounds[k], bounds[k + 1]
+        return loop(*rows, *ends, *targets, *coefficients, kept[k], have, plan.work[k], plan.wide[k])
 
-def _coefficients(params: NDArray[Any], features: int, fit_intercept: bool, classes: bool) -> NDArray[Any]:
-    """params as (columns,) or (num_classes, columns), the intercept in the last column."""
-    columns = features + fit_intercept
-    meant = f"for {features} features and " + ("an intercept" if fit_intercept else "no intercept")
-    if not classes:
-        if params.shape != (columns,):
-            raise ValueError(f"params: expected shape ({columns},) {meant}, got {params.shape}")
-        return params
-    matrix = params.ndim == 2 and params.shape[1] == columns and len(params) > 0
-    flat = params.ndim == 1 and columns > 0 and params.size > 0 and params.size % columns == 0
-    if not (matrix or flat):
-        raise ValueError(
-            f"params: expected shape (num_classes, {columns}), or that flattened, {meant}, got {params.shape}"
-        )
-    return params if matrix else params.reshape(-1, columns)
-
-
-def _weights(sample_weight: Any, n: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], float, np.float64]:
-    """The weights in a unit that keeps them in ``dtype``'s range, the unit (a power of 2), and their sum."""
-    if sample_weight is None:
-        return np.ones(8192, dtype), 1.0, np.float64(n)
-    weight = as_float(sample_weight, "sample_weight")
-    if weight.shape != (n,):
-        raise ValueError(
-            f"sample_weight: expected shape ({n},), a weight for each row of X, got {weight.shape}"
-        )
-    low, high = (weight.min(), weight.max()) if n else (0.0, 0.0)
-    if not (low >= 0 and high < np.inf):  # nan is the minimum and the maximum
-        raise ValueError(f"sample_weight: expected finite numbers >= 0, got {high if low >= 0 else low}")
-    unit = math.ldexp(1.0, max(math.frexp(high)[1] - 1, -1074))
-    return (
-        contiguous((weight / weight.dtype.type(unit)).astype(dtype, copy=False)),
-        unit,
-        np.sum(weight, dtype=np.float64),
-    )
-
-
-def _row_bytes(X: Any, dtype: np.dtype[Any]) -> int:
-    if isinstance(X, np.ndarray):
-        return int(X.shape[1]) * dtype.itemsize
-    return int(X.nnz // max(1, X.shape[0])) * (dtype.itemsize + X.indices.itemsize)
-
-
-def _blocks(X: Any, rows: int, dtype: np.dtype[Any]) -> Iterator[tuple[int, Any]]:
-    """(first row, block): blocks that can be multiplied; each is valid until the next."""
-    if not isinstance(X, np.ndarray):
-        yield from _csr_blocks(X, rows)
-        return
-    flags, buffer = X.flags, None
-    if X.dtype != dtype or not flags.aligned or not (flags.c_contiguous or flags.f_contiguous):
-        by_column = abs(X.strides[0]) < abs(X.strides[1])  # read it in the order in which it lies
-        buffer = np.empty((min(rows, len(X)), X.shape[1]), dtype, order="F" if by_column else "C")
-    for start in range(0, len(X), rows):
-        block = X[start : start + rows]
-        if buffer is not None:
-            converted = buffer[: len(block)]
-            np.copyto(converted, block, casting="same_kind")
-            block = converted
-        yield start, block
-
-
-def _csr_blocks(X: Any, rows: int) -> Iterator[tuple[int, Any]]:
-    """Blocks over the memory of a CSR matrix. SciPy trusts the indices in products: they are checked."""
-    n, features = X.shape
-    for start in range(0, n, rows):
-        stop = min(start + rows, n)
-        ends = X.indptr[start : stop + 1]
-        first, last = int(ends[0]), int(ends[-1])
-        indices, data = X.indices[first:last], X.data[first:last]
-        whole = len(ends) == stop - start + 1 and first >= 0 and len(indices) == len(data) == last - first
-        inside = not indices.size or (indices.min() >= 0 and indices.max() < features)
-        if not (whole and inside and (ends[1:] >= ends[:-1]).all()):
-            raise ValueError(f"X: expected valid CSR indices, got invalid ones in rows {start}..{stop - 1}")
-        yield start, type(X)((data, indices, ends - first), shape=(stop - start, features), copy=False)
+    return spread(of, plan.ranges, alone=plan.small)

@@ -61,6 +61,20 @@ def test_the_gradient_is_the_slope(model, fit_intercept):
 
 
 @models
+def test_the_hessian_is_the_slope_of_the_gradient(model):
+    params, X, y = example(model, 60, 4)
+    weight = np.repeat([1.5, 0.0, 0.5], 20)  # a block without weight
+    problem = BlockProblem(model, Blocks(cut([20, 20, 20], X, y, weight)), l2=0.7)
+    at, h = params.ravel(), 1e-6
+    hessian = problem.hessian(at)
+    for e in np.random.default_rng(0).normal(size=(5, at.size)):
+        slope = (problem.value_and_grad(at + h * e)[1] - problem.value_and_grad(at - h * e)[1]) / (2 * h)
+        np.testing.assert_allclose(hessian @ e, slope, atol=1e-7)
+    shaped = problem.hessian(params)
+    np.testing.assert_array_equal(shaped @ e, hessian @ e)
+
+
+@models
 def test_fit_is_that_of_all_rows(model):
     params, X, y = example(model, 500, 4)
     weight = np.random.default_rng(1).random(500)

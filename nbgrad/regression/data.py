@@ -1,0 +1,111 @@
+"""What X, y, weights and coefficients of a regression model may be; every error about one."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbgrad.arrays import FLOAT64, as_array, as_float, as_labels, check_number, contiguous
+
+__all__ = ["coefficients", "finite", "flag", "matrix", "penalty", "targets", "weights", "wrong_target"]
+
+
+def matrix(X: Any) -> Any:
+    """A 2-D array or SciPy's CSR of real numbers, as it lies in memory."""
+    sparse = sys.modules.get("scipy.sparse")  # not imported: no sparse X
+    if sparse is not None and sparse.issparse(X):
+        if X.format != "csr":
+            raise TypeError(
+                f"X: expected an array or SciPy's CSR format, got {X.format.upper()} (X.tocsr() converts it)"
+            )
+        as_float(X.data[:0], "X")
+    else:
+        X = as_array(X, "X")
+    if X.ndim != 2:
+        raise ValueError(f"X: expected shape (rows, features), got {X.shape}")
+    if isinstance(X, np.ndarray):
+        as_float(X[:0], "X")  # its dtype; the rows are read where they lie
+        return np.asarray(X)  # not a memmap: its slices are slow
+    return X
+
+
+def flag(value: Any, name: str) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected a bool, got {type(value).__name__}")
+    return bool(value)
+
+
+def finite(value: Any, name: str) -> Any:
+    number = check_number(value, name, FLOAT64)
+    if not np.isfinite(number):
+        raise ValueError(f"{name}: expected a finite number, got {number}")
+    return number
+
+
+def penalty(l2: Any) -> Any:
+    l2 = check_number(l2, "l2", FLOAT64)
+    if not 0 <= l2 < np.inf:
+        raise ValueError(f"l2: expected a finite number >= 0, got {l2}")
+    return l2
+
+
+def coefficients(
+    params: NDArray[Any], features: int, fit_intercept: bool, classes: bool, name: str = "params"
+) -> NDArray[Any]:
+    """params as (num_classes or 1, columns), the intercept in the last column."""
+    columns = features + fit_intercept
+    meant = f"for {features} features and " + ("an intercept" if fit_intercept else "no intercept")
+    if not classes:
+        if params.shape != (columns,):
+            raise ValueError(f"{name}: expected shape ({columns},) {meant}, got {params.shape}")
+        return params[np.newaxis]
+    rows = params.ndim == 2 and params.shape[1] == columns and len(params) > 0
+    flat = params.ndim == 1 and columns > 0 and params.size > 0 and params.size % columns == 0
+    if not (rows or flat):
+        raise ValueError(
+            f"{name}: expected shape (num_classes, {columns}), or that flattened, {meant}, got {params.shape}"
+        )
+    return params if rows else params.reshape(-1, columns)
+
+
+def targets(model: str, y: Any, n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """y as the loops read it. What its numbers may be, they check themselves."""
+    if np.shape(y) != (n,):
+        raise ValueError(f"y: expected shape ({n},), a target for each row of X, got {np.shape(y)}")
+    if model == "softmax":
+        return as_labels(y, "y")
+    y = as_array(y, "y")
+    if y.dtype.kind not in "iub":
+        y = as_float(y, "y")
+    with np.errstate(over="ignore"):  # inf is refused
+        return contiguous(y.astype(dtype, copy=False))
+
+
+def wrong_target(model: str, y: Any, at: int, dtype: np.dtype[Any], num_classes: int) -> ValueError:
+    expected = {"linear": f"finite numbers (in {dtype})", "softmax": f"labels in 0..{num_classes - 1}"}
+    value = np.asarray(y)[at]
+    value = value if model == "softmax" else float(value)
+    return ValueError(f"y: expected {expected.get(model, 'labels 0 or 1')}, got {value} at position {at}")
+
+
+def weights(sample_weight: Any, n: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], float, np.float64]:
+    """The weights (none: all are 1) in a unit that keeps them in ``dtype``'s range, that unit (a power of 2), their
+    sum.
+    """
+    if sample_weight is None:
+        return np.empty(0, dtype), 1.0, np.float64(n)
+    weight = as_float(sample_weight, "sample_weight")
+    if weight.shape != (n,):
+        raise ValueError(
+            f"sample_weight: expected shape ({n},), a weight for each row of X, got {weight.shape}"
+        )
+    low, high = (weight.min(), weight.max()) if n else (0.0, 0.0)
+    if not (low >= 0 and high < np.inf):  # nan is the minimum and the maximum
+        raise ValueError(f"sample_weight: expected finite numbers >= 0, got {high if low >= 0 else low}")
+    unit = math.ldexp(1.0, max(math.frexp(high)[1] - 1, -1074))
+    scaled = (weight / weight.dtype.type(unit)).astype(dtype, copy=False)
+    return contiguous(scaled), unit, np.sum(weight, dtype=np.float64)
