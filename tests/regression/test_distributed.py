@@ -58,8 +58,9 @@ OPTIONS = {"l2": 0.1, "x_scale": 1 / 255}
 
 @pytest.fixture(scope="module")
 def fitted():
-    """The fit in this process, block by block."""
-    return fit(BlockProblem("softmax", Blocks(blocks_of_pixels()), **OPTIONS).value_and_grad)
+    """The fit in this process, block by block. Serially: what is compiled is what the workers will find on the disk."""
+    with jit.serial_loops():
+        return fit(BlockProblem("softmax", Blocks(blocks_of_pixels()), **OPTIONS).value_and_grad)
 
 
 @models
