@@ -11,6 +11,7 @@ SUITES = {
     "autograd": "eager overhead: the graph of four weights, forward and backward",
     "false-alarms": "right functions that nbgrad.testing must pass",
     "faults": "planted faults: which nbgrad.testing finds, and which its peers",
+    "distributed": "Dask: scaling from 1 to 2 workers, the cost of a task, bytes that travel",
     "elementwise": "throughput of each elementwise kernel over array size",
     "minimax": "derive the polynomials of nbgrad.elementary again",
     "mutants": "mutations of every formula and derivative: which the gradient tests find",

@@ -23,6 +23,22 @@ __all__ = ["MODELS", "Problem"]
 MODELS = ("linear", "logistic", "logistic_mse", "softmax")
 
 
+def mean_with_penalty(
+    problem: Any, loss: Any, grad: NDArray[Any], weight_sum: Any, params: Any
+) -> tuple[float, NDArray[Any]]:
+    """(loss / weight_sum + ½·l2·‖w‖², grad / weight_sum + l2·w), w being ``params`` with the intercepts 0. The second
+    holds of a Hessian's product, too, ``params`` being its direction.
+    """
+    with np.errstate(all="ignore"):  # no weight: nan
+        value, grad = loss / weight_sum, grad / weight_sum
+        if problem.l2:
+            w = np.array(params, FLOAT64)
+            if problem.fit_intercept:
+                w.reshape(-1, problem.n_features + 1)[:, -1] = 0
+            value, grad = value + 0.5 * problem.l2 * np.vdot(w, w), grad + problem.l2 * w
+    return float(value), grad
+
+
 class Problem:
     """A model on a data set: mean loss, its gradient and its Hessian in float64, at any ``params``.
 
@@ -120,22 +136,9 @@ class Problem:
         """(Σ weight·loss, its gradient, Σ weight), additive over the rows; without ``l2``."""
         return *self._pass(params), self.weight_sum
 
-    def _penalised(self, params: Any) -> NDArray[Any]:
-        """params in float64, the intercepts 0."""
-        w = np.array(params, FLOAT64)
-        if self.fit_intercept:
-            w.reshape(-1, self.n_features + 1)[:, -1] = 0
-        return w
-
     def value_and_grad(self, params: Any) -> tuple[float, NDArray[Any]]:
         """(mean loss + ½·l2·‖w‖², its gradient in the shape of ``params``)"""
-        loss, grad = self._pass(params)
-        with np.errstate(all="ignore"):
-            value, grad = loss / self.weight_sum, grad / self.weight_sum
-            if self.l2:
-                w = self._penalised(params)
-                value, grad = value + 0.5 * self.l2 * np.vdot(w, w), grad + self.l2 * w
-        return float(value), grad
+        return mean_with_penalty(self, *self.sums(params), params)
 
     def hessp(self, params: Any, v: Any, *, curvature: Curvature | None = None) -> NDArray[Any]:
         """The Hessian at ``params`` times ``v``, in one pass over X."""
@@ -143,9 +146,7 @@ class Problem:
         if v.shape != np.shape(params):
             raise ValueError(f"v: expected params' shape {np.shape(params)}, got {v.shape}")
         _, product = self._pass(params, v, curvature)
-        with np.errstate(all="ignore"):
-            product = product / self.weight_sum
-            return product + self.l2 * self._penalised(v) if self.l2 else product
+        return mean_with_penalty(self, 0.0, product, self.weight_sum, v)[1]
 
     def hessian(self, params: Any) -> LinearOperator:
         """The Hessian at ``params`` as an operator on flat vectors. What depends on params alone (of softmax the

@@ -49,6 +49,12 @@ def example(model, n=200, features=5, classes=3, dtype=np.float64, seed=0):
     return params, X, y.get(model, rng.integers(0, 2, n))
 
 
+def cut(sizes, *arrays):
+    """The arrays in blocks of so many rows."""
+    ends = np.cumsum(sizes)
+    return [tuple(a[stop - size : stop] for a in arrays) for size, stop in zip(sizes, ends, strict=True)]
+
+
 def same(a, b, rtol):
     """Two (value, grad) or (loss, grad, weight) agree; rtol is relative to the largest entry of each part."""
     for x, y in zip(a, b, strict=True):

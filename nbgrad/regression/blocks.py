@@ -1,0 +1,345 @@
+"""Data that come in blocks of rows, and the objective of a regression model on them: fitting out of core.
+
+A block is ``(X, y)`` or ``(X, y, sample_weight)``. `Blocks` reads them in this process, one after the other;
+`nbgrad.regression.distributed.DaskBlocks` computes with them where they lie. Both have one method, ``reduce``:
+a function of each block, its results combined in order, as a tree whose shape depends on nothing but the
+number of blocks. The same blocks give the same bits, whoever computes, on however many machines.
+
+`scan` is the pass a fit needs first (rows, features, classes, weights); `BlockProblem` adds up the ``..._sums`` of
+the blocks. Errors name the block, counted from 0.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse.linalg import LinearOperator
+
+from nbgrad.arrays import as_float
+from nbgrad.regression.problem import Problem, mean_with_penalty
+
+__all__ = ["BlockProblem", "Blocks", "Summary", "scan"]
+
+# Results combined at a time. With 1000 blocks a fan-in of 2 is 999 tasks in 10 levels, 8 is 143 in 4: a scheduler
+# pays for each task, and a sum of 8 gradients costs next to nothing.
+FAN_IN = 8
+
+
+def tree(items: Iterable[Any], combine: Callable[..., Any]) -> Any:
+    """All items combined, `FAN_IN` neighbours at a time, then those results, and so on; order is kept.
+
+    No more than ``FAN_IN`` items of each level are held. None where there are no items.
+
+    >>> tree("abcdefghij", lambda *parts: "(" + "".join(parts) + ")")
+    '((abcdefgh)(ij))'
+    """
+    levels: list[list[Any]] = []
+
+    def push(level: int, item: Any) -> None:
+        if level == len(levels):
+            levels.append([])
+        levels[level].append(item)
+        if len(levels[level]) == FAN_IN:
+            full, levels[level] = levels[level], []
+            push(level + 1, combine(*full))
+
+    for item in items:
+        push(0, item)
+    last = None
+    for level in levels:
+        rest = level if last is None else [*level, last]
+        if rest:
+            last = rest[0] if len(rest) == 1 else combine(*rest)
+    return last
+
+
+class Blocks:
+    """Blocks read by this process, again for each pass: ``source`` is an iterable that can be read more than once
+    (a list, an object whose ``__iter__`` opens a file) or a function that returns a fresh iterator.
+
+    A pass holds two blocks, the one at work and the one that is being read.
+
+    >>> import numpy as np
+    >>> def source():
+    ...     for start in range(0, 6, 2):
+    ...         yield np.arange(start, start + 2.0)[:, None], np.arange(start, start + 2)
+    >>> scan(Blocks(source), classify=False).rows
+    6
+
+    Errors: TypeError for an iterator, which can be read only once, and for anything else that is not ``source``.
+    """
+
+    def __init__(self, source: Iterable[Any] | Callable[[], Iterable[Any]]) -> None:
+        if isinstance(source, Iterator):
+            raise TypeError(
+                "X: expected blocks that can be read again (a list, or a function that returns a fresh iterator), "
+                f"got {type(source).__name__}, which can be read once"
+            )
+        if not (callable(source) or isinstance(source, Iterable)):
+            raise TypeError(f"X: expected an iterable of blocks (X, y), got {type(source).__name__}")
+        self.source = source
+
+    def reduce(self, name: str, function: Callable[..., Any], combine: Callable[..., Any], argument: Any) -> Any:
+        """``function(i, (X, y, sample_weight), argument)`` of each block i, combined by `tree`."""
+        blocks = self.source() if callable(self.source) else self.source
+        return tree((at_block(i, function, block, argument) for i, block in enumerate(blocks)), combine)
+
+
+def at_block(i: int, function: Callable[..., Any], block: Any, argument: Any) -> Any:
+    """``function`` of block i; its errors begin with the block's number."""
+    try:
+        return function(i, _parts(block), argument)
+    except (TypeError, ValueError) as error:
+        raise (TypeError if isinstance(error, TypeError) else ValueError)(f"block {i}: {error}") from error
+
+
+def _parts(block: Any) -> tuple[Any, Any, Any]:
+    if not isinstance(block, (tuple, list)) or len(block) not in (2, 3):
+        size = f" of {len(block)}" if isinstance(block, (tuple, list)) else ""
+        raise TypeError(f"expected (X, y) or (X, y, sample_weight), got {type(block).__name__}{size}")
+    X, y, weight = (*block, None)[:3]
+    X = X if hasattr(X, "tocsr") else np.asarray(X)  # a sparse matrix stays one
+    y = np.asarray(y)
+    if X.ndim != 2:
+        raise ValueError(f"X: expected shape (rows, features), got {X.shape}")
+    if y.shape != X.shape[:1]:
+        raise ValueError(f"y: expected shape ({X.shape[0]},), a target for each row of X, got {y.shape}")
+    return X, y, weight
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a pass over the blocks finds: number of rows and features, X's dtype, Σ sample_weight, the sorted labels
+    of y and Σ sample_weight of each (None in regression).
+    """
+
+    rows: int
+    features: int
+    dtype: np.dtype[Any]
+    weight_sum: float
+    classes: NDArray[Any] | None = None
+    class_weights: NDArray[Any] | None = None
+    block: int = 0  # the first of them, for errors
+
+
+def scan(blocks: Any, *, classify: bool) -> Summary:
+    """The first pass, which also checks what no block can check alone, and that X is finite.
+
+    >>> import numpy as np
+    >>> summary = scan(Blocks([(np.ones((2, 3)), ["a", "b"]), (np.ones((1, 3)), ["b"])]), classify=True)
+    >>> summary.rows, summary.classes.tolist(), summary.class_weights.tolist()
+    (3, ['a', 'b'], [1.0, 2.0])
+
+    Errors, each with the number of the block: ValueError for another number of features than in the blocks before,
+    lengths that differ, nan or inf in X, weights that are negative or not finite, no rows at all; TypeError for
+    another dtype of X than in the blocks before, and for numbers and strings among the labels.
+    """
+    summary = blocks.reduce("scan", _scan_block, _merge, classify)
+    if summary is None or summary.rows == 0:
+        raise ValueError(f"X: expected at least one row, got {'no blocks' if summary is None else 'empty blocks'}")
+    return summary
+
+
+def _scan_block(i: int, block: tuple[Any, Any, Any], classify: bool) -> Summary:
+    X, y, weight = block
+    numbers = X.data if hasattr(X, "tocsr") else X
+    as_float(numbers[:0], "X")  # its dtype
+    if numbers.dtype.kind == "f":
+        with np.errstate(all="ignore"):
+            total = numbers.sum(dtype=np.float64)  # needs no memory; a mask would be as large as uint8 data
+        if not np.isfinite(total) and not np.isfinite(numbers).all():
+            raise ValueError("Input X contains " + ("NaN." if np.isnan(numbers).any() else "infinity."))
+    if weight is not None:
+        weight = np.asarray(weight)
+        if weight.shape != y.shape:
+            raise ValueError(f"sample_weight: expected shape {y.shape}, a weight for each row of X, got {weight.shape}")
+        if not ((weight >= 0) & (weight < np.inf)).all():
+            raise ValueError("sample_weight: expected finite numbers >= 0")
+    summary = Summary(
+        rows=X.shape[0],
+        features=X.shape[1],
+        dtype=X.dtype,
+        weight_sum=float(len(y) if weight is None else weight.sum(dtype=np.float64)),
+        block=i,
+    )
+    if not classify:
+        y = as_float(y, "y")
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise ValueError("Input y contains " + ("NaN." if np.isnan(y).any() else "infinity."))
+    if not classify:
+        return summary
+    classes, codes = np.unique(y, return_inverse=True)
+    counts = np.bincount(codes, weight, minlength=len(classes)).astype(np.float64)
+    return replace(summary, classes=classes, class_weights=counts)
+
+
+def _merge(*parts: Summary) -> Summary:
+    return functools.reduce(_merge_two, parts)
+
+
+def _merge_two(a: Summary, b: Summary) -> Summary:
+    def differ(kind: type[Exception], what: str, expected: Any, got: Any) -> Exception:
+        return kind(f"block {b.block}: {what} {expected} as in block {a.block}, got {got}")
+
+    if a.features != b.features:
+        raise differ(ValueError, "X: expected the number of features", a.features, b.features)
+    if a.dtype != b.dtype:
+        raise differ(TypeError, "X: expected dtype", a.dtype, b.dtype)
+    merged = replace(a, rows=a.rows + b.rows, weight_sum=a.weight_sum + b.weight_sum)
+    if a.classes is None or b.classes is None:
+        return merged
+    if a.classes.size and b.classes.size and _kind(a.classes) != _kind(b.classes):
+        raise differ(TypeError, "y: expected labels of dtype", a.classes.dtype, b.classes.dtype)
+    labels = [part for part in (a.classes, b.classes) if part.size]
+    classes = np.unique(np.concatenate(labels)) if labels else a.classes
+    weights = np.zeros(len(classes))
+    for part in (a, b):
+        weights[np.searchsorted(classes, np.asarray(part.classes))] += np.asarray(part.class_weights)
+    return replace(merged, classes=classes, class_weights=weights)
+
+
+def _kind(labels: NDArray[Any]) -> str:
+    return "number" if labels.dtype.kind in "biuf" else labels.dtype.kind
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What a task needs beside the block and the parameters."""
+
+    classes: NDArray[Any] | None
+    class_weight: NDArray[Any] | None
+    options: dict[str, Any]
+
+    def problem(self, block: tuple[Any, Any, Any]) -> Problem:
+        X, y, weight = block
+        if self.classes is not None:
+            y = _codes(y, self.classes)
+        if self.class_weight is not None:
+            of_class = np.take(self.class_weight, y, mode="clip")  # a label out of range: the pass refuses it
+            weight = of_class if weight is None else weight * of_class
+        return Problem(X=X, y=y, sample_weight=weight, **self.options)
+
+
+def _block_sums(i: int, block: tuple[Any, Any, Any], argument: tuple[_Model, NDArray[Any]]) -> tuple[Any, ...]:
+    """(Σ weight·loss, gradient, Σ weight, rows) of a block."""
+    model, params = argument
+    return (*model.problem(block).sums(params), len(block[1]))
+
+
+def _block_product(i: int, block: tuple[Any, Any, Any], argument: tuple[_Model, Any, Any]) -> tuple[Any, ...]:
+    """(Σ weight·Hessian of the losses times v, Σ weight, rows) of a block."""
+    model, params, v = argument
+    problem = model.problem(block)
+    weight = problem.weight_sum
+    product = weight * problem.hessp(params, v) if weight else np.zeros(v.shape)
+    return product, weight, len(block[1])
+
+
+def _codes(y: NDArray[Any], classes: NDArray[Any]) -> NDArray[Any]:
+    """The labels' positions in ``classes``."""
+    codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
+    unseen = classes[codes] != y
+    if unseen.any():
+        raise ValueError(f"y: expected the labels of the first pass, got {y[np.argmax(unseen)]!r}")
+    return codes
+
+
+def _add(*parts: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(functools.reduce(operator.add, column) for column in zip(*parts, strict=True))
+
+
+@dataclass
+class BlockProblem:
+    """Σ weight·loss / Σ weight + ½·l2·‖weights‖² over blocks of rows, and its gradient.
+
+    ``model`` is "linear", "logistic", "logistic_mse" or "softmax". The labels may be anything that can be sorted: the
+    first pass finds ``summary.classes``, and a label counts as its position there; with ``num_classes`` they are taken
+    as 0..num_classes − 1. ``class_weight`` (num_classes,) multiplies the rows' weights, ``l2`` does not touch the
+    intercept; both may be set between construction and use, when ``summary`` is known. ``dtype`` is the precision of
+    the kernels: that of X by default, float64 for integers. Parameters, shapes: `nbgrad.regression.objectives`.
+
+    Memory: what the blocks hold, in their own dtype, and a few numbers for each row of the block at work; nothing grows
+    with the number of blocks but the logarithm of it, in gradients.
+
+    >>> import numpy as np
+    >>> blocks = Blocks([(np.array([[0.0], [1.0]]), ["no", "yes"]), (np.array([[2.0]]), ["yes"])])
+    >>> problem = BlockProblem("logistic", blocks, l2=0.5)
+    >>> problem.summary.classes.tolist()
+    ['no', 'yes']
+    >>> value, grad = problem.value_and_grad(np.zeros(2))
+    >>> round(value, 12), grad.round(12).tolist()
+    (0.69314718056, [-0.5, -0.166666666667])
+
+    Errors: those of `scan` and of the model's ``..._sums``, each with the number of the block; ValueError where a
+    later pass has other labels or another number of rows than the first.
+    """
+
+    model: str
+    blocks: Any
+    num_classes: int | None = None
+    class_weight: NDArray[Any] | None = None
+    l2: float = 0.0
+    fit_intercept: bool = True
+    x_scale: float = 1.0
+    dtype: Any = None
+    summary: Summary = field(init=False)
+
+    def __post_init__(self) -> None:
+        classify = self.model != "linear" and self.num_classes is None
+        self.summary = scan(self.blocks, classify=classify)
+        if self.dtype is None:
+            self.dtype = self.summary.dtype if self.summary.dtype == np.float32 else np.float64
+        if classify:
+            classes = self.summary.classes
+            assert classes is not None
+            self.num_classes = len(classes)
+            plain = classes.dtype.kind in "iu" and np.array_equal(classes, np.arange(len(classes)))
+            self._classes = None if plain else classes  # labels that are their own positions need no search
+        else:
+            self._classes = None
+        if self.model.startswith("logistic") and self.num_classes is not None and self.num_classes > 2:
+            raise ValueError(f"y: expected 2 classes for logistic regression, got {self.num_classes}")
+
+    @property
+    def weight_sum(self) -> float:
+        """Σ weight, ``class_weight`` included."""
+        if self.class_weight is None:
+            return self.summary.weight_sum
+        return float(np.dot(self.class_weight, np.asarray(self.summary.class_weights)))
+
+    def value_and_grad(self, params: Any) -> tuple[float, NDArray[Any]]:
+        """Value and gradient in float64, the gradient in the shape of ``params``; one pass over the blocks."""
+        loss, grad, weight = self._pass("sums", _block_sums, params)
+        return mean_with_penalty(self, loss, grad, weight, params)
+
+    def hessian(self, params: Any) -> LinearOperator:
+        """The Hessian at ``params`` as an operator on flat vectors; each product is a pass over the blocks."""
+        params = np.array(params, np.float64)
+
+        def product(v: NDArray[Any]) -> NDArray[Any]:
+            v = v.reshape(params.shape)
+            image, weight = self._pass("hessp", _block_product, params, v)
+            return mean_with_penalty(self, 0.0, image, weight, v)[1].reshape(-1)
+
+        return LinearOperator((params.size,) * 2, matvec=product, rmatvec=product, dtype=np.float64)
+
+    def _pass(self, name: str, function: Callable[..., Any], *vectors: Any) -> tuple[Any, ...]:
+        """What ``function`` finds of the blocks, added up, without the number of rows, which comes last."""
+        options = {
+            "model": self.model, "fit_intercept": self.fit_intercept, "x_scale": self.x_scale, "dtype": self.dtype,
+        }  # fmt: skip
+        model = _Model(self._classes, self.class_weight, options)
+        *found, rows = self.blocks.reduce(f"{self.model}_{name}", function, _add, (model, *vectors))
+        if rows != self.summary.rows:
+            raise ValueError(f"X: expected the {self.summary.rows} rows of the first pass, got {rows}")
+        return tuple(found)
+
+    @property
+    def n_features(self) -> int:
+        return self.summary.features
