@@ -67,6 +67,9 @@ kernels.cross_entropy_value_and_grad(x, labels)
 if CLASSES == 10:
     kernels.sigmoid_backward(x, x), kernels.mse_loss_value_and_grad(x, x), kernels.maxout(x, 2)
     regression.softmax_value_and_grad(np.zeros((3, CLASSES + 1)), x, labels)
+    regression.softmax_hessp(*np.zeros((2, 3, CLASSES + 1)), x, labels)
+    regression.logistic_value_and_grad(np.zeros(CLASSES + 1), x, labels)
+    regression.logistic_hessp(*np.zeros((2, CLASSES + 1)), x, labels)
 print(compiled())
 """
 

@@ -179,6 +179,12 @@ def scatter_rows(t, i, count, length, inner, y):
         r += several
 
 
+@scalar
+def _behind(x):
+    """What lies behind a row: the next one."""
+    return window(x, x.size, 0)
+
+
 def _row_sums(keep):
     """row_sums(x, e, result, shift_infinite, work, wide): (max, count − 1 + rest) of one long row; the exponentials are
     kept in ``e`` or lost; ``result`` is where the row's result will be written, or None.
@@ -209,7 +215,7 @@ def _row_sums(keep):
             source, target = (x, e) if part == 0 else (tail, tail_e)
             strips = whole if part == 0 else min(1, x.size - end)
             place = target if keep else tail_e
-            exp_sums(source, strips, top, place, LANES if keep else 0, work, wide, window(x, x.size, 0), result)
+            exp_sums(source, strips, top, place, LANES if keep else 0, work, wide, _behind(x), result)
         if keep:
             for j in range(end, x.size):
                 e[j] = tail_e[j - end]
