@@ -199,7 +199,7 @@ def test_out_that_overlaps_elsewhere():
 @given(st.data())
 def test_maxout(data):
     """The largest of each group of contiguous pieces, by NumPy's max and argmax of a reshaped view."""
-    dtype, pieces = data.draw(dtypes), data.draw(st.integers(1, 4))
+    dtype, pieces = data.draw(dtypes), data.draw(st.sampled_from([1, 2, 3, 9]))
     shape = list(data.draw(shapes(min_dims=1, max_dims=3)))
     axis = data.draw(st.integers(-len(shape), len(shape) - 1))
     shape[axis] *= pieces
