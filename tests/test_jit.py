@@ -63,8 +63,8 @@ import numpy as np
 from nbgrad import kernels, regression
 for classes in (200, 10):
     x, labels = np.zeros((3, classes), np.float32), np.zeros(3, np.int64)
-    kernels.softmax_backward(x, kernels.softmax(x))
-    kernels.cross_entropy_value_and_grad(x, labels)
+    kernels.softmax(x)
+kernels.softmax_backward(x, x), kernels.cross_entropy_value_and_grad(x, labels)
 kernels.sigmoid_backward(x, x), kernels.mse_loss_value_and_grad(x, x), kernels.maxout(x, 2)
 regression.softmax_value_and_grad(np.zeros((3, classes + 1)), x, labels)
 print(compiled())

@@ -17,11 +17,11 @@ PROBABILITIES = kernels.softmax(G)
 WEIGHT = RNG.random(6) + 0.5
 
 
-# Each combination is compiled anew: the reductions of one kind of target.
+# Each combination takes seconds to compile, and one function reduces all losses: every reduction of one loss below.
 @pytest.mark.parametrize(
     ("target", "reduction"),
-    [(LABELS, "mean"), (LABELS, "sum"), (LABELS, "none"), (PROBABILITIES, "mean")],
-    ids=["labels-mean", "labels-sum", "labels-none", "probabilities-mean"],
+    [(LABELS, "mean"), (LABELS, "none"), (PROBABILITIES, "mean")],
+    ids=["labels-mean", "labels-none", "probabilities-mean"],
 )
 def test_cross_entropy(target, reduction):
     @njit
@@ -80,11 +80,10 @@ def test_a_label_out_of_range_is_refused():
         f(X, LABELS[:2])
 
 
-# Each combination is compiled anew: the reductions, which do not know the loss, of one of them.
+# Each combination takes seconds to compile: the sum and the losses themselves of one loss, the mean of the others.
 @pytest.mark.parametrize(
     ("name", "reduction"),
     [
-        ("mse_loss", "mean"),
         ("mse_loss", "sum"),
         ("mse_loss", "none"),
         ("l1_loss", "mean"),
