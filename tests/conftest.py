@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -40,6 +41,30 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         for name in MNIST_SHA256:
             if not any(Path(folder, name + suffix).is_file() for suffix in ("", ".gz")):
                 pytest.skip(f"NBGRAD_DATA: {folder} has no {name}")
+
+
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist asks, where it is installed
+def pytest_xdist_make_scheduler(config, log):
+    """All tests of one operator run in one process, wherever they stand; of the others all tests of one file.
+
+    Most of the time goes into compiling, and what one process has compiled another one compiles again, unless it is found in
+    the disk cache. Two files of tests side by side would go through the table of operators in the same order at the same
+    time, and compile everything twice.
+    """
+    if config.option.dist != "load":  # chosen by --dist
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    from nbgrad.ops import OPS
+
+    class ByOperator(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file, _, test = nodeid.partition("::")
+            words = re.findall(r"\w+", test.partition("[")[2])
+            names = (word.removeprefix("d_").removesuffix("_backward") for word in words)
+            return next((name for name in names if name in OPS), file)
+
+    return ByOperator(config, log)
 
 
 @pytest.fixture

@@ -28,6 +28,6 @@ def run(code, cache, *, package=PACKAGE, **environment):
         **environment,
     }
     command = [sys.executable, "-W", "error", "-c", code]
-    done = subprocess.run(command, env=env, cwd=os.sep, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=env, cwd=os.sep, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stderr}"
     return done.stdout.strip()

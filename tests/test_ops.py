@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mpmath import mpf
-from numba import njit, prange
+from numba import njit
 from reference import (
     DIGITS,
     FINFO,
@@ -24,7 +24,7 @@ from reference import (
     ulps,
     worst_ulps_float32,
 )
-from strategies import DTYPES, arrays, dtypes, same_bits
+from strategies import DTYPES, FEW_OPS, arrays, dtypes, same_bits
 
 from nbgrad.backends import cpu
 from nbgrad.ops import LOSSES, OPS
@@ -86,7 +86,8 @@ def truth(op, backward, *parameters):
 @ops
 def test_within_2_ulp(op, dtype, backward):
     parameters = defaults(op, dtype)
-    x = without_kinks(op, float_inputs(dtype, 900), parameters)
+    # fewer in float32, of which the next but one tries a million
+    x = without_kinks(op, float_inputs(dtype, 300 if dtype is np.float32 else 900), parameters)
     y = backward_of(op, np.ones_like(x), x, parameters) if backward else forward(op, x, parameters)
     function = truth(op, backward, *parameters)
     eps = mpf(float(FINFO[np.dtype(dtype)].eps))
@@ -216,7 +217,7 @@ def test_nan_and_infinity_of_the_gradient_arrive(op, data):
 
 @ops
 @precisions
-def test_an_elements_place_and_the_threads_change_nothing(op, dtype):
+def test_an_elements_place_changes_nothing(op, dtype):
     x = float_inputs(dtype, 999)
     parameters = defaults(op, dtype)
     g = np.resize(np.array([1, -2.5, 3e-3], dtype), x.size)
@@ -225,32 +226,17 @@ def test_an_elements_place_and_the_threads_change_nothing(op, dtype):
         part = slice(start, start + length)
         same_bits(forward(op, x[part], parameters), y[part])
         same_bits(backward_of(op, g[part], x[part], parameters), dx[part])
-    if dtype is np.float32:
-        out = np.empty_like(x)
-        assert cpu.forward(op).parallel(x, out, *parameters)
-        same_bits(out, y)
-        assert cpu.backward(op).parallel(g, x, out, *parameters)
-        same_bits(out, dx)
 
 
-@ops
-@precisions
-def test_a_users_fastmath_changes_nothing(op, dtype):
-    formula = op.forward
-    slope = op.derivative
-
-    @njit(fastmath={"contract", "reassoc", "nsz", "arcp", "afn"}, error_model="numpy")
-    def loop(x, y, dx, *parameters):
-        for i in prange(x.size):
-            y[i] = formula(x[i], *parameters)
-            dx[i] = slope(x[i], *parameters)
-
-    x = float_inputs(dtype, 300)
-    y, dx = np.empty_like(x), np.empty_like(x)
-    parameters = defaults(op, dtype)
-    loop(x, y, dx, *parameters)
-    same_bits(y, forward(op, x, parameters))
-    same_bits(dx, backward_of(op, np.ones_like(x), x, parameters))
+@pytest.mark.parametrize("op", FEW_OPS.values(), ids=FEW_OPS)
+def test_the_threads_change_nothing(op):
+    dtype = np.float32  # a parallel loop takes seconds to compile, and divides the array whatever its precision
+    x, parameters = float_inputs(dtype, 9999), defaults(op, dtype)
+    g, out = np.resize(np.array([1, -2.5, 3e-3], dtype), x.size), np.empty_like(x)
+    assert cpu.forward(op).parallel(x, out, *parameters)
+    same_bits(out, forward(op, x, parameters))
+    assert cpu.backward(op).parallel(g, x, out, *parameters)
+    same_bits(out, backward_of(op, g, x, parameters))
 
 
 # Targets of a loss: sure labels and anything between them. (Each loss of a difference depends on that alone.)
@@ -293,32 +279,3 @@ def test_losses_to_a_few_ulp_of_their_terms(op, dtype, backward):
                         for i in places
                     )
                     assert abs(mpf(float(result)) - value) <= room, f"{error} ulp at {numbers}: {result}"
-
-
-def test_the_table():
-    for name, op in {**OPS, **LOSSES}.items():
-        assert op.name == name and op.forward.__doc__ and op.derivative.__doc__
-        names = op.forward.__code__.co_varnames[: op.forward.__code__.co_argcount]
-        assert names == op.derivative.__code__.co_varnames[: op.derivative.__code__.co_argcount]
-        assert list(op.parameters) == list(names[1 + (name in LOSSES) :])
-
-
-@pytest.mark.parametrize("op", [op for op in {**OPS, **LOSSES}.values() if op.kinks], ids=lambda op: op.name)
-def test_kinks_are_where_the_slope_jumps(op):
-    """And nowhere else among ordinary numbers: the table's list is what other gradient checks leave out."""
-    f = exact(op.forward)
-    arguments = [
-        mpf(v)
-        for v in ([0.0] if op.name in LOSSES else []) + [0.5 * (i + 3) for i in range(len(op.parameters))]
-    ]
-    with mpmath.workdps(150):
-        h = mpf(10) ** -50
-
-        def jump(x):
-            return (
-                abs((f(x + h, *arguments) - f(x, *arguments)) - (f(x, *arguments) - f(x - h, *arguments))) / h
-            )
-
-        kinks = op.kinks_at(*map(float, arguments[op.name in LOSSES :]))
-        assert all(jump(mpf(kink)) > 1e-3 for kink in kinks)
-        assert all(jump(mpf(x)) < 1e-40 for x in np.linspace(-4, 4, 33) if x not in kinks)

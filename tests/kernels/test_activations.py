@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import DTYPES, LAYOUTS, arrays, dtypes, lay, layouts, out_layouts, same_bits, shapes
+from strategies import DTYPES, FEW_OPS, LAYOUTS, arrays, dtypes, lay, layouts, out_layouts, same_bits, shapes
 
 from nbgrad import kernels
 from nbgrad.ops import OPS
@@ -107,7 +107,7 @@ def test_out_may_overlap_in_large_arrays_too():
     same_bits(memory[1:], expected)
 
 
-@ops
+@pytest.mark.parametrize("op", FEW_OPS.values(), ids=FEW_OPS)
 def test_threads_and_size_change_nothing(op):
     """40 001 elements run in parallel, pieces of them serially: the same bits, for any number of threads."""
     forward, backward = functions(op)

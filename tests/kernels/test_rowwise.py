@@ -1,6 +1,5 @@
 """softmax, log_softmax, logsumexp and maxout along any axis of arrays of any layout. (Accuracy of a row: ``tests/test_rows.py``.)"""
 
-import re
 
 import numba
 import numpy as np
@@ -199,7 +198,7 @@ def test_out_that_overlaps_elsewhere():
 @given(st.data())
 def test_maxout(data):
     """The largest of each group of contiguous pieces, by NumPy's max and argmax of a reshaped view."""
-    dtype, pieces = data.draw(dtypes), data.draw(st.integers(1, 4))
+    dtype, pieces = data.draw(dtypes), data.draw(st.sampled_from([1, 2, 3, 9]))
     shape = list(data.draw(shapes(min_dims=1, max_dims=3)))
     axis = data.draw(st.integers(-len(shape), len(shape) - 1))
     shape[axis] *= pieces
@@ -253,68 +252,6 @@ def test_integers_and_lists():
     for function in FORWARD:
         same_bits(function([[1, 2], [3, 3]]), function(np.array([[1.0, 2], [3, 3]])))
     assert maxout([True, False], 2)[0].dtype == np.float64
-
-
-@pytest.mark.parametrize("function", [*FORWARD, logsumexp], ids=lambda f: f.__name__)
-def test_bad_arguments(function):
-    x = np.zeros((2, 3))
-    for wrong in (1j, "x", None, np.float16([1]), np.ma.zeros(3)):
-        with pytest.raises(TypeError, match="^x: expected "):
-            function(wrong)
-    with pytest.raises(ValueError, match="^axis: expected -2..1 for 2 dimensions, got 2"):
-        function(x, axis=2)
-    with pytest.raises(TypeError, match="^axis: expected an integer, got float"):
-        function(x, axis=1.0)
-    with pytest.raises(ValueError, match="^axis: expected an array of at least 1 dimension"):
-        function(5.0)
-    for out, error in (
-        (np.zeros(7), ValueError),
-        (np.zeros((2, 3), np.float32), TypeError),
-        ([1], TypeError),
-    ):
-        with pytest.raises(error, match="^out: expected "):
-            function(x, out=out)
-
-
-@pytest.mark.parametrize("function", [*BACKWARD, logsumexp_backward], ids=lambda f: f.__name__)
-def test_bad_arguments_of_backward(function):
-    y = np.zeros((2, 3))
-    with pytest.raises(ValueError, match="^grad_output: expected .*shape"):
-        function(np.zeros(4), y)
-    with pytest.raises(ValueError, match="^grad_output: expected .*shape"):
-        function(np.zeros((5, 2, 3)), y)
-    with pytest.raises(TypeError, match="^grad_output: expected "):
-        function("1", y)
-    with pytest.raises(TypeError, match="^[xy]: expected "):
-        function(1.0, 1j)
-    with pytest.raises(ValueError, match="^axis: expected"):
-        function(1.0, y, axis=5)
-    with pytest.raises(ValueError, match="^out: expected shape"):
-        function(1.0, y, out=np.zeros(3))
-
-
-def test_bad_arguments_of_maxout():
-    x = np.zeros((2, 6))
-    for wrong in (2.0, "2", None, True):
-        with pytest.raises(TypeError, match="^num_pieces: expected an integer, got "):
-            maxout(x, wrong)
-        with pytest.raises(TypeError, match="^num_pieces: expected an integer, got "):
-            maxout_backward(x, np.zeros((2, 6), int), wrong)
-    for wrong in (0, -1):
-        with pytest.raises(ValueError, match=f"^num_pieces: expected at least 1, got {wrong}"):
-            maxout(x, wrong)
-    with pytest.raises(ValueError, match="^num_pieces: expected a divisor of the axis' length 6, got 4"):
-        maxout(x, 4)
-    for index, error, message in (
-        (np.full((2, 6), 3), ValueError, "index: expected 0..2, got 3"),
-        (np.full((2, 6), -1), ValueError, "index: expected 0..2, got -1"),
-        (np.full((2, 6), 2**64 - 1, np.uint64), ValueError, "index: expected 0..2, got "),
-        (np.zeros((2, 6)), TypeError, "index: expected integers, got float64"),
-        (np.zeros((2, 3), int), ValueError, "index: expected grad_output's shape (2, 6), got (2, 3)"),
-        (np.ma.zeros((2, 6), int), TypeError, "index: expected an array without a mask"),
-    ):
-        with pytest.raises(error, match="^" + re.escape(message)):
-            maxout_backward(x, index, 3)
 
 
 def test_all_are_public():

@@ -24,16 +24,26 @@ RESULTS = [
     "weights.png",
 ]
 
+TO_BYTES = plots.to_bytes
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """Drawing them takes more than a second, of each training; the tests that want them put `TO_BYTES` back."""
+    monkeypatch.setattr(plots, "to_bytes", lambda figure: b"a picture")
+
 
 def weights(folder):
     return (folder / "model.npz").read_bytes()
 
 
-def test_a_run_leaves_what_it_promises(tmp_path):
+def test_a_run_leaves_what_it_promises(tmp_path, monkeypatch):
+    monkeypatch.setattr(plots, "to_bytes", TO_BYTES)
     result = train(epochs=3, out=tmp_path / "deep" / "folder")
     folder = result.folder
     assert sorted(os.listdir(folder)) == sorted([*RESULTS, "checkpoint.npz"]) == sorted(result.files)
     assert result.epochs_trained == 3
+    assert all((folder / name).read_bytes().startswith(b"\x89PNG") for name in RESULTS if name.endswith(".png"))
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics == result.metrics
     assert (metrics["dataset"], metrics["model"], metrics["seed"], metrics["epochs"]) == (
@@ -131,7 +141,7 @@ def test_interrupted_and_resumed_ends_with_the_same_weights(tmp_path, model, mon
 @pytest.mark.slow
 def test_killed_at_any_moment_and_resumed_ends_with_the_same_weights(tmp_path):
     def start(folder, *more):
-        options = ["--model", "mlp", "--epochs", "60", "--out", str(folder), *more]
+        options = ["--model", "mlp", "--epochs", "30", "--out", str(folder), *more]
         # to a file: a pipe that nobody empties holds 64 KB, then the process waits for ever
         with open(tmp_path / "stderr", "w") as stderr:
             return subprocess.Popen([sys.executable, "-m", "nbgrad", "train", *options], stderr=stderr)
@@ -150,7 +160,7 @@ def test_killed_at_any_moment_and_resumed_ends_with_the_same_weights(tmp_path):
         assert ended(process) == 0, (tmp_path / "stderr").read_text()
     rng = np.random.default_rng(0)
     saved, kills = tmp_path / "parts" / "checkpoint.npz", 0
-    for _ in range(6):
+    for _ in range(4):
         before = written(saved)
         with start(tmp_path / "parts", *(["--resume"] if before else [])) as process:
             while process.poll() is None and written(saved) == before:
@@ -175,6 +185,11 @@ def test_resuming_a_finished_run_writes_its_results_again(tmp_path):
     assert sorted(result.files) == sorted(os.listdir(tmp_path)) == sorted([*RESULTS, "checkpoint.npz"])
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return train(epochs=1, out=tmp_path_factory.mktemp("run")).folder
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
@@ -186,10 +201,9 @@ def test_resuming_a_finished_run_writes_its_results_again(tmp_path):
         ({"dataset": "mnist"}, "dataset: expected digits, as"),
     ],
 )
-def test_a_run_is_not_resumed_with_other_settings(tmp_path, option, message):
-    train(epochs=1, out=tmp_path)
+def test_a_run_is_not_resumed_with_other_settings(finished, option, message):
     with pytest.raises(ValueError, match=message):
-        train(**option, out=tmp_path, resume=True)
+        train(**option, out=finished, resume=True)
 
 
 def test_without_a_good_checkpoint_nothing_is_resumed(tmp_path):
@@ -308,18 +322,33 @@ def test_the_learning_rate_falls_to_zero():
     [("softmax", 0.95), ("mlp", 0.97), ("maxout", 0.97), ("logistic", 0.94), ("logistic-mse", 0.94)],
 )
 def test_accuracy_on_the_digits(tmp_path, model, least):
-    """The median of three seeds: one image is 0.28 %, and the number of BLAS threads decides over one or two."""
-    seeds = [
-        train(model=model, seed=seed, out=tmp_path / str(seed)).metrics["test_accuracy"] for seed in range(3)
-    ]
-    assert sorted(seeds)[1] >= least, seeds
+    """Two of three seeds: one image is 0.28 %, and the number of BLAS threads decides over one or two."""
+    found = []
+    for seed in range(3):
+        found.append(train(model=model, seed=seed, out=tmp_path / str(seed)).metrics["test_accuracy"])
+        if sum(accuracy >= least for accuracy in found) == 2:
+            return
+    pytest.fail(f"{found}")
+
+
+THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 
 
 @pytest.mark.mnist
 @pytest.mark.slow
-@pytest.mark.parametrize(("model", "least"), [("softmax", 0.922), ("mlp", 0.982), ("maxout", 0.984)])
-def test_accuracy_on_mnist(tmp_path, model, least):
-    assert train(dataset="mnist", model=model, out=tmp_path).metrics["test_accuracy"] >= least
+@pytest.mark.parametrize(
+    ("model", "epochs", "least"),
+    [
+        ("softmax", None, 0.922),
+        ("mlp", 4, 0.975),
+        ("maxout", 3, 0.97),
+        *([("mlp", None, 0.982), ("maxout", None, 0.984)] if THOROUGH else []),
+    ],
+)
+def test_accuracy_on_mnist(tmp_path, model, epochs, least):
+    """The larger models for a few epochs, because all of them (None) take a minute and more."""
+    result = train(dataset="mnist", model=model, epochs=epochs, out=tmp_path)
+    assert result.metrics["test_accuracy"] >= least
 
 
 def test_an_empty_folder_name_is_refused():
