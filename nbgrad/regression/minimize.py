@@ -18,8 +18,8 @@ from nbgrad.regression.base import ConvergenceWarning
 __all__ = ["SOLVERS", "Minimum", "minimize"]
 
 SOLVERS = ("lbfgs", "newton-cg")
-# L-BFGS also stops where a step changes the value by no more than its rounding, Newton-CG where such a step is rejected
-# (its gradient has more digits than its value); scikit-learn's number.
+# L-BFGS also stops where a step changes the value by no more than its rounding; scikit-learn's number. (Newton-CG stops
+# where no improvement can be predicted any more.)
 FTOL = 64 * float(np.finfo(np.float64).eps)
 
 
@@ -105,7 +105,7 @@ class _Run:
         self.problem, self.shape, self.tol, self.verbose = problem, start.shape, tol, verbose
         self.passes = self.iteration = 0
         self.params = np.full(start.size, np.nan)
-        self.value, self.accepted, self.gradient = np.nan, np.nan, np.zeros(start.size)
+        self.value, self.gradient = np.nan, np.zeros(start.size)
         self.done = False
         self.products: list[tuple[NDArray[np.float64], NDArray[np.float64], float]] = []
         self.at = self.params
@@ -120,7 +120,7 @@ class _Run:
 
     def at_minimum(self, params: NDArray[np.float64]) -> bool:
         """SciPy takes another norm of the gradient; the largest entry is L-BFGS's and scikit-learn's."""
-        self.accepted, gradient = self.value_and_grad(params)
+        _, gradient = self.value_and_grad(params)
         self.done = bool(np.abs(gradient).max(initial=0) <= self.tol)
         return self.done
 
@@ -156,10 +156,7 @@ class _Run:
 
     def newton_step(self, intermediate_result: Any) -> None:
         self.report(intermediate_result)
-        before, self.accepted = self.accepted, float(intermediate_result.fun)
-        if np.array_equal(intermediate_result.x, self.params):  # the step was accepted
-            self.done = bool(np.abs(self.gradient).max(initial=0) <= self.tol)
-        else:
-            self.done = abs(before - self.value) <= FTOL * max(abs(before), abs(self.value), 1)
+        accepted = np.array_equal(intermediate_result.x, self.params)
+        self.done = accepted and bool(np.abs(self.gradient).max(initial=0) <= self.tol)
         if self.done:
             raise StopIteration
