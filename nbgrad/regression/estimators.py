@@ -5,9 +5,9 @@ Rules they share:
 * ``X`` (n_samples, n_features): an array, a DataFrame, or scipy.sparse (other formats are turned into CSR).
   float32, float64 and uint8 are taken as they are, in any memory order, also memory-mapped: nothing is
   copied. Other numbers become float64.
-* `fit` takes blocks of rows, too: dask arrays ``X``, ``y`` (and ``sample_weight``); or, with ``y`` None, ``X`` a list of
-  ``(X, y)`` or ``(X, y, sample_weight)``, a function that returns an iterator of such, or a list of Dask's futures. The
-  same blocks give the same bits. On a dask.array what predicts answers with one, lazily; `score` computes.
+* `fit` takes blocks of rows, too: dask arrays ``X``, ``y`` (and ``sample_weight``); or, with ``y`` None, as ``X`` a
+  list of ``(X, y)`` or ``(X, y, sample_weight)``, a function that returns an iterator of such, or a list of Dask's
+  futures. The same blocks give the same bits. On a dask.array what predicts answers with one, lazily; `score` computes.
 * ``x_scale`` multiplies X in the kernels (pixels: 1/255), in `fit` and after; ``coef_`` belongs to the scaled features.
 * Sums are float64, products in X's precision (uint8: float64); so are ``coef_``, ``intercept_`` and what
   `predict_proba` and `decision_function` return.

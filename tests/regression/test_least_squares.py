@@ -151,7 +151,9 @@ def test_nist_in_blocks(reference):
     X, y = reference.arrays()
     sizes = [2, 0, len(y) - 6, 4] if len(y) > 6 else [1, len(y) - 1]
     got = fit(sizes, X, y, fit_intercept=reference.fit_intercept)
-    assert digits(np.roll(got, int(reference.fit_intercept)), exact(reference)) > 9
+    # Rounding depends on the cut: of Wampler1 and 3, whose solutions are not refined, 9 to 10 digits are left of any.
+    refined = reference.name in ("Longley", "Wampler4", "Wampler5")
+    assert digits(np.roll(got, int(reference.fit_intercept)), exact(reference)) > (14 if refined else 8)
 
 
 def test_blocks_keep_the_digits_that_normal_equations_lose():
