@@ -4,11 +4,17 @@ same words where it is not, and the checks that scikit-learn leaves to each esti
 
 from __future__ import annotations
 
+import copy
 import numbers
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nbgrad.regression.blocks import Summary, scan
+from nbgrad.regression.dispatch import is_dask_array
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -27,15 +33,43 @@ except ImportError:
     )
 
 __all__ = [
-    "BaseEstimator", "ClassifierMixin", "ConvergenceWarning", "RegressorMixin", "check_X", "check_X_y",
-    "check_classification_targets", "check_is_fitted", "check_parameters", "check_sample_weight", "class_weights",
-    "linear_scores",
+    "BaseEstimator", "ClassifierMixin", "ConvergenceWarning", "RegressorMixin", "by_rows", "check_X_y", "check_blocks",
+    "check_classification_targets", "check_parameters", "check_sample_weight", "class_weights", "linear_scores",
+    "precision", "score",
 ]  # fmt: skip
 
 BLOCK_BYTES = 4 * 1024 * 1024  # of rows converted at a time
 
 
-def check_X(estimator: Any, X: Any) -> Any:
+def by_rows(estimator: Any, function: Callable[[Any, Any], Any], X: Any) -> Any:
+    """``function(estimator, X)`` of a fitted estimator and its checked X; lazily of each chunk of a dask.array."""
+    if not is_dask_array(X):
+        return function(estimator, _check_X(estimator, X))
+    from nbgrad.regression.distributed import map_rows
+
+    # One row of zeros finds now what would be found chunk by chunk: a fit that is missing, another number of features;
+    # and what the answer looks like.
+    row = function(estimator, _check_X(estimator, np.zeros((1, *X.shape[1:]), X.dtype)))
+    model = copy.copy(estimator)  # a later fit must not change what is computed then
+    vars(model).pop("feature_names_in_", None)  # chunks have none
+
+    def of_chunk(chunk: Any) -> Any:
+        return function(model, _check_X(model, chunk)) if chunk.shape[0] else np.zeros((0, *row.shape[1:]), row.dtype)
+
+    return map_rows(of_chunk, X, dtype=row.dtype, columns=row.shape[1] if row.ndim == 2 else None)
+
+
+def score(mixin: Any, estimator: Any, X: Any, y: Any, sample_weight: Any) -> float:
+    """The mixin's score. Of dask arrays the predictions and targets are computed first, all at once."""
+    if is_dask_array(X):
+        import dask
+
+        predicted, y, sample_weight = dask.compute(estimator.predict(X), y, sample_weight)
+        estimator = SimpleNamespace(predict=lambda X: predicted)
+    return mixin.score(estimator, X, y, sample_weight)
+
+
+def _check_X(estimator: Any, X: Any) -> Any:
     """X of a fitted estimator: float32, float64, uint8 or CSR, with the features of `fit`."""
     check_is_fitted(estimator)
     return _numbers(validate_data(estimator, X, reset=False, accept_sparse="csr"))
@@ -47,6 +81,29 @@ def check_X_y(estimator: Any, X: Any, y: Any, *, y_numeric: bool = False) -> tup
     """
     X, y = validate_data(estimator, X, y, accept_sparse="csr", y_numeric=y_numeric)
     return _numbers(X), y
+
+
+def check_blocks(estimator: Any, blocks: Any, *, classify: bool) -> Summary:
+    """The first pass over blocks, for `fit`: what `check_X_y` and `check_sample_weight` find of arrays."""
+    summary = scan(blocks, classify=classify)
+    if not summary.features:
+        raise ValueError(
+            f"Found array with 0 feature(s) (shape={(summary.rows, 0)}) while a minimum of 1 is required by "
+            f"{type(estimator).__name__}."
+        )
+    if not summary.weight_sum:
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    if classify:
+        # Twice: labels that all differ look like a regression to scikit-learn.
+        check_classification_targets(np.repeat(np.asarray(summary.classes), 2))
+    estimator.n_features_in_ = summary.features
+    vars(estimator).pop("feature_names_in_", None)
+    return summary
+
+
+def precision(dtype: Any) -> np.dtype[Any]:
+    """Of products with X, of coefficients and answers: float32 where X is, else float64."""
+    return np.dtype(np.float32 if dtype == np.float32 else np.float64)
 
 
 def _numbers(X: Any) -> Any:
@@ -84,12 +141,11 @@ def check_sample_weight(sample_weight: Any, n: int) -> NDArray[np.float64] | Non
     return weight
 
 
-def class_weights(
-    class_weight: Any, classes: NDArray[Any], labels: NDArray[Any], sample_weight: NDArray[Any] | None
-) -> NDArray[np.float64]:
-    """The weight of each class. "balanced": n_samples / (n_classes · its samples), both weighted."""
+def class_weights(class_weight: Any, classes: NDArray[Any], count: NDArray[Any]) -> NDArray[np.float64]:
+    """The weight of each class. "balanced": n_samples / (n_classes · its samples), both weighted; ``count``: the
+    samples of each class, weighted.
+    """
     if isinstance(class_weight, str):
-        count = np.bincount(labels, weights=sample_weight, minlength=len(classes))
         with np.errstate(divide="ignore"):
             return np.where(count > 0, count.sum() / (len(classes) * count), 0.0)
     names = classes.tolist()
@@ -139,7 +195,7 @@ def check_parameters(estimator: Any) -> None:
 
 def linear_scores(X: Any, coef: NDArray[Any], intercept: Any, x_scale: float) -> NDArray[Any]:
     """x_scale·X·coefᵀ + intercept in X's precision (float64 for uint8), converting a block of rows at a time."""
-    dtype = X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)
+    dtype = precision(X.dtype)
     weights = (coef * x_scale).astype(dtype).T
     if not isinstance(X, np.ndarray):
         scores = X @ weights
@@ -147,7 +203,7 @@ def linear_scores(X: Any, coef: NDArray[Any], intercept: Any, x_scale: float) ->
         scores = X @ weights
     else:
         step = max(1, BLOCK_BYTES // (dtype.itemsize * X.shape[1]))
-        parts = [X[start : start + step].astype(dtype) @ weights for start in range(0, len(X), step)]
+        parts = [X[start : start + step].astype(dtype) @ weights for start in range(0, max(1, len(X)), step)]
         scores = np.concatenate(parts)
     scores += np.asarray(intercept, dtype)
     return scores

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -260,9 +260,10 @@ class BlockProblem:
 
     ``model`` is "linear", "logistic", "logistic_mse" or "softmax". The labels may be anything that can be sorted: the
     first pass finds ``summary.classes``, and a label counts as its position there; with ``num_classes`` they are taken
-    as 0..num_classes − 1. ``class_weight`` (num_classes,) multiplies the rows' weights, ``l2`` does not touch the
-    intercept; both may be set between construction and use, when ``summary`` is known. ``dtype`` is the precision of
-    the kernels: that of X by default, float64 for integers. Parameters, shapes: `nbgrad.regression.objectives`.
+    as 0..num_classes − 1. ``summary`` is that of a first pass already made. ``class_weight`` (num_classes,) multiplies
+    the rows' weights, ``l2`` does not touch the intercept; both may be set between construction and use, when
+    ``summary`` is known. ``dtype`` is the precision of the kernels: that of X by default, float64 for integers.
+    Parameters, shapes: `nbgrad.regression.objectives`.
 
     Memory: what the blocks hold, in their own dtype, and a few numbers for each row of the block at work; nothing grows
     with the number of blocks but the logarithm of it, in gradients.
@@ -288,11 +289,12 @@ class BlockProblem:
     fit_intercept: bool = True
     x_scale: float = 1.0
     dtype: Any = None
-    summary: Summary = field(init=False)
+    summary: Summary = None  # type: ignore[assignment]  # None: of the pass that the constructor makes
 
     def __post_init__(self) -> None:
         classify = self.model != "linear" and self.num_classes is None
-        self.summary = scan(self.blocks, classify=classify)
+        if self.summary is None:
+            self.summary = scan(self.blocks, classify=classify)
         if self.dtype is None:
             self.dtype = self.summary.dtype if self.summary.dtype == np.float32 else np.float64
         if classify:

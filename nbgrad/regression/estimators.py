@@ -5,6 +5,9 @@ Rules they share:
 * ``X`` (n_samples, n_features): an array, a DataFrame, or scipy.sparse (other formats are turned into CSR).
   float32, float64 and uint8 are taken as they are, in any memory order, also memory-mapped: nothing is
   copied. Other numbers become float64.
+* `fit` takes blocks of rows, too: dask arrays ``X``, ``y`` (and ``sample_weight``); or, with ``y`` None, as ``X`` a
+  list of ``(X, y)`` or ``(X, y, sample_weight)``, a function that returns an iterator of such, or a list of Dask's
+  futures. The same blocks give the same bits. On a dask.array what predicts answers with one, lazily; `score` computes.
 * ``x_scale`` multiplies X in the kernels (pixels: 1/255), in `fit` and after; ``coef_`` belongs to the scaled features.
 * Sums are float64, products in X's precision (uint8: float64); so are ``coef_``, ``intercept_`` and what
   `predict_proba` and `decision_function` return.
@@ -27,23 +30,24 @@ from nbgrad.regression.base import (
     ClassifierMixin,
     ConvergenceWarning,
     RegressorMixin,
+    by_rows,
+    check_blocks,
     check_classification_targets,
     check_parameters,
     check_sample_weight,
-    check_X,
     check_X_y,
     class_weights,
     linear_scores,
+    precision,
+    score,
 )
+from nbgrad.regression.blocks import BlockProblem, Blocks
+from nbgrad.regression.dispatch import as_blocks
 from nbgrad.regression.least_squares import least_squares
-from nbgrad.regression.minimize import Objective, minimize
+from nbgrad.regression.minimize import minimize
 from nbgrad.regression.problem import Problem
 
 __all__ = ["LinearRegression", "LogisticRegression", "SoftmaxRegression"]
-
-
-def _precision(X: Any) -> np.dtype[Any]:
-    return X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)
 
 
 class LinearRegression(RegressorMixin, BaseEstimator):
@@ -93,21 +97,32 @@ class LinearRegression(RegressorMixin, BaseEstimator):
         self.l2 = l2
         self.x_scale = x_scale
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fit to the numbers ``y`` (n_samples,)."""
         check_parameters(self)
-        X, y = check_X_y(self, X, y, y_numeric=True)
+        blocks = as_blocks(X, y, sample_weight)
+        if blocks is None:
+            X, y = check_X_y(self, X, y, y_numeric=True)
+            sample_weight = check_sample_weight(sample_weight, X.shape[0])
+            y, dtype = y.astype(np.float64, copy=False), X.dtype
+        else:
+            dtype = check_blocks(self, blocks, classify=False).dtype
+            X, y, sample_weight = blocks, None, None
         coef, intercept, self.rank_ = least_squares(
-            X, y.astype(np.float64, copy=False), sample_weight=check_sample_weight(sample_weight, X.shape[0]),
+            X, y, sample_weight=sample_weight,
             l2=float(self.l2), fit_intercept=bool(self.fit_intercept), x_scale=float(self.x_scale),
         )  # fmt: skip
-        dtype = _precision(X)
+        dtype = precision(dtype)
         self.coef_, self.intercept_ = coef.astype(dtype), dtype.type(intercept)
         return self
 
-    def predict(self, X: Any) -> NDArray[Any]:
+    def predict(self, X: Any) -> Any:
         """x·coef + intercept of each row."""
-        return linear_scores(check_X(self, X), self.coef_, self.intercept_, self.x_scale)
+        return by_rows(self, lambda m, X: linear_scores(X, m.coef_, m.intercept_, m.x_scale), X)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R² = 1 − Σ (y − prediction)² / Σ (y − mean y)²."""
+        return score(RegressorMixin, self, X, y, sample_weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]
@@ -123,6 +138,7 @@ class _Classifier(ClassifierMixin, BaseEstimator):
     intercept_: NDArray[Any]
     n_iter_: NDArray[np.int32]
     n_features_in_: int
+    _model: str
 
     def __init__(
         self,
@@ -149,28 +165,28 @@ class _Classifier(ClassifierMixin, BaseEstimator):
         self.verbose = verbose
         self.x_scale = x_scale
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fit to the labels ``y`` (n_samples,): numbers, bools or strings."""
         check_parameters(self)
-        X, y = check_X_y(self, X, y)
-        check_classification_targets(y)
-        self.classes_, labels = np.unique(y, return_inverse=True)
-        self._check_classes()
-        weight = check_sample_weight(sample_weight, len(labels))
-        if self.class_weight is not None:
-            by_class = class_weights(self.class_weight, self.classes_, labels, weight)[labels]
-            weight = by_class if weight is None else weight * by_class
-        total = float(len(labels) if weight is None else weight.sum())
+        blocks = as_blocks(X, y, sample_weight)
+        problem: Any
+        if blocks is None:
+            X, y = check_X_y(self, X, y)
+            problem, dtype, blocks = self._problem(X, y, sample_weight), X.dtype, Blocks([(X, y)])
+        else:
+            problem = self._block_problem(blocks)
+            dtype = problem.summary.dtype
+        problem.l2 = 1 / (float(self.C) * float(problem.weight_sum))
         start = self._start()
         found = minimize(
-            self._problem(X, labels, weight, 1 / (float(self.C) * total)), start, solver=self.solver,
+            problem, start, solver=self.solver,
             tol=float(self.tol), max_iter=int(self.max_iter), verbose=int(self.verbose), stacklevel=3,
         )  # fmt: skip
         self.n_iter_ = np.array([found.n_iter], np.int32)
-        matrix = found.params.reshape(-1, start.shape[-1]).astype(_precision(X))
+        matrix = found.params.reshape(-1, start.shape[-1]).astype(precision(dtype))
         self.coef_ = matrix[:, : self.n_features_in_].copy()
         self.intercept_ = matrix[:, -1].copy() if self.fit_intercept else np.zeros(len(matrix), matrix.dtype)
-        if np.isinf(self.C) and np.array_equal(self._most_likely(self._scores(X)), labels):
+        if np.isinf(self.C) and blocks.reduce("separated", _separated, _all, self):
             warnings.warn(
                 "The classes are separated without an error, and without a penalty (C=inf) there are no best "
                 f"coefficients: they grow for ever. Kept are those after {found.n_iter} iteration(s). Use a finite C.",
@@ -178,6 +194,30 @@ class _Classifier(ClassifierMixin, BaseEstimator):
                 stacklevel=2,
             )
         return self
+
+    def _problem(self, X: Any, y: NDArray[Any], sample_weight: Any) -> Problem:
+        check_classification_targets(y)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        self._check_classes()
+        weight = check_sample_weight(sample_weight, len(labels))
+        if self.class_weight is not None:
+            count = np.bincount(labels, weights=weight, minlength=len(self.classes_))
+            by_class = class_weights(self.class_weight, self.classes_, count)[labels]
+            weight = by_class if weight is None else weight * by_class
+        return Problem(self._model, X, labels, sample_weight=weight, **self._options())
+
+    def _block_problem(self, blocks: Any) -> BlockProblem:
+        summary = check_blocks(self, blocks, classify=True)
+        assert summary.classes is not None and summary.class_weights is not None
+        self.classes_ = summary.classes
+        self._check_classes()
+        by_class = None
+        if self.class_weight is not None:
+            by_class = class_weights(self.class_weight, self.classes_, summary.class_weights)
+        return BlockProblem(self._model, blocks, summary=summary, class_weight=by_class, **self._options())
+
+    def _options(self) -> dict[str, Any]:
+        return {"fit_intercept": bool(self.fit_intercept), "x_scale": float(self.x_scale)}
 
     def _check_classes(self) -> None:
         if len(self.classes_) < 2:
@@ -187,10 +227,6 @@ class _Classifier(ClassifierMixin, BaseEstimator):
             )
 
     def _params_shape(self) -> tuple[int, ...]:
-        raise NotImplementedError
-
-    def _problem(self, X: Any, labels: NDArray[Any], weight: NDArray[Any] | None, l2: float) -> Objective:
-        """The objective of `fit`."""
         raise NotImplementedError
 
     def _start(self) -> NDArray[np.float64]:
@@ -212,10 +248,16 @@ class _Classifier(ClassifierMixin, BaseEstimator):
     def _most_likely(self, scores: NDArray[Any]) -> NDArray[np.intp]:
         return (scores[:, 0] > 0).astype(np.intp) if scores.shape[1] == 1 else scores.argmax(axis=1)
 
-    def predict(self, X: Any) -> NDArray[Any]:
-        """The most likely label of each row."""
-        X = check_X(self, X)
+    def _labels(self, X: Any) -> NDArray[Any]:
         return self.classes_[self._most_likely(self._scores(X))]
+
+    def predict(self, X: Any) -> Any:
+        """The most likely label of each row."""
+        return by_rows(self, type(self)._labels, X)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The share of rows whose label is predicted."""
+        return score(ClassifierMixin, self, X, y, sample_weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]
@@ -277,6 +319,8 @@ class LogisticRegression(_Classifier):
     ['no' 'yes'] [[0.5 0.5]]
     """
 
+    _model = "logistic"
+
     def _check_classes(self) -> None:
         super()._check_classes()
         if len(self.classes_) > 2:
@@ -288,25 +332,17 @@ class LogisticRegression(_Classifier):
     def _params_shape(self) -> tuple[int, ...]:
         return (self.n_features_in_ + bool(self.fit_intercept),)
 
-    def _problem(self, X: Any, labels: NDArray[Any], weight: NDArray[Any] | None, l2: float) -> Objective:
-        return Problem(
-            "logistic", X, labels, sample_weight=weight, l2=l2,
-            fit_intercept=bool(self.fit_intercept), x_scale=float(self.x_scale),
-        )  # fmt: skip
-
-    def decision_function(self, X: Any) -> NDArray[Any]:
+    def decision_function(self, X: Any) -> Any:
         """The scores (n_samples,): above 0 the second class is the more likely one."""
-        return self._scores(check_X(self, X))[:, 0]
+        return by_rows(self, lambda m, X: m._scores(X)[:, 0], X)
 
-    def predict_proba(self, X: Any) -> NDArray[Any]:
+    def predict_proba(self, X: Any) -> Any:
         """The probabilities (n_samples, 2) of the classes, in the order of ``classes_``."""
-        s = self.decision_function(X)
-        return kernels.sigmoid(np.stack([-s, s], axis=1))
+        return by_rows(self, lambda m, X: kernels.sigmoid(_both_signs(m._scores(X))), X)
 
-    def predict_log_proba(self, X: Any) -> NDArray[Any]:
+    def predict_log_proba(self, X: Any) -> Any:
         """The logarithms of `predict_proba`, finite where that is 0 or 1."""
-        s = self.decision_function(X)
-        return kernels.log_sigmoid(np.stack([-s, s], axis=1))
+        return by_rows(self, lambda m, X: kernels.log_sigmoid(_both_signs(m._scores(X))), X)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -371,24 +407,37 @@ class SoftmaxRegression(_Classifier):
     ['a' 'b' 'c'] (3, 1)
     """
 
+    _model = "softmax"
+
     def _params_shape(self) -> tuple[int, ...]:
         return (len(self.classes_), self.n_features_in_ + bool(self.fit_intercept))
 
-    def _problem(self, X: Any, labels: NDArray[Any], weight: NDArray[Any] | None, l2: float) -> Objective:
-        return Problem(
-            "softmax", X, labels, sample_weight=weight, l2=l2,
-            fit_intercept=bool(self.fit_intercept), x_scale=float(self.x_scale),
-        )  # fmt: skip
-
-    def decision_function(self, X: Any) -> NDArray[Any]:
+    def decision_function(self, X: Any) -> Any:
         """The scores (n_samples, n_classes); of two classes the second's minus the first's, (n_samples,)."""
-        scores = self._scores(check_X(self, X))
-        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
+        return by_rows(self, lambda m, X: _difference_of_two(m._scores(X)), X)
 
-    def predict_proba(self, X: Any) -> NDArray[Any]:
+    def predict_proba(self, X: Any) -> Any:
         """The probabilities (n_samples, n_classes), in the order of ``classes_``."""
-        return kernels.softmax(self._scores(check_X(self, X)), axis=1)
+        return by_rows(self, lambda m, X: kernels.softmax(m._scores(X), axis=1), X)
 
-    def predict_log_proba(self, X: Any) -> NDArray[Any]:
+    def predict_log_proba(self, X: Any) -> Any:
         """The logarithms of `predict_proba`, finite where that is 0 or 1."""
-        return kernels.log_softmax(self._scores(check_X(self, X)), axis=1)
+        return by_rows(self, lambda m, X: kernels.log_softmax(m._scores(X), axis=1), X)
+
+
+def _both_signs(scores: NDArray[Any]) -> NDArray[Any]:
+    return np.concatenate([-scores, scores], axis=1)
+
+
+def _difference_of_two(scores: NDArray[Any]) -> NDArray[Any]:
+    return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
+
+
+def _separated(i: int, block: tuple[Any, Any, Any], model: _Classifier) -> bool:
+    """Whether every label of the block is predicted."""
+    X, y, _ = block
+    return np.array_equal(model._labels(X), y)
+
+
+def _all(*parts: bool) -> bool:
+    return all(parts)

@@ -2,8 +2,10 @@
 
 The triangle R of [1, X, y] (rows weighted by √weight) holds all that least squares needs. It is built from blocks of
 rows, R ← qr([R; block]), so that X is read once and never copied as a whole: uint8, memory-mapped and CSR data of
-any length need memory for one block and for R, 8·(n_features + 2)² bytes. The column of ones stands first: the
-reflection that clears it centres the other columns, and R[1:, 1:] is the triangle of the centred problem.
+any length need memory for one block and for R, 8·(n_features + 2)² bytes. Triangles put on top of each other have the
+triangle of all their rows: data that lie elsewhere are factored there, and triangles travel (tall-skinny QR). The
+column of ones stands first: the reflection that clears it centres the other columns, and R[1:, 1:] is the triangle of
+the centred problem.
 
 Normal equations would be half the work, and lose the digits of a squared condition: NIST's Wampler sets have
 none left.
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 
 from nbgrad.elementary.division import two_product, two_sum
 from nbgrad.jit import Loop
+from nbgrad.regression.blocks import Blocks
 
 __all__ = ["least_squares"]
 
@@ -30,7 +33,7 @@ REFINE = 1e-11  # a relative error that is worth a second pass over X
 
 def least_squares(
     X: Any,
-    y: NDArray[Any],
+    y: NDArray[Any] | None = None,
     *,
     sample_weight: NDArray[Any] | None = None,
     l2: float = 0.0,
@@ -39,53 +42,68 @@ def least_squares(
 ) -> tuple[NDArray[np.float64], float, int]:
     """(coef, intercept, rank) that minimize Σ weight·½(x·coef + intercept − y)² / Σ weight + ½·l2·‖coef‖².
 
-    Where that leaves a choice (rank below n_features), ``coef`` is the shortest of the solutions, as
-    `numpy.linalg.lstsq` has it. The rank is that of the centred columns, each divided by the length that it had before,
-    so that units of measurement do not count.
+    ``X``: an array or CSR; or `Blocks` or `DaskBlocks`, which hold the targets and weights. Where that leaves a choice
+    (rank below n_features), ``coef`` is the shortest of the solutions, as `numpy.linalg.lstsq` has it. The rank is that
+    of the centred columns, each divided by the length that it had before, so that units of measurement do not count.
 
-    Source: Å. Björck, Numerical methods for least squares problems (SIAM, 1996), sections 2.4, 2.7 and 6.2.
+    Source: Å. Björck, Numerical methods for least squares problems (SIAM, 1996), sections 2.4, 2.7 and 6.2; of blocks:
+    J. Demmel, L. Grigori, M. Hoemmen, J. Langou, Communication-optimal parallel and sequential QR and LU
+    factorizations, SIAM J. Sci. Comput. 34 (2012) A206.
 
     >>> import numpy as np
     >>> coef, intercept, rank = least_squares(np.array([[0.0], [1.0], [2.0]]), np.array([1.0, 3.0, 5.0]))
     >>> print(coef.round(12), round(intercept, 12), rank)
     [2.] 1.0 1
     """
-    n, features = X.shape
-    triangle = np.zeros((0, features + fit_intercept + 1), order="F")
-    for start, block in _blocks(X, y, fit_intercept, x_scale, "F"):
-        if sample_weight is not None:
-            block *= np.sqrt(sample_weight[start : start + len(block), None])
-        triangle = _triangle(np.concatenate([triangle, block]))
+    blocks = X if y is None else Blocks([(X, y, sample_weight)])
+    triangle, n, total = blocks.reduce("qr", _factor, _stack, (fit_intercept, x_scale))
+    features = triangle.shape[1] - fit_intercept - 1
     first, means = (triangle[0, 0], triangle[0, 1:]) if fit_intercept else (1.0, np.zeros(features + 1))
     R, z = triangle[fit_intercept:, fit_intercept:-1], triangle[fit_intercept:, -1]
     # X's rounding is relative to the columns as they came, not to what centring left of them.
     scale = np.linalg.norm(triangle[:, fit_intercept:-1], axis=0)
     scale[scale == 0] = 1
-    total = float(n) if sample_weight is None else float(sample_weight.sum())
     if l2:
         coef, rank, doubt = *_ridge(R, z, l2 * total), 0.0
     else:
         coef, rank, doubt = _shortest(R, z, scale, ROUNDING * (np.sqrt(n) + features))
     coef = np.append((means[-1] - means[:-1] @ coef) / first, coef) if fit_intercept else coef
     if doubt > REFINE:
-        _refine(coef, triangle, X, y, sample_weight, fit_intercept, x_scale)
+        _refine(coef, triangle, blocks, fit_intercept, x_scale)
     return coef[fit_intercept:], float(coef[0]) if fit_intercept else 0.0, rank
 
 
-def _blocks(
-    X: Any, y: NDArray[Any], fit_intercept: bool, x_scale: float, order: Literal["C", "F"]
-) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """(first row, rows of [1, X·x_scale, y])."""
+def _factor(i: int, block: tuple[Any, Any, Any], argument: tuple[bool, float]) -> tuple[NDArray[Any], int, float]:
+    """(the triangle of [1, X·x_scale, y], its number of rows, their Σ weight)"""
+    (X, y, weight), (fit_intercept, x_scale) = block, argument
+    triangle = np.zeros((0, X.shape[1] + fit_intercept + 1), order="F")
+    for rows, of_rows in _rows(X, y, weight, fit_intercept, x_scale, "F"):
+        if of_rows is not None:
+            rows *= np.sqrt(of_rows)[:, None]
+        triangle = _triangle(np.concatenate([triangle, rows]))
+    return triangle, len(y), float(len(y) if weight is None else np.sum(weight, dtype=np.float64))
+
+
+def _rows(
+    X: Any, y: NDArray[Any], weight: Any, fit_intercept: bool, x_scale: float, order: Literal["C", "F"]
+) -> Iterator[tuple[NDArray[np.float64], Any]]:
+    """(rows of [1, X·x_scale, y], their weights or None), some thousand rows at a time."""
     n, features = X.shape
     step = max(BLOCK_ROWS, BLOCK_WIDTHS * features)
     for start in range(0, n, step):
-        rows = X[start : start + step]
-        if not isinstance(rows, np.ndarray):
-            rows = rows.toarray()
-        block = np.ones((len(rows), features + fit_intercept + 1), order=order)
-        np.multiply(rows, x_scale, out=block[:, fit_intercept:-1])
-        block[:, -1] = y[start : start + step]
-        yield start, block
+        some = slice(start, start + step)
+        part = X[some]
+        if not isinstance(part, np.ndarray):
+            part = part.toarray()
+        rows = np.ones((len(part), features + fit_intercept + 1), order=order)
+        np.multiply(part, x_scale, out=rows[:, fit_intercept:-1])
+        rows[:, -1] = y[some]
+        yield rows, None if weight is None else np.asarray(weight[some], np.float64)
+
+
+def _stack(*parts: tuple[NDArray[Any], int, float]) -> tuple[NDArray[Any], int, float]:
+    triangles, rows, weights = zip(*parts, strict=True)
+    return _triangle(np.concatenate(triangles)), sum(rows), sum(weights)
 
 
 def _triangle(A: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -118,13 +136,7 @@ def _shortest(
 
 
 def _refine(
-    coef: NDArray[np.float64],
-    triangle: NDArray[np.float64],
-    X: Any,
-    y: NDArray[Any],
-    sample_weight: NDArray[Any] | None,
-    fit_intercept: bool,
-    x_scale: float,
+    coef: NDArray[np.float64], triangle: NDArray[np.float64], blocks: Any, fit_intercept: bool, x_scale: float
 ) -> None:
     """Add R⁻¹·R⁻ᵀ·Aᵀ·(y − A·coef) to the coefficients, where A = [1, X] is multiplied in twice the precision.
 
@@ -135,12 +147,25 @@ def _refine(
     from scipy.linalg import solve_triangular
 
     R = triangle[: len(coef), : len(coef)]
-    high, low = np.zeros_like(coef), np.zeros_like(coef)
-    for start, block in _blocks(X, y, fit_intercept, x_scale, "C"):
-        weight = np.ones(len(block)) if sample_weight is None else sample_weight[start : start + len(block)]
-        _double_precision_gradient.serial(block, weight.astype(np.float64, copy=False), coef, high, low)
+    high, low = blocks.reduce("gradient", _block_gradient, _add_gradients, (coef, fit_intercept, x_scale))
     step = solve_triangular(R, high + low, trans="T", check_finite=False)
     coef += solve_triangular(R, step, check_finite=False)
+
+
+def _block_gradient(i: int, block: tuple[Any, Any, Any], argument: tuple[Any, bool, float]) -> tuple[Any, Any]:
+    (X, y, weight), (coef, fit_intercept, x_scale) = block, argument
+    high, low = np.zeros_like(coef), np.zeros_like(coef)
+    for rows, of_rows in _rows(X, y, weight, fit_intercept, x_scale, "C"):
+        of_rows = np.ones(len(rows)) if of_rows is None else of_rows
+        _double_precision_gradient.serial(rows, of_rows, coef, high, low)
+    return high, low
+
+
+def _add_gradients(first: tuple[Any, Any], *others: tuple[Any, Any]) -> tuple[Any, Any]:
+    high, low = (part.copy() for part in first)
+    for other in others:
+        _double_precision_sum.serial(*other, high, low)
+    return high, low
 
 
 def _gradient(block, weight, coef, high, low):  # type: ignore[no-untyped-def]
@@ -161,6 +186,14 @@ def _gradient(block, weight, coef, high, low):  # type: ignore[no-untyped-def]
             low[j] += error + carry + block[i, j] * rest
 
 
+def _sum(more_high, more_low, high, low):  # type: ignore[no-untyped-def]
+    """Add a sum in twice float64's precision to another: those of blocks cancel each other."""
+    for j in range(high.size):
+        high[j], carry = two_sum(high[j], more_high[j])
+        low[j] += carry + more_low[j]
+
+
+_double_precision_sum = Loop(_sum, name="least_squares_sum")
 _double_precision_gradient = Loop(_gradient, name="least_squares_gradient")
 
 

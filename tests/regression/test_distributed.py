@@ -1,6 +1,6 @@
 """Fitting on Dask: the bits of the same blocks in one process, whatever the workers do."""
 
-import functools
+import copy
 import io
 import os
 import re
@@ -13,9 +13,9 @@ import pytest
 from regression_models import cut, example, models, same, value_and_grad
 from scipy.optimize import minimize
 
-from nbgrad import jit, regression
-from nbgrad.regression import tsqr
+from nbgrad import LogisticRegression, SoftmaxRegression, jit, regression
 from nbgrad.regression.blocks import BlockProblem, Blocks, scan
+from nbgrad.regression.least_squares import least_squares
 
 dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")
@@ -39,28 +39,33 @@ def client(two_workers):
         yield two_workers
 
 
-def load(i):
+def load(i, classes=3):
     """A block of pixels, made where it is asked for."""
     rng = np.random.default_rng(i)
-    y = rng.integers(0, 3, 500)
-    return (rng.integers(0, 200, (500, 20)) + 20 * (y[:, None] == np.arange(20) % 3)).astype(np.uint8), y
+    y = rng.integers(0, classes, 500)
+    return (rng.integers(0, 200, (500, 20)) + 20 * (y[:, None] == np.arange(20) % classes)).astype(np.uint8), y
 
 
-def blocks_of_pixels(count=10):
-    return [load(i) for i in range(count)]
+def blocks_of_pixels(classes=3):
+    return [load(i, classes) for i in range(10)]
 
 
-fit = functools.partial(
-    minimize, x0=np.zeros(3 * 21), jac=True, method="L-BFGS-B", options={"maxiter": 15, "gtol": 1e-9}
-)
-OPTIONS = {"l2": 0.1, "x_scale": 1 / 255}
+ESTIMATORS = {
+    3: SoftmaxRegression(x_scale=1 / 255, tol=1e-7, C=0.01),
+    2: LogisticRegression(x_scale=1 / 255, tol=1e-7, C=0.01),
+}
 
 
 @pytest.fixture(scope="module")
 def fitted():
-    """The fit in this process, block by block. Serially: what is compiled is what the workers will find on the disk."""
+    """By the number of classes, the coefficients of a fit in this process, block by block. Serially: what is compiled is
+    what the workers will find on the disk."""
     with jit.serial_loops():
-        return fit(BlockProblem("softmax", Blocks(blocks_of_pixels()), **OPTIONS).value_and_grad)
+        return {k: coefficients(copy.copy(model).fit(blocks_of_pixels(k))) for k, model in ESTIMATORS.items()}
+
+
+def coefficients(model):
+    return np.column_stack([model.coef_, model.intercept_])
 
 
 @models
@@ -78,9 +83,11 @@ def test_without_a_client_the_bits_are_those_of_the_blocks(model):
 
 def test_least_squares():
     _, X, y = example("linear", 300, 5)
-    got = tsqr.least_squares(DaskBlocks(da.from_array(X, chunks=(40, 3)), da.from_array(y, chunks=40)))
-    np.testing.assert_array_equal(got, tsqr.least_squares(Blocks(cut((40,) * 7 + (20,), X, y))))
-    np.testing.assert_allclose(got, np.linalg.lstsq(np.column_stack([X, np.ones(300)]), y)[0], rtol=1e-10)
+    coef, intercept, _ = least_squares(DaskBlocks(da.from_array(X, chunks=(40, 3)), da.from_array(y, chunks=40)))
+    one_process, *_ = least_squares(Blocks(cut((40,) * 7 + (20,), X, y)))
+    np.testing.assert_array_equal(coef, one_process)
+    A = np.column_stack([X, np.ones(300)])
+    np.testing.assert_allclose([*coef, intercept], np.linalg.lstsq(A, y)[0], rtol=1e-10)
 
 
 def test_chunks_of_unknown_length():
@@ -144,17 +151,15 @@ def test_prediction_is_lazy():
 
 def test_fit_of_arrays_and_of_futures_on_a_cluster(client, fitted):
     memory = [np.concatenate(parts) for parts in zip(*blocks_of_pixels(), strict=True)]
-    true = fit(lambda p: value_and_grad("softmax")(p, *memory, **OPTIONS))
-    np.testing.assert_allclose(fitted.x, true.x, atol=1e-6)
-    futures = DaskBlocks(client.map(load, range(10)))
-    problem = BlockProblem("softmax", futures, **OPTIONS)
-    assert futures.client is client and problem.summary.dtype == np.uint8
-    got = fit(problem.value_and_grad)
-    assert (got.x == fitted.x).all() and got.fun == fitted.fun  # the same bits
+    model = copy.copy(ESTIMATORS[3])
+    np.testing.assert_allclose(fitted[3], coefficients(model.fit(*memory)), atol=1e-6)
     arrays = da.from_array(memory[0], chunks=(500, 7)), da.from_array(memory[1], chunks=700)
-    for blocks in (DaskBlocks(*arrays), DaskBlocks([dask.delayed(load)(i) for i in range(10)])):
-        value, grad = BlockProblem("softmax", blocks, **OPTIONS).value_and_grad(got.x)
-        assert value == got.fun and (grad == got.jac).all()
+    for data in ((client.map(load, range(10)),), arrays, ([dask.delayed(load)(i) for i in range(10)],)):
+        assert (coefficients(model.fit(*data)) == fitted[3]).all()  # the same bits
+    labels = model.predict(arrays[0])
+    assert isinstance(labels, da.Array)
+    np.testing.assert_array_equal(labels.compute(), model.predict(memory[0]))
+    assert model.score(*arrays) == model.score(*memory)
 
 
 def test_the_readme_runs():
@@ -202,23 +207,24 @@ def test_an_error_on_a_worker_names_the_block(client):
         scan(DaskBlocks(da.from_array(X, chunks=(100, 3)), y), classify=True)
 
 
-def test_a_killed_worker_costs_time_and_not_the_result(client, fitted):
-    pixels = [dask.delayed(load)(i) for i in range(10)]
-    problem = BlockProblem("softmax", DaskBlocks(pixels), **OPTIONS)
+@pytest.mark.parametrize("classes", ESTIMATORS)
+def test_a_killed_worker_costs_time_and_not_the_result(client, fitted, classes, monkeypatch):
     workers = client.run(os.getpid)
-    held = {worker: [key for key in keys if "load" in key] for worker, keys in client.has_what().items()}
-    victim = max(held, key=lambda worker: len(held[worker]))
-    assert held[victim]
-    passes = 0
+    passes, victims = 0, []
+    value_and_grad = BlockProblem.value_and_grad
 
-    def killing(params):
+    def killing(problem, params):
         nonlocal passes
         passes += 1
         if passes == 5:
-            os.kill(workers[victim], signal.SIGKILL)
-        return problem.value_and_grad(params)
+            held = {worker: sum("load" in key for key in keys) for worker, keys in client.has_what().items()}
+            victims.append(max(held, key=held.__getitem__))
+            assert held[victims[0]]
+            os.kill(workers[victims[0]], signal.SIGKILL)
+        return value_and_grad(problem, params)
 
-    got = fit(killing)
-    assert passes > 5 and (got.x == fitted.x).all() and got.fun == fitted.fun
-    assert victim not in client.scheduler_info()["workers"]
+    monkeypatch.setattr(BlockProblem, "value_and_grad", killing)
+    model = copy.copy(ESTIMATORS[classes]).fit([dask.delayed(load)(i, classes) for i in range(10)])
+    assert passes > 5 and (coefficients(model) == fitted[classes]).all()
+    assert victims[0] not in client.scheduler_info()["workers"]
     client.wait_for_workers(2, timeout=60)
