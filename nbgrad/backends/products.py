@@ -1,6 +1,6 @@
 """The two skinny products of a regression model, as LLVM instructions: scores of a few rows, and their gradient.
 
-BLAS is made for square matrices; with 10 columns it reaches a third of what the processor can do. Here a tile of the
+BLAS is made for square matrices: with 10 columns PyTorch's takes 15 times as long. Here a tile of the
 result stays in registers (12 vectors of the 16 there are) while both factors stream through: 12 multiplications for 7
 loads. What a tile holds is one sum a number, in an order that depends on the shapes alone: the same bits on every call
 and for any number of threads.
@@ -17,23 +17,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from nbgrad.backends.strips import LANES
+from nbgrad.backends.vectors import VECTOR_BYTES, Vectors
 from nbgrad.jit import part, scalar
 
 __all__ = ["add_matrix", "add_rows", "dot_matrix", "dot_rows", "padded"]
 
-VECTOR_BYTES = 32
 #: vectors of a row that one tile of the gradient has
 TILE_VECTORS = 4
 TILE_ROWS = 4
 #: rows at a time where there is one row of coefficients
 ROWS = 8
-#: features at a time: of 12 rows of coefficients the first-level cache holds so many
+#: Features at a time: the first-level cache holds so much of 8 rows of x and 3 of the coefficients.
 CHUNK = 512
 
 
@@ -43,129 +41,6 @@ def padded(features: int, itemsize: int) -> int:
     """
     tile = TILE_VECTORS * VECTOR_BYTES // itemsize
     return (-(-features // tile) | 1) * tile
-
-
-class _Emitter:
-    """Vectors of one precision in one function."""
-
-    def __init__(self, context: Any, builder: Any, kind: Any) -> None:
-        self.context, self.builder = context, builder
-        self.real = context.get_value_type(kind)
-        self.lanes = VECTOR_BYTES * 8 // kind.bitwidth
-        self.group = 16 * 8 // kind.bitwidth  # lanes that a shuffle reaches
-        self.vector = ir.VectorType(self.real, self.lanes)
-        self.index = context.get_value_type(types.intp)
-        self.align = kind.bitwidth // 8
-        self.name = f"v{self.lanes}f{kind.bitwidth}"
-        self.zero = ir.Constant(self.vector, [0.0] * self.lanes)
-
-    def call(self, name: str, kind: Any, arguments: list[Any]) -> Any:
-        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), arguments)
-
-    def data(self, kind: Any, value: Any, at: Any) -> Any:
-        array = self.context.make_array(kind)(self.context, self.builder, value)
-        return self.builder.gep(array.data, [at])
-
-    def constant(self, number: int) -> Any:
-        return ir.Constant(self.index, number)
-
-    def pointer(self, place: Any, at: Any) -> Any:
-        return self.builder.bitcast(self.builder.gep(place, [at]), self.vector.as_pointer())
-
-    def load(self, place: Any, at: Any, mask: Any = None) -> Any:
-        pointer = self.pointer(place, at)
-        if mask is None:
-            return self.builder.load(pointer, align=self.align)
-        i32 = ir.IntType(32)
-        kind = ir.FunctionType(self.vector, [pointer.type, i32, mask.type, self.vector])
-        return self.call(f"llvm.masked.load.{self.name}.p0", kind, [pointer, i32(self.align), mask, self.zero])
-
-    def mask(self, count: Any) -> Any:
-        """The first ``count`` lanes."""
-        lanes = ir.Constant(ir.VectorType(self.index, self.lanes), list(range(self.lanes)))
-        return self.builder.icmp_signed("<", lanes, self.spread(count))
-
-    def rows(self, kind: Any, value: Any, at: Any, step: Any, last: Any, count: int) -> list[Any]:
-        """Pointers to rows, those behind the last to the last."""
-        builder, places = self.builder, []
-        for r in range(count):
-            place = builder.add(at, builder.mul(step, self.constant(r)))
-            place = builder.select(builder.icmp_signed("<", place, last), place, last)
-            places.append(self.data(kind, value, place))
-        return places
-
-    def divide(self, features: Any) -> tuple[Any, Any]:
-        """(whole vectors, numbers that are left)"""
-        lanes = self.constant(self.lanes)
-        return self.builder.sdiv(features, lanes), self.builder.srem(features, lanes)
-
-    def prefetch(self, place: Any) -> None:
-        flag = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [place.type, flag, flag, flag])
-        function = self.builder.module.declare_intrinsic("llvm.prefetch", [place.type], kind)
-        self.builder.call(function, [place, flag(0), flag(2), flag(1)])  # to read; the second-level cache; data
-
-    def spread(self, number: Any) -> Any:
-        """``number`` in every lane."""
-        vector, i32 = ir.VectorType(number.type, self.lanes), ir.IntType(32)
-        one = self.builder.insert_element(ir.Constant(vector, ir.Undefined), number, i32(0))
-        same = ir.Constant(ir.VectorType(i32, self.lanes), [0] * self.lanes)
-        return self.builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), same)
-
-    def fma(self, a: Any, b: Any, c: Any) -> Any:
-        kind = ir.FunctionType(self.vector, [self.vector] * 3)
-        return self.call(f"llvm.fma.{self.name}", kind, [a, b, c])
-
-    def shuffle(self, a: Any, b: Any, places: list[int]) -> Any:
-        i32 = ir.IntType(32)
-        return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(i32, len(places)), places))
-
-    def loop(self, count: Any, start: list[Any], body: Any) -> list[Any]:
-        """``values = start; for i in range(count): values = body(i, values)``"""
-        builder, before = self.builder, self.builder.block
-        head, inside, end = (builder.append_basic_block(name) for name in ("tile", "tile.body", "tile.end"))
-        builder.branch(head)
-        builder.position_at_end(head)
-        i = builder.phi(self.index)
-        values = [builder.phi(v.type) for v in start]
-        builder.cbranch(builder.icmp_signed("<", i, count), inside, end)
-        builder.position_at_end(inside)
-        after = body(i, values)
-        following = builder.add(i, self.constant(1), flags=["nuw", "nsw"])
-        for phi, first, then in zip([i, *values], [self.constant(0), *start], [following, *after], strict=True):
-            phi.add_incoming(first, before)
-            phi.add_incoming(then, builder.block)
-        builder.branch(head)
-        builder.position_at_end(end)
-        return values
-
-    def row_sums(self, vectors: list[Any]) -> list[Any]:
-        """The sum of each vector, ``group`` of them side by side in a vector: neighbours first, within a shuffle's
-        reach, then the groups.
-        """
-        width = 1
-        while width < self.group:
-            low: list[int] = []
-            high: list[int] = []
-            for base in range(0, self.lanes, self.group):
-                for side in (0, self.lanes):
-                    low += range(side + base, side + base + self.group, 2)
-                    high += range(side + base + 1, side + base + self.group, 2)
-            vectors = [
-                self.builder.fadd(self.shuffle(a, b, low), self.shuffle(a, b, high))
-                for a, b in zip(vectors[::2], vectors[1::2], strict=True)
-            ]
-            width *= 2
-        half = self.lanes // 2
-        while half >= self.group:
-            vectors = [
-                self.builder.fadd(
-                    self.shuffle(v, v, list(range(half))), self.shuffle(v, v, list(range(half, 2 * half)))
-                )
-                for v in vectors
-            ]
-            half //= 2
-        return vectors
 
 
 def _dots(rows: int, columns: int) -> Any:
@@ -180,7 +55,7 @@ def _dots(rows: int, columns: int) -> Any:
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             _, at, step, last, features, _, w_at, w_step, _, s_at = args
-            e = _Emitter(context, builder, x.dtype)
+            e = Vectors(context, builder, x.dtype)
             places = e.rows(x, args[0], at, step, last, rows)
             weights = [
                 e.data(w, args[5], builder.add(w_at, builder.mul(w_step, e.constant(c)))) for c in range(columns)
@@ -238,7 +113,7 @@ def _outer(columns: int, masked: bool) -> Any:
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             _, at, step, count, features, _, r_at, _, g_at, g_step = args
-            e = _Emitter(context, builder, x.dtype)
+            e = Vectors(context, builder, x.dtype)
             first = e.data(x, args[0], at)
             residuals = [e.data(r, args[5], builder.add(r_at, e.constant(c * LANES))) for c in range(columns)]
             masks = [
@@ -281,7 +156,7 @@ def _outer_rows(typingctx, x, at, step, last, features, r, r_at, g, ahead):
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, at, step, last, features, _, r_at, _, ahead = args
-        e = _Emitter(context, builder, x.dtype)
+        e = Vectors(context, builder, x.dtype)
         places = e.rows(x, args[0], at, step, last, ROWS)
         residual = e.data(r, args[5], r_at)
         factors = [e.spread(builder.load(builder.gep(residual, [e.constant(i)]))) for i in range(ROWS)]
