@@ -5,9 +5,6 @@ vectorised without a check for overlap (which fails when ``out`` is ``x``), and 
 polynomial alone waits for its own additions (exp in float32, 4096 elements, AVX2: 0.76 ns an element with one vector,
 0.44 with two, 0.38 with four, 0.41 with eight).
 
-(A nested function writes ``vector_loop.each``: a loop's place in the disk cache follows from the pickled functions of
-its closure, and an intrinsic that such a function has by its own name is pickled with a number drawn at random.)
-
 `stream` copies to memory past the cache. An ordinary store first reads the line that it will overwrite: a third of the
 traffic of a loop that is as fast as memory.
 """
