@@ -22,8 +22,9 @@ def _product(a, b):
 
 
 @scalar
-def _bent(u, kept, intercept):
-    return kept * (u + intercept)
+def _bent(u, kept, w, intercept):
+    T = type(u)
+    return T(0) if w == T(0) else kept * (u + intercept)
 
 
 def _of_numbers(
@@ -63,7 +64,7 @@ def _of_numbers(
 
     @part
     def bend(u, kept, classes, intercept, w, work):
-        vector_loop.each(_bent, (u, kept), 0, LANES, (u,), 0, (intercept[0],))
+        vector_loop.each(_bent, (u, kept, w), 0, LANES, (u,), 0, (intercept[0],))
 
     @part
     def bad(target, at, count, classes):

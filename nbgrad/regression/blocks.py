@@ -159,8 +159,9 @@ def _scan_block(i: int, block: tuple[Any, Any, Any], classify: bool) -> Summary:
         weight = np.asarray(weight)
         if weight.shape != y.shape:
             raise ValueError(f"sample_weight: expected shape {y.shape}, a weight for each row of X, got {weight.shape}")
-        if not ((weight >= 0) & (weight < np.inf)).all():
-            raise ValueError("sample_weight: expected finite numbers >= 0")
+        good = (weight >= 0) & (weight < np.inf)
+        if not good.all():
+            raise ValueError(f"sample_weight: expected finite numbers >= 0, got {weight[np.argmin(good)]}")
     summary = Summary(
         rows=X.shape[0],
         features=X.shape[1],
