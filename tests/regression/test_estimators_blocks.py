@@ -134,7 +134,7 @@ REFUSED = [
     (ANY, ([(ROW, [0]), (NAN, [1])],), ValueError, "block 1: Input X contains NaN"),
     (ANY, ([(ROW, [0]), (np.ones((1, 3)), [1])],), ValueError, "block 1: X: expected the number of features 2"),
     (ANY, ([(ROW, [0, 1])],), ValueError, r"block 0: y: expected shape \(1,\)"),
-    (ANY, ([(ROW, [0], [-1.0])],), ValueError, "block 0: sample_weight: expected finite numbers >= 0"),
+    (ANY, ([(ROW, [0], [-1.0])],), ValueError, "block 0: sample_weight: expected finite numbers >= 0, got -1.0"),
     (ANY, ([(ROW, [0], [0.0])],), ValueError, "Sample weights must contain at least one non-zero number"),
     (ANY, ([(ROW[:, :0], [0])],), ValueError, r"Found array with 0 feature\(s\) \(shape=\(1, 0\)\)"),
     (ANY, ([],), ValueError, "X: expected at least one row, got no blocks"),
