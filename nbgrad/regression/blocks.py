@@ -242,6 +242,11 @@ def _block_product(i: int, block: tuple[Any, Any, Any], argument: tuple[_Model, 
     return product, weight, len(block[1])
 
 
+def _block_moments(i: int, block: tuple[Any, Any, Any], argument: tuple[_Model, int, bool]) -> tuple[Any, ...]:
+    model, step, full = argument
+    return *model.problem(block).moments(step, full), len(block[1])
+
+
 def _codes(y: NDArray[Any], classes: NDArray[Any]) -> NDArray[Any]:
     """The labels' positions in ``classes``."""
     codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
@@ -315,6 +320,14 @@ class BlockProblem:
         if self.class_weight is None:
             return self.summary.weight_sum
         return float(np.dot(self.class_weight, np.asarray(self.summary.class_weights)))
+
+    @property
+    def rows(self) -> int:
+        return self.summary.rows
+
+    def moments(self, step: int, full: bool) -> tuple[NDArray[np.float64], float]:
+        """`nbgrad.regression.scaling.moments` of every ``step``-th row of each block; one pass over the blocks."""
+        return self._pass("moments", _block_moments, step, full)
 
     def value_and_grad(self, params: Any) -> tuple[float, NDArray[Any]]:
         """Value and gradient in float64, the gradient in the shape of ``params``; one pass over the blocks."""

@@ -14,6 +14,7 @@ from nbgrad.backends.regression_models import models
 from nbgrad.regression import data
 from nbgrad.regression.csr import one_pass_csr
 from nbgrad.regression.one_pass import Curvature, one_pass
+from nbgrad.regression.scaling import moments
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
@@ -72,7 +73,7 @@ class Problem:
         self.model, self._loops = model, models()[model]
         self.l2 = data.penalty(l2)
         self._X = data.matrix(X)
-        n, self.n_features = self._X.shape
+        self.rows, self.n_features = n, _ = self._X.shape
         self.fit_intercept = data.flag(fit_intercept, "fit_intercept")
         self._x_scale = data.finite(x_scale, "x_scale")
         self._dense = isinstance(self._X, np.ndarray)
@@ -135,6 +136,14 @@ class Problem:
     def sums(self, params: Any) -> tuple[np.float64, NDArray[Any], np.float64]:
         """(Σ weight·loss, its gradient, Σ weight), additive over the rows; without ``l2``."""
         return *self._pass(params), self.weight_sum
+
+    def moments(self, step: int, full: bool) -> tuple[NDArray[np.float64], float]:
+        """`nbgrad.regression.scaling.moments` of every ``step``-th row."""
+        found, total = moments(
+            self._X, self._weight if self._weight.size else None,
+            step=step, x_scale=self._x_scale, fit_intercept=self.fit_intercept, full=full,
+        )  # fmt: skip
+        return found * self._unit, total * self._unit
 
     def value_and_grad(self, params: Any) -> tuple[float, NDArray[Any]]:
         """(mean loss + ½·l2·‖w‖², its gradient in the shape of ``params``)"""

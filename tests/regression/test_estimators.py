@@ -30,7 +30,7 @@ def of(y):
 
 @pytest.mark.parametrize("name", ["iris", "breast_cancer", "wine", "digits"])
 @pytest.mark.parametrize("parameters", [{}, {"C": 0.01, "fit_intercept": False}, {"class_weight": "balanced"}], ids=str)
-@pytest.mark.parametrize("solver", ["lbfgs", "newton-cg"])
+@pytest.mark.parametrize("solver", ["lbfgs", "newton-cg", "scaled-lbfgs"])
 def test_the_coefficients_are_scikit_learns(name, parameters, solver):
     X, y = data(name)
     weight = np.random.default_rng(0).integers(0, 4, len(y))
@@ -38,6 +38,8 @@ def test_the_coefficients_are_scikit_learns(name, parameters, solver):
         parameters = parameters | {"C": 0.01}
     parameters = parameters | {"solver": solver, "tol": 1e-8 if solver == "lbfgs" else 1e-10, "max_iter": 1000}
     ours = of(y)(**parameters).fit(X, y, weight)
+    if solver == "scaled-lbfgs":  # scikit-learn has none
+        parameters = parameters | {"solver": "newton-cg", "tol": 1e-10}
     theirs = linear_model.LogisticRegression(**parameters).fit(X, y, weight)
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-5)
     np.testing.assert_allclose(ours.intercept_, theirs.intercept_, atol=1e-5)
@@ -161,7 +163,7 @@ def test_tails_of_probabilities_keep_their_digits():
     np.testing.assert_allclose(three.predict_log_proba([[1000.0]]), [[-2000, -1000, 0]])
 
 
-@pytest.mark.parametrize("solver", ["lbfgs", "newton-cg"])
+@pytest.mark.parametrize("solver", ["lbfgs", "newton-cg", "scaled-lbfgs"])
 @pytest.mark.parametrize("estimator", [LogisticRegression, SoftmaxRegression])
 @pytest.mark.parametrize("scale", [1.0, 1e6])
 def test_perfect_separation_without_a_penalty_warns(estimator, solver, scale):
@@ -206,7 +208,7 @@ def test_more_than_two_classes_are_softmax_regressions():
         ("C", "1", "a float in the range (0.0, inf]"),
         ("tol", -1.0, "a float in the range [0.0, inf)"),
         ("max_iter", 1.5, "an int in the range [0, inf)"),
-        ("solver", "sag", "a str among {'lbfgs', 'newton-cg'}"),
+        ("solver", "sag", "a str among {'lbfgs', 'newton-cg', 'scaled-lbfgs'}"),
         ("fit_intercept", 1, "an instance of 'bool'"),
         ("class_weight", "even", "an instance of 'dict', a str among {'balanced'} or None"),
         ("x_scale", np.nan, "a finite float"),

@@ -18,6 +18,9 @@ class Counted:
     def __init__(self, problem):
         self.problem, self.values, self.products, self.points = problem, 0, 0, []
 
+    def __getattr__(self, name):  # what scaling asks for
+        return getattr(self.problem, name)
+
     def value_and_grad(self, params):
         self.values += 1
         self.points.append(params.tobytes())
@@ -45,7 +48,7 @@ def softmax(l2=0.01, n=300):
 def test_the_gradient_is_as_small_as_asked(solver):
     """(Both judge a step by the value, whose rounding ends the search at 1e-8 and 1e-9 or so.)"""
     problem, start = softmax()
-    for tol in (1e-2, 1e-5, 1e-7 if solver == "lbfgs" else 1e-8):
+    for tol in (1e-2, 1e-5, 1e-8 if solver == "newton-cg" else 1e-7):
         found = minimize(problem, start, solver=solver, tol=tol)
         assert found.converged and found.params.shape == start.shape
         assert np.abs(problem.value_and_grad(found.params)[1]).max() <= tol
@@ -59,7 +62,7 @@ def test_no_pass_is_made_twice(solver):
     found = minimize(counted, start, solver=solver, tol=1e-6)
     assert found.passes == counted.values + counted.products
     assert len(set(counted.points)) == counted.values  # every value at another point
-    assert counted.values <= found.n_iter + (4 if solver == "lbfgs" else 1)
+    assert counted.values <= found.n_iter + (1 if solver == "newton-cg" else 4)
     assert (counted.products > 0) == (solver == "newton-cg")
 
 
@@ -123,10 +126,11 @@ def test_a_tolerance_below_rounding_ends_where_rounding_does(solver):
     assert np.abs(problem.value_and_grad(found.params)[1]).max() < 1e-7
 
 
-def test_both_solvers_find_one_minimum():
+def test_the_solvers_find_one_minimum():
     problem, start = softmax()
-    a, b = (minimize(problem, start, solver=solver, tol=1e-10).params for solver in SOLVERS)
-    np.testing.assert_allclose(a, b, atol=1e-7)
+    a, *others = (minimize(problem, start, solver=solver, tol=1e-10).params for solver in SOLVERS)
+    for b in others:
+        np.testing.assert_allclose(a, b, atol=1e-7)
 
 
 @solvers
@@ -141,6 +145,11 @@ def test_verbose_prints_a_line_for_each_iteration(solver, capsys):
 @solvers
 def test_nan_ends_with_a_warning(solver):
     class Bad:
+        rows, n_features, l2 = 1, 3, 0.0
+
+        def moments(self, step, full):
+            return np.full((3, 3) if full else 3, np.nan), 1.0
+
         def value_and_grad(self, params):
             return np.nan, np.full(params.shape, np.nan)
 
