@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from bench.record import OWN, Record, Result
 
-__all__ = ["Table", "markdown", "number", "of_result", "of_suite", "seconds"]
+__all__ = ["Table", "first_calls", "markdown", "number", "of_result", "of_suite", "ratio", "seconds"]
 
 
 @dataclass
@@ -49,6 +49,14 @@ def number(value: float) -> str:
     if abs(value) >= 99_999.5:
         return f"{value:.2g}"
     return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}" if abs(value) >= 1e-4 else f"{value:.2g}"
+
+
+def ratio(value: float) -> str:
+    """
+    >>> ratio(0.9996), ratio(12.34), ratio(1234.5)
+    ('1.00', '12.3', '1234')
+    """
+    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"
 
 
 def seconds(value: float) -> str:
@@ -105,14 +113,14 @@ def _timed(title: str, cases: list[list[Record]], with_shape: bool) -> Table:
         if limited:
             row.append(f"{100 * own.fraction.median:.0f} %" if own.fraction else "")
         ratios = [peers[w].ratio for w in columns if w in peers]
-        row += [number(peers[w].ratio.median) if w in peers else "" for w in columns]  # type: ignore[union-attr]
+        row += [ratio(peers[w].ratio.median) if w in peers else "" for w in columns]  # type: ignore[union-attr]
         if columns:
             spreads = [(r.high - r.low) / 2 / r.median for r in ratios if r]
             row.append(f"{100 * max(spreads):.0f} %" if spreads else "")
         rows.append(row)
         for w in few:
             if w in peers:
-                apart[w].append(f"{_label(own, with_shape)} {number(peers[w].ratio.median)}")  # type: ignore[union-attr]
+                apart[w].append(f"{_label(own, with_shape)} {ratio(peers[w].ratio.median)}")  # type: ignore[union-attr]
     header = ["", OWN, *(["of limit"] if limited else []), *columns, *(["±"] if columns else [])]
     first = 2 + limited
     notes += [f"{w}: {', '.join(several)}" for w, several in apart.items()]

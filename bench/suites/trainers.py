@@ -97,7 +97,7 @@ class ScikitTrainer:
         self.classes = np.arange(weights[-1].size)
 
     def epoch(self, x: Any, labels: Any, order: Any) -> float:
-        self.model.partial_fit(x[order], labels[order], self.classes)
+        self.model.partial_fit(x[order], labels[order], classes=self.classes)
         return float(self.model.loss_curve_[-1])
 
     def accuracy(self, x: Any, labels: Any) -> float:
