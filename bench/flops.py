@@ -34,6 +34,7 @@ def count(formula: Callable[..., Any], arguments: int, dtype: Any = np.float32) 
     exec(f"def call({names}):\n    return formula({names})\n", space)
     compiled = njit((kind,) * arguments, error_model="numpy", no_cfunc_wrapper=True)(space["call"])
     (text,) = compiled.inspect_llvm().values()
-    start = text.index("define i32")
-    body = text[start : text.index("\n}", start)]
+    start = re.search(r"^define [^@\n]*\bi32 @", text, re.MULTILINE)  # the function itself, not Python's way into it
+    assert start, "Numba names its functions in another way"
+    body = text[start.start() : text.index("\n}", start.start())]
     return len(_ONE.findall(body)) + 2 * len(_FUSED.findall(body))

@@ -20,9 +20,13 @@ from bench.show import LEGEND, as_markdown, show, show_missing
 __all__ = ["run", "run_suite"]
 
 
+#: peers that compile each function for seconds
+SLOW = {"compile": "torch.compile", "numba": "plain Numba"}
+
+
 def _peers(given: argparse.Namespace) -> list[str]:
     if given.peers is None:
-        return [n for n in NAMES if not (given.quick and n == "compile")]
+        return [n for n in NAMES if not (given.quick and n in SLOW)]
     return [n for n in given.peers if n != "none"]
 
 
@@ -47,7 +51,7 @@ def run(words: list[str], given: argparse.Namespace, suites: list[str], threads:
     stated = set_threads(threads)
     peers, missing = find(_peers(given), threads)
     if given.peers is None and given.quick:
-        missing["compile"] = "--quick leaves torch.compile out (--peers compile)"
+        missing |= {title: f"--quick leaves it out (--peers {name})" for name, title in SLOW.items()}
     session = Session(peers, threads, given.quick, given.rounds, missing)
     result = Result(describe(threads, " ".join(["python -m bench", *words])), missing=session.missing)
     print(f"{line(result.machine)}\n{stated} for everybody\n{LEGEND}")

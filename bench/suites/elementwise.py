@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.flops import count
 from bench.limits import copying
-from bench.record import Record
+from bench.record import OWN, Record
 from bench.session import Call, Case, Job, Key, Session, both
 from nbgrad import kernels
 from nbgrad.ops import OPS, Elementwise
@@ -55,11 +55,11 @@ def case(session: Session, op: Elementwise, n: int, dtype: str, directions: tupl
     for peer in session.peers.values():
         found = peer.elementwise(op, x, g, np.empty_like(x))
         calls |= {Key(peer.title, *key): call for key, call in found.items()}
-    # allocating is measured where a peer can be compared with nothing else
-    with_out = {(k.who, k.direction) for k in calls if k.memory == "out"}
-    calls = {k: c for k, c in calls.items() if k.memory == "out" or k.who == "nbgrad" or (k.who, k.direction) not in with_out}
     calls = {k: c for k, c in calls.items() if k.direction in directions}
-    new = {k.direction for k in calls if k.memory == "new" and k.who != "nbgrad"}
+    # allocating is measured of the peers that have no ``out`` in one of the directions, and of nbgrad beside them
+    with_out = {who: {k.direction for k in calls if k.who == who and k.memory == "out"} for who in {k.who for k in calls}}
+    calls = {k: c for k, c in calls.items() if k.memory == "out" or k.who == OWN or len(with_out[k.who]) < len(directions)}
+    new = {k.direction for k in calls if k.memory == "new" and k.who != OWN}
     calls = {k: c for k, c in calls.items() if k.memory == "out" or k.direction in new}
     arguments = 1 + len(op.parameters)
     return Case(

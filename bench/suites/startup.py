@@ -96,7 +96,7 @@ def _imports(session: Session) -> list[Record]:
     for peer, module in _PEERS.items():
         if peer in session.peers:
             codes[session.peers[peer].title] = f"import {module}"
-    rounds = session.rounds or (2 if session.quick else 5)
+    rounds = session.rounds or (1 if session.quick else 5)
     times: dict[str, list[float]] = {who: [] for who in codes}
     for code in codes.values():
         _seconds("-c", code)  # its files are read once
@@ -128,6 +128,6 @@ def jobs(session: Session, arguments: argparse.Namespace) -> Iterable[Job]:
     if not arguments.only_first_calls:
         yield Job("imports", partial(_imports, session))
         yield Job("nbgrad train", partial(_train, session))
-    for call in _CALLS[1:3] if session.quick else _CALLS:
+    for call in _CALLS[1:2] if session.quick else _CALLS:
         for size in (1000,) if session.quick else (1000, 200_000):
             yield Job(f"first call, {call}, {size}", partial(_kernel, session, call, size))
