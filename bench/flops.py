@@ -1,7 +1,7 @@
 """How many floating-point operations a formula is, counted in the machine-independent code that LLVM made of it.
 
 Both sides of a branch count: in a vector both are computed. A fused multiplication and addition counts as two, a
-division or a root as one, a comparison, a selection and what is done with integers not at all.
+division, a root or a comparison as one, a selection and what is done with integers not at all.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numba import float32, float64, njit
 
 __all__ = ["count"]
 
-_ONE = re.compile(r"= (?:\w+ )*?f(?:add|sub|mul|div)\b|= (?:tail )?call [^@]*@llvm\.sqrt")
+_ONE = re.compile(r"= (?:\w+ )*?f(?:add|sub|mul|div|cmp)\b|= (?:tail )?call [^@]*@llvm\.sqrt")
 _FUSED = re.compile(r"= (?:tail )?call [^@]*@llvm\.fma|= (?:tail )?call [^@]*@llvm\.fmuladd")
 
 

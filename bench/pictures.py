@@ -91,7 +91,8 @@ def _sizes(records: list[Record]) -> list[int]:
 def _powers(axis: Any) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(10, subs=(1, 2, 5) if high / low < 300 else (1,)))
     axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axis.set_minor_formatter(NullFormatter())
 
@@ -102,7 +103,7 @@ def _ratios(plt: Any, result: Result) -> Any:
     names = list(dict.fromkeys(r.name for r in records))
     sizes = _sizes(records)
     colors = ["#56B4E9", "#0072B2", "#E69F00", "#009E73", "#CC79A7"]
-    figure, axes = plt.subplots(1, 2, figsize=(9, 1.2 + 0.33 * len(names)), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(9, 1.2 + 0.33 * len(names)), sharex=True, sharey=True)
     height = 0.8 / len(sizes)
     for axis, direction in zip(axes, ("forward", "backward"), strict=True):
         for k, size in enumerate(sizes):
@@ -115,13 +116,13 @@ def _ratios(plt: Any, result: Result) -> Any:
             high = [of[n].ratio.high for n in names if n in of]  # type: ignore[union-attr]
             axis.hlines(ys, low, high, color="#333333", linewidth=0.8)
         axis.set_xscale("log")
-        _powers(axis.xaxis)
         axis.axvline(1, color="black", linewidth=1)
         axis.set_title(direction)
         axis.set_xlabel("PyTorch's time / nbgrad's (log scale)\n← PyTorch is faster · nbgrad is faster →")
         axis.grid(axis="y", visible=False)
+    _powers(axes[0].xaxis)
     axes[0].set_yticks(range(len(names)), names)
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(names) - 0.4, -0.6)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=len(sizes))
     return figure
@@ -134,7 +135,7 @@ def _peers(plt: Any, result: Result) -> Any:
     size = 1 << 16 if 1 << 16 in counts else max(counts, key=lambda s: counts[s])
     records = [r for r in records if r.size == size]
     names, whos = (list(dict.fromkeys(getattr(r, f) for r in records)) for f in ("name", "who"))
-    figure, axes = plt.subplots(1, 2, figsize=(9, 1.2 + 0.26 * len(names)), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(9, 1.2 + 0.26 * len(names)), sharex=True, sharey=True)
     for axis, direction in zip(axes, ("forward", "backward"), strict=True):
         for who in whos:
             of = {r.name: r for r in sorted(records, key=lambda r: r.memory == "out") if r.who == who and r.direction == direction}
@@ -142,12 +143,12 @@ def _peers(plt: Any, result: Result) -> Any:
             ratios = [of[n].ratio.median for n in names if n in of]  # type: ignore[union-attr]
             axis.plot(ratios, [i for i, n in enumerate(names) if n in of], marker, color=color, label=who, ms=6, alpha=0.9)
         axis.set_xscale("log")
-        _powers(axis.xaxis)
         axis.axvline(1, color="black", linewidth=1)
         axis.set_title(f"{direction}, {size:,} elements, float32")
         axis.set_xlabel("its time / nbgrad's (log scale)\n← it is faster · nbgrad is faster →")
+    _powers(axes[0].xaxis)
     axes[0].set_yticks(range(len(names)), names)
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(names) - 0.4, -0.6)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     return figure
@@ -213,7 +214,8 @@ def _roofline(plt: Any, result: Result) -> Any:
         axis.axhline(top, color="#777777", lw=1.2, ls="-.", label=f"limit: BLAS's products, {top:.3g} GFLOP/s")
     axis.set_xlabel("operations a byte moved (float32, largest arrays)")
     axis.set_ylabel("10⁹ operations a second")
-    axis.legend(loc="upper left", fontsize=8)
+    axis.set_ylim(top=3 * max(top if peaks else 0, axis.get_ylim()[1]))  # room for the legend
+    axis.legend(loc="upper left", fontsize=8, ncols=2)
     _annotate(figure, axis, labels)
     return figure
 
@@ -256,9 +258,10 @@ def _ulps(plt: Any, result: Result) -> Any:
     figure, axes = plt.subplots(rows, 2, figsize=(9, 0.7 + 2.2 * rows), sharex=True, sharey=True, squeeze=False)
     for axis, key in zip(axes.flat, keys, strict=False):
         of = [r for r in records if (r.name, r.direction) == key]
-        for r in sorted(of, key=lambda r: r.who == OWN):  # nbgrad's on top
+        for k, r in enumerate(sorted(of, key=lambda r: r.who == OWN)):  # nbgrad's on top
             errors = np.maximum(np.array(r.details["curve"]), 0.01)
-            axis.plot(middle, errors, color=STYLE.get(r.who, ("#000000", ""))[0], label=r.who, lw=1.1)
+            # where two lie on each other the lower one is the wider one
+            axis.plot(middle, errors, color=STYLE.get(r.who, ("#000000", ""))[0], label=r.who, lw=max(1.2, 3.4 - 1.1 * k))
         axis.axhline(2, color="black", lw=0.8, ls=":")
         axis.set_xscale("symlog", linthresh=1, linscale=0.7)
         axis.set_yscale("log")
@@ -273,7 +276,7 @@ def _ulps(plt: Any, result: Result) -> Any:
         axis.set_visible(False)
     handles = {t: h for a in axes.flat for h, t in zip(*a.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside upper right", ncols=len(handles))
-    figure.suptitle("worst error in float32 in each interval of x; dotted: 2 ulp; all digits wrong: 10⁷", fontsize=9, x=0.01, ha="left")
+    figure.suptitle("largest error in float32 around x; dotted: 2 ulp; 10⁷: no digit is right; 0.01: exact", fontsize=9, x=0.01, ha="left")
     return figure
 
 

@@ -40,7 +40,9 @@ TARGETS = {  # test accuracy in %, to be reached by the median of three seeds of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--alone", action="store_true", help="nbgrad only: BLAS thread pools disturb each other")
+    parser.add_argument(
+        "--alone", metavar="NAME", help="nbgrad, PyTorch or sklearn alone in the process: BLAS thread pools disturb each other"
+    )
     parser.add_argument("--accuracy", action="store_true", help="train for accuracy instead of measuring epochs")
     parser.add_argument("--datasets", nargs="*", default=["digits", "mnist"], help="with --accuracy")
 
@@ -64,16 +66,20 @@ def _weights(sizes: tuple[int, ...]) -> list[Any]:
     return found
 
 
-def _epochs(session: Session, name: str, alone: bool) -> list[Record]:
+def _epochs(session: Session, name: str, alone: str | None) -> list[Record]:
     hidden, epochs, target, lr = (QUICK if session.quick else MODELS)[name]
     epochs = session.rounds or epochs
     data, x, labels, test, test_labels = _data(session.quick)
     weights = _weights((x.shape[1], *hidden, 10))
     trainers: dict[str, Any] = {OWN: OwnTrainer(weights, lr)}
-    for peer in session.peers.values() if not alone else ():
+    for peer in session.peers.values():
         trainer = peer.trainer(weights, lr)
         if trainer is not None:
             trainers[peer.title] = trainer
+    if alone:
+        if alone not in trainers:
+            raise SystemExit(f"--alone: expected one of {', '.join(trainers)}, got {alone}")
+        trainers = {alone: trainers[alone]}
     OwnTrainer(weights, lr).epoch(x[:200], labels[:200], np.arange(200))  # compiles
     seconds: dict[str, list[float]] = {who: [] for who in trainers}
     losses: dict[str, list[float]] = {who: [] for who in trainers}
@@ -88,16 +94,17 @@ def _epochs(session: Session, name: str, alone: bool) -> list[Record]:
             accuracies[who].append(100 * trainer.accuracy(test, test_labels))
     records, needed = [], {}
     for who in trainers:
-        apart = max(abs(a - b) / b for a, b in zip(losses[who], losses[OWN], strict=True))
+        base = OWN if OWN in trainers else who
+        apart = max(abs(a - b) / b for a, b in zip(losses[who], losses[base], strict=True))
         if apart > 0.05:
             session.wrong.append(f"{who}: the losses of {name} differ from nbgrad's by {100 * apart:.1f} %")
             continue
         details: dict[str, Any] = {"loss": _short(losses[who]), "accuracy": _short(accuracies[who])}
         details |= {"difference": float(f"{apart:.2g}"), "target": target}
         reached = [a >= target for a in accuracies[who]]
-        own, other = Timing(seconds[OWN]), Timing(seconds[who])
+        own, other = Timing(seconds[base]), Timing(seconds[who])
         make = partial(Record, "training", name, data, "float32", who=who, rounds=epochs, threads=session.threads)
-        ratio = Spread.of(own.ratios_to(other)) if who != OWN else None
+        ratio = Spread.of(own.ratios_to(other)) if who != base else None
         records.append(make(direction="epoch", value=Spread.of(seconds[who]), ratio=ratio, details=details))
         if any(reached):
             count = reached.index(True) + 1
