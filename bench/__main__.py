@@ -60,7 +60,11 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="few sizes and rounds: seconds, not minutes")
     parser.add_argument("--rounds", type=int, help="more or fewer than each suite has of itself")
     parser.add_argument(
-        "--peers", nargs="*", choices=[*NAMES, "none"], metavar="NAME", help="of " + ", ".join(NAMES) + " (default: all; none)"
+        "--peers",
+        nargs="*",
+        choices=[*NAMES, "none"],
+        metavar="NAME",
+        help="of " + ", ".join(NAMES) + " (default: all; none)",
     )
     parser.add_argument("--threads", type=int, help="for everybody (default: as many as there are cores)")
     parser.add_argument("--save", metavar="FILE.json", help="keep the result, and a page of it beside it (.md)")

@@ -1,9 +1,9 @@
 """What got slower, or less accurate, between two results, beyond noise: exit code 1 then.
 
-The times of two runs are not the same machine's; what nbgrad reached beside others in the same rounds is. A case is slower
-where every measure that both runs have of it, the ratio to each peer and the part of the physical limit, got worse by more
-than ``--least`` and the quartiles of both runs do not touch. A case without such a measure is compared by its time. One peer
-that became faster slows nothing down: all measures must agree.
+The times of two runs are not the same machine's; what nbgrad reached beside others in the same rounds is. A case is
+slower where every measure that both runs have of it, the ratio to each peer and the part of the physical limit, got
+worse by more than ``--least`` and the quartiles of both runs do not touch. A case without such a measure is compared
+by its time. One peer that became faster slows nothing down: all measures must agree.
 """
 
 from __future__ import annotations
@@ -36,7 +36,14 @@ class Change:
     @property
     def label(self) -> str:
         r = self.record
-        parts = (r.suite, r.name, r.shape, r.dtype, r.direction.replace("_", " "), {"new": "allocating"}.get(r.memory, ""))
+        parts = (
+            r.suite,
+            r.name,
+            r.shape,
+            r.dtype,
+            r.direction.replace("_", " "),
+            {"new": "allocating"}.get(r.memory, ""),
+        )
         return " ".join(p for p in parts if p)
 
 

@@ -27,7 +27,7 @@ def _drawn(n: int, seed: int) -> tuple[str, Any, Any]:
 
 
 def mnist() -> tuple[str, Any, Any]:
-    """(name, pixels in float32 from 0 to 1, labels) for training; drawn where NBGRAD_DATA names no folder with MNIST."""
+    """(name, pixels in float32 from 0 to 1, labels) for training; drawn where NBGRAD_DATA names no folder."""
     folder = _folder()
     if folder is None:
         return _drawn(60_000, 1)

@@ -14,8 +14,8 @@ __all__ = ["describe", "limit_threads", "line", "optional", "set_threads", "usab
 
 #: what may be measured or measured by
 PACKAGES = (
-    "numpy", "numba", "scipy", "torch", "jax", "jaxlib", "scikit-learn", "numexpr", "autograd", "mpmath", "threadpoolctl",
-    "numba-cuda", "cupy-cuda13x",
+    "numpy", "numba", "scipy", "torch", "jax", "jaxlib", "scikit-learn", "numexpr", "autograd", "mpmath",
+    "threadpoolctl", "numba-cuda", "cupy-cuda13x",
 )  # fmt: skip
 _VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMEXPR_MAX_THREADS",
@@ -120,7 +120,14 @@ def line(machine: dict[str, Any] | None = None) -> str:
     """One line for a table's heading."""
     machine = machine or describe(usable_cores(), "")
     versions = {"Python": machine["python"], **machine["versions"]}
-    shown = {"Python": "Python", "numpy": "NumPy", "numba": "Numba", "torch": "PyTorch", "jax": "JAX", "scikit-learn": "scikit-learn"}
+    shown = {
+        "Python": "Python",
+        "numpy": "NumPy",
+        "numba": "Numba",
+        "torch": "PyTorch",
+        "jax": "JAX",
+        "scikit-learn": "scikit-learn",
+    }
     several = [f"{title} {versions[name]}" for name, title in shown.items() if name in versions]
     vectors = f" ({machine['vectors']})" if machine["vectors"] else ""
     return f"{machine['cpu']}{vectors}, {machine['cores']} cores, {machine['threads']} threads; " + ", ".join(several)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench import roofline
 from bench.record import OWN, Record, Result
 
 __all__ = ["STYLE", "available", "draw", "run"]
@@ -29,7 +30,8 @@ STYLE = {
     "autograd": ("#56B4E9", "h"),
 }
 _RC = {
-    "font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False,
+    "font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left", "axes.spines.top": False,
+    "axes.spines.right": False,
     "axes.grid": True, "axes.axisbelow": True, "grid.color": "#dddddd", "grid.linewidth": 0.6, "legend.frameon": False,
     "figure.constrained_layout.use": True, "savefig.dpi": 130, "svg.fonttype": "none",
 }  # fmt: skip
@@ -52,17 +54,6 @@ def _swept(result: Result) -> list[Record]:
     return [r for r in result if r.suite == "sizes"]
 
 
-def _on_roofline(result: Result) -> list[Record]:
-    """nbgrad's kernels whose operations are known, each at its largest size."""
-    best: dict[tuple[str, ...], Record] = {}
-    for r in result:
-        if r.who == OWN and r.flops and r.bytes and r.dtype == "float32" and r.suite != "sizes":
-            key = (r.suite, r.name, r.direction, r.shape if r.suite == "regression" else "")
-            if key not in best or (r.size, r.memory == "out") >= (best[key].size, best[key].memory == "out"):
-                best[key] = r
-    return list(best.values())
-
-
 def _curves(result: Result) -> list[Record]:
     return [r for r in result if r.suite == "accuracy" and "curve" in r.details]
 
@@ -77,11 +68,20 @@ def available(result: Result) -> dict[str, str]:
         "ratios": ("PyTorch's time divided by nbgrad's, each activation", bool(_compared(result, "PyTorch"))),
         "peers": ("each library's time divided by nbgrad's", bool(_compared(result))),
         "sizes": ("elements a second over the size of the array", bool(_swept(result))),
-        "roofline": ("operations a second over operations a byte, with the machine's limits", bool(_on_roofline(result))),
+        "roofline": (
+            "operations a second over operations a byte, with the machine's limits",
+            bool(roofline.kernels(result)),
+        ),
         "ulps": ("the error in units in the last place over x", bool(_curves(result))),
         "training": ("losses and test accuracies of the same training by each library", bool(_epochs(result))),
     }
     return {name: text for name, (text, there) in found.items() if there}
+
+
+def _by_name(records: list[Record], **fields: Any) -> dict[str, Record]:
+    """Of the records with these fields one a function: into given memory if it was measured both ways."""
+    of = [r for r in records if all(getattr(r, name) == value for name, value in fields.items())]
+    return {r.name: r for r in sorted(of, key=lambda r: r.memory == "out")}
 
 
 def _sizes(records: list[Record]) -> list[int]:
@@ -107,11 +107,13 @@ def _ratios(plt: Any, result: Result) -> Any:
     height = 0.8 / len(sizes)
     for axis, direction in zip(axes, ("forward", "backward"), strict=True):
         for k, size in enumerate(sizes):
-            of = {r.name: r for r in sorted(records, key=lambda r: r.memory == "out") if r.size == size and r.direction == direction}
+            of = _by_name(records, size=size, direction=direction)
             ys = [i + (k - (len(sizes) - 1) / 2) * height for i, n in enumerate(names) if n in of]
             medians = [of[n].ratio.median for n in names if n in of]  # type: ignore[union-attr]
             # bars begin at 1: to the right nbgrad is faster, to the left PyTorch
-            axis.barh(ys, [m - 1 for m in medians], height, left=1, color=colors[k % len(colors)], label=f"{size:,} elements")
+            axis.barh(
+                ys, [m - 1 for m in medians], height, left=1, color=colors[k % len(colors)], label=f"{size:,} elements"
+            )
             low = [of[n].ratio.low for n in names if n in of]  # type: ignore[union-attr]
             high = [of[n].ratio.high for n in names if n in of]  # type: ignore[union-attr]
             axis.hlines(ys, low, high, color="#333333", linewidth=0.8)
@@ -138,10 +140,12 @@ def _peers(plt: Any, result: Result) -> Any:
     figure, axes = plt.subplots(1, 2, figsize=(9, 1.2 + 0.26 * len(names)), sharex=True, sharey=True)
     for axis, direction in zip(axes, ("forward", "backward"), strict=True):
         for who in whos:
-            of = {r.name: r for r in sorted(records, key=lambda r: r.memory == "out") if r.who == who and r.direction == direction}
+            of = _by_name(records, who=who, direction=direction)
             color, marker = STYLE.get(who, ("#000000", "."))
             ratios = [of[n].ratio.median for n in names if n in of]  # type: ignore[union-attr]
-            axis.plot(ratios, [i for i, n in enumerate(names) if n in of], marker, color=color, label=who, ms=6, alpha=0.9)
+            axis.plot(
+                ratios, [i for i, n in enumerate(names) if n in of], marker, color=color, label=who, ms=6, alpha=0.9
+            )
         axis.set_xscale("log")
         axis.axvline(1, color="black", linewidth=1)
         axis.set_title(f"{direction}, {size:,} elements, float32")
@@ -164,7 +168,9 @@ def _over_size(plt: Any, result: Result) -> Any:
         axis.plot(*zip(*dict(limit).items(), strict=True), ":", color="#333333", label="copying (limit)")
         for who in dict.fromkeys(r.who for r in of):
             # one line a library: into given memory where that was measured
-            mine = {r.size: r.size / r.value.median for r in sorted(of, key=lambda r: r.memory == "out") if r.who == who}
+            mine = {
+                r.size: r.size / r.value.median for r in sorted(of, key=lambda r: r.memory == "out") if r.who == who
+            }
             color, marker = STYLE.get(who, ("#000000", "."))
             axis.plot(*zip(*sorted(mine.items()), strict=True), marker=marker, color=color, label=who, ms=5, lw=1.4)
         axis.set_xscale("log")
@@ -175,71 +181,6 @@ def _over_size(plt: Any, result: Result) -> Any:
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 9), columnspacing=1)
     return figure
-
-
-_KINDS = (
-    ("elementwise", "forward", "activations, forward", "#0072B2", "o"),
-    ("elementwise", "backward", "activations, backward", "#D55E00", "s"),
-    ("losses", "value", "losses, value", "#009E73", "^"),
-    ("losses", "value_and_grad", "losses, value and gradient", "#E69F00", "v"),
-    ("regression", "value_and_grad", "regression, value and gradient", "#CC79A7", "D"),
-)
-
-
-def _roofline(plt: Any, result: Result) -> Any:
-    import numpy as np
-
-    records = _on_roofline(result)
-    figure, axis = plt.subplots(figsize=(9, 6.5))
-    peaks = [r.details["products"] for r in result if r.who == OWN and "products" in r.details]
-    largest = max(r.size for r in records)
-    copies = [r.details["copy"] for r in records if r.size == largest and "copy" in r.details]
-    reads = [r.details["read"] for r in result if r.who == OWN and "read" in r.details and r.bytes > 1 << 25]
-    labels = []
-    for suite, direction, title, color, marker in _KINDS:
-        of = [r for r in records if r.suite == suite and r.direction == direction]
-        points = [(r.flops / r.bytes, r.flops / r.value.median / 1e9) for r in of]
-        if points:
-            axis.plot(*zip(*points, strict=True), marker, color=color, label=title, ms=6)
-            labels += [(p, r.name + (f" {r.shape}" if suite == "regression" else ""), color) for p, r in zip(points, of, strict=True)]
-    axis.set_xscale("log")
-    axis.set_yscale("log")
-    x = np.geomspace(*axis.get_xlim(), 50)
-    top = float(np.median(peaks)) / 1e9 if peaks else np.inf
-    for several, name, style in ((copies, "copying", "-"), (reads, "reading", "--")):
-        if several:
-            speed = float(np.median(several)) / 1e9
-            axis.plot(x, np.minimum(speed * x, top), style, color="black", lw=1.2, label=f"limit: {name} memory, {speed:.3g} GB/s")
-    if peaks:
-        axis.axhline(top, color="#777777", lw=1.2, ls="-.", label=f"limit: BLAS's products, {top:.3g} GFLOP/s")
-    axis.set_xlabel("operations a byte moved (float32, largest arrays)")
-    axis.set_ylabel("10⁹ operations a second")
-    axis.set_ylim(top=3 * max(top if peaks else 0, axis.get_ylim()[1]))  # room for the legend
-    axis.legend(loc="upper left", fontsize=8, ncols=2)
-    _annotate(figure, axis, labels)
-    return figure
-
-
-def _annotate(figure: Any, axis: Any, labels: list[tuple[tuple[float, float], str, str]]) -> None:
-    """Names beside their points, where no other name is."""
-    figure.canvas.draw()
-    renderer = figure.canvas.get_renderer()
-    marks = [axis.transData.transform(p) for p, _, _ in labels]
-    taken: list[Any] = []
-    around = [(dx, dy) for d in (6, 14, 24, 36, 50) for dx, dy in ((d, 0), (-d, 0), (0, d), (0, -d), (d, d), (-d, -d), (d, -d), (-d, d))]
-    for point, text, color in sorted(labels, key=lambda entry: entry[0]):
-        for dx, dy in around:
-            note = axis.annotate(
-                text, point, (dx, dy), textcoords="offset points", fontsize=6.5, color=color,
-                ha="left" if dx > 0 else "right" if dx < 0 else "center", va="center",
-                arrowprops={"arrowstyle": "-", "color": color, "lw": 0.4} if abs(dx) + abs(dy) > 8 else None,
-            )  # fmt: skip
-            box = note.get_window_extent(renderer).padded(1)
-            free = not any(box.overlaps(t) for t in taken) and not any(box.contains(*m) for m in marks)
-            if free or (dx, dy) == around[-1]:
-                taken.append(box)
-                break
-            note.remove()
 
 
 def _ulps(plt: Any, result: Result) -> Any:
@@ -261,7 +202,8 @@ def _ulps(plt: Any, result: Result) -> Any:
         for k, r in enumerate(sorted(of, key=lambda r: r.who == OWN)):  # nbgrad's on top
             errors = np.maximum(np.array(r.details["curve"]), 0.01)
             # where two lie on each other the lower one is the wider one
-            axis.plot(middle, errors, color=STYLE.get(r.who, ("#000000", ""))[0], label=r.who, lw=max(1.2, 3.4 - 1.1 * k))
+            width = 1.8 if r.who == OWN else max(1.2, 3.6 - 1.1 * k)
+            axis.plot(middle, errors, color=STYLE.get(r.who, ("#000000", ""))[0], label=r.who, lw=width)
         axis.axhline(2, color="black", lw=0.8, ls=":")
         axis.set_xscale("symlog", linthresh=1, linscale=0.7)
         axis.set_yscale("log")
@@ -276,7 +218,8 @@ def _ulps(plt: Any, result: Result) -> Any:
         axis.set_visible(False)
     handles = {t: h for a in axes.flat for h, t in zip(*a.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside upper right", ncols=len(handles))
-    figure.suptitle("largest error in float32 around x; dotted: 2 ulp; 10⁷: no digit is right; 0.01: exact", fontsize=9, x=0.01, ha="left")
+    text = "largest error in float32 around x; dotted: 2 ulp; 10⁷: no digit is right; 0.01: exact"
+    figure.suptitle(text, fontsize=9, x=0.01, ha="left")
     return figure
 
 
@@ -308,7 +251,8 @@ def _training(plt: Any, result: Result) -> Any:
 
 
 _DRAW: dict[str, Callable[[Any, Result], Any]] = {
-    "ratios": _ratios, "peers": _peers, "sizes": _over_size, "roofline": _roofline, "ulps": _ulps, "training": _training,
+    "ratios": _ratios, "peers": _peers, "sizes": _over_size, "roofline": roofline.draw, "ulps": _ulps,
+    "training": _training,
 }  # fmt: skip
 
 

@@ -26,13 +26,17 @@ PEER = "PyTorch"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("results", nargs="*", metavar="RESULT.json", help="default: those in bench/results, full.json first")
+    parser.add_argument(
+        "results", nargs="*", metavar="RESULT.json", help="default: all in bench/results, full.json first"
+    )
     parser.add_argument("--readme", default=str(ROOT / "README.md"))
 
 
 def results(paths: list[str] | None = None) -> Result:
     """The named results as one, else the committed ones."""
-    found: list[Path] = [Path(p) for p in paths or ()] or sorted(FOLDER.glob("*.json"), key=lambda p: (p.name != "full.json", p))
+    found: list[Path] = [Path(p) for p in paths or ()] or sorted(
+        FOLDER.glob("*.json"), key=lambda p: (p.name != "full.json", p)
+    )
     if not found:
         raise SystemExit(f"there is no result in {FOLDER}")
     return Result.joined([Result.load(p) for p in found])
@@ -64,7 +68,9 @@ def _means(records: list[Record]) -> Table | None:
         groups.setdefault(f"{r.dtype}, {r.shape}, {r.direction}", []).append(r)
 
     def cell(several: list[Record], who: str) -> str:
-        best = {r.name: r.ratio.median for r in sorted(several, key=lambda r: r.memory == "out") if r.who == who and r.ratio}
+        best = {
+            r.name: r.ratio.median for r in sorted(several, key=lambda r: r.memory == "out") if r.who == who and r.ratio
+        }
         return f"{ratio(statistics.geometric_mean(best.values()))} ({len(best)})" if best else ""
 
     rows = [[title, *(cell(several, w) for w in whos)] for title, several in groups.items()]
@@ -98,11 +104,25 @@ def section(result: Result) -> str:
 
     parts = [
         f"`{machine['command']}` on {line(machine)}; {machine['date'][:10]}. {LEGEND}",
-        *(["Not measured: " + "; ".join(f"{k} ({v})" for k, v in result.missing.items()) + "."] if result.missing else []),
+        *(
+            ["Not measured: " + "; ".join(f"{k} ({v})" for k, v in result.missing.items()) + "."]
+            if result.missing
+            else []
+        ),
     ]
     blocks: list[tuple[str, list[Table], tuple[str, ...], list[str]]] = [
-        ("Throughput", pair(_elementwise(records), _means(records)), ("ratios", "peers", "sizes", "roofline"), summary(records)),
-        ("Rows and losses", suite("rows", directions=("both",)) + suite("losses", directions=("value_and_grad",)), (), []),
+        (
+            "Throughput",
+            pair(_elementwise(records), _means(records)),
+            ("ratios", "peers", "sizes", "roofline"),
+            summary(records),
+        ),
+        (
+            "Rows and losses",
+            suite("rows", directions=("both",)) + suite("losses", directions=("value_and_grad",)),
+            (),
+            [],
+        ),
         ("Regression", suite("regression", dtype=""), (), []),
         ("Autograd", suite("autograd"), (), []),
         ("Training", suite("training"), ("training",), []),

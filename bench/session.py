@@ -1,4 +1,4 @@
-"""One run: what peers there are, how long it may take, and the one place where a case is checked, timed and recorded."""
+"""One run: what peers there are, how long it may take; the one place where a case is checked, timed and recorded."""
 
 from __future__ import annotations
 
@@ -154,8 +154,8 @@ def _limit_values(limits: list[tuple[Limit, Timing]]) -> dict[str, float]:
 
 
 def _fraction(own: Timing, limits: list[tuple[Limit, Timing]], work: dict[str, int]) -> tuple[Spread | None, str]:
-    """The time that the work takes at the machine's limit (of several the slowest) by what was taken, round by round, and
-    that limit's name.
+    """The time that the work takes at the machine's limit (of several the slowest) by what was taken, round by round,
+    and that limit's name.
     """
     needed = {}
     for limit, timing in limits:

@@ -12,9 +12,9 @@ from bench.tables import Table, markdown, of_result
 __all__ = ["LEGEND", "as_markdown", "show", "show_missing"]
 
 LEGEND = (
-    "A column of a peer: its time divided by nbgrad's, median over the rounds; above 1 nbgrad is faster. ±: half the distance "
-    "of the quartiles, the widest in the row. of limit: of what memory or BLAS's products reached in the same rounds. A peer "
-    "that allocates its results is compared with nbgrad allocating them."
+    "A column of a peer: its time divided by nbgrad's, median over the rounds; above 1 nbgrad is faster. ±: half the "
+    "distance of the quartiles, the widest in the row. of limit: of what memory or BLAS's products reached in the same "
+    "rounds. A peer that allocates its results is compared with nbgrad allocating them."
 )
 
 

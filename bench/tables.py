@@ -144,9 +144,13 @@ def _errors(title: str, cases: list[list[Record]]) -> Table:
     rows = []
     for case in cases:
         by = {r.who: r for r in case}
-        label = f"{case[0].name} {case[0].direction}" + (" *" if any(r.details.get("crosses zero") for r in case) else "")
+        label = f"{case[0].name} {case[0].direction}" + (
+            " *" if any(r.details.get("crosses zero") for r in case) else ""
+        )
         rows.append([label, *(_error(by[w]) if w in by else "" for w in whos)])
-    notes = ["* an error of eps where the derivative is below ½ counts as none"] if any("*" in r[0] for r in rows) else []
+    notes = (
+        ["* an error of eps where the derivative is below ½ counts as none"] if any("*" in r[0] for r in rows) else []
+    )
     return Table(title, ["", *whos], rows, notes=notes)
 
 
@@ -157,7 +161,12 @@ def _error(record: Record) -> str:
 
 def _scores(title: str, cases: list[list[Record]]) -> Table:
     rows = [
-        [f"{r.shape} {r.name}", f"{r.value.median:.2f}", ", ".join(f"{a:.2f}" for a in r.details["seeds"]), f"{r.details['target']:.1f}"]
+        [
+            f"{r.shape} {r.name}",
+            f"{r.value.median:.2f}",
+            ", ".join(f"{a:.2f}" for a in r.details["seeds"]),
+            f"{r.details['target']:.1f}",
+        ]
         for case in cases
         for r in case
     ]
@@ -167,8 +176,8 @@ def _scores(title: str, cases: list[list[Record]]) -> Table:
 def _losses(records: list[Record]) -> list[str]:
     """How far the peers' loss curves lie from nbgrad's."""
     return [
-        f"{r.name} on {r.shape}: {r.who}'s losses are within {number(100 * r.details['difference'])} % of nbgrad's in all"
-        f" {r.rounds} epochs; after the last {r.details['accuracy'][-1]:.2f} % of the test set are right"
+        f"{r.name} on {r.shape}: {r.who}'s losses are within {number(100 * r.details['difference'])} % of nbgrad's in"
+        f" all {r.rounds} epochs; after the last {r.details['accuracy'][-1]:.2f} % of the test set are right"
         for r in records
         if r.direction == "epoch" and r.who != OWN
     ]

@@ -32,7 +32,11 @@ class NumPy(Peer):
             e = np.exp(x - x.max(axis, keepdims=True))
             return e / e.sum(axis, keepdims=True)
 
-        calls = {"softmax": softmax, "log_softmax": lambda: x - logsumexp(), "logsumexp": lambda: logsumexp().squeeze(axis)}
+        calls = {
+            "softmax": softmax,
+            "log_softmax": lambda: x - logsumexp(),
+            "logsumexp": lambda: logsumexp().squeeze(axis),
+        }
         return {("forward", "new"): calls[name]}
 
     def loss(self, op: Any, x: Any, target: Any) -> Calls:

@@ -23,7 +23,7 @@ class Peer:
     title: str
 
     def elementwise(self, op: Any, x: Any, g: Any, out: Any) -> Calls:
-        """"forward": op(x); "backward": g·op'(x)."""
+        """ "forward": op(x); "backward": g·op'(x)."""
         return {}
 
     def rows(self, name: str, x: Any, g: Any, out: Any, grad_out: Any, axis: int) -> Calls:
@@ -31,31 +31,31 @@ class Peer:
         return {}
 
     def maxout(self, x: Any, g: Any, pieces: int, out: Any, grad_out: Any) -> Calls:
-        """"forward": the maximum of each ``pieces`` neighbours; "backward" for g."""
+        """ "forward": the maximum of each ``pieces`` neighbours; "backward" for g."""
         return {}
 
     def loss(self, op: Any, x: Any, target: Any) -> Calls:
-        """"value" and "value_and_grad" of the mean over all elements."""
+        """ "value" and "value_and_grad" of the mean over all elements."""
         return {}
 
     def cross_entropy(self, x: Any, labels: Any) -> Calls:
-        """"value" and "value_and_grad" of the mean over all rows."""
+        """ "value" and "value_and_grad" of the mean over all rows."""
         return {}
 
     def regression(self, model: str, params: Any, X: Any, y: Any) -> Calls:
-        """"value_and_grad" of the mean loss, without penalty; params (classes, features + 1) or (features + 1,)."""
+        """ "value_and_grad" of the mean loss, without penalty; params (classes, features + 1) or (features + 1,)."""
         return {}
 
     def graph(self) -> Calls:
-        """"both": the five derivatives of L = 10 − (w3·w1·a + w4·w2·a)."""
+        """ "both": the five derivatives of L = 10 − (w3·w1·a + w4·w2·a)."""
         return {}
 
     def chain(self, name: str, length: int) -> Calls:
-        """"forward" and "both" of ``length`` operations on one number (`bench.suites.autograd`)."""
+        """ "forward" and "both" of ``length`` operations on one number (`bench.suites.autograd`)."""
         return {}
 
     def mlp_step(self, weights: list[Any], x: Any, labels: Any) -> Calls:
-        """"step": loss and gradients of a network of linear layers with ReLU between, weights (outputs, inputs)."""
+        """ "step": loss and gradients of a network of linear layers with ReLU between, weights (outputs, inputs)."""
         return {}
 
     def trainer(self, weights: list[Any], lr: float) -> Any:
@@ -63,7 +63,7 @@ class Peer:
         return None
 
     def function(self, name: str, direction: str, op: Any) -> Callable[[Any], Any] | None:
-        """"value" or "gradient" of a function, array to array, for its accuracy; ``op`` None for the elementary ones."""
+        """ "value" or "gradient" of a function of an array, for its accuracy; ``op`` None for the elementary ones."""
         return None
 
 

@@ -52,7 +52,14 @@ class PyTorch(Peer):
         if function is None:
             return {}
         tx, tg, to = map(torch.from_numpy, (x, g, out))
-        tensors = {"self": tx, "self_or_result": tx, "grad_output": tg, "out": to, "grad_input": to, "output": function(tx)}
+        tensors = {
+            "self": tx,
+            "self_or_result": tx,
+            "grad_output": tg,
+            "out": to,
+            "grad_input": to,
+            "output": function(tx),
+        }
         if op.name == "log_sigmoid":
             tensors["buffer"] = torch.ops.aten.log_sigmoid_forward(tx)[1]
         name, more = _ATEN.get(op.name, (op.name, {}))

@@ -19,9 +19,7 @@ LOSSES = {
     "half_squared_error": "0.5 * (x - target) ** 2",
     "logistic_squared_error": "(1 / (1 + exp(-x)) - target) ** 2",
     "absolute_error": "abs(x - target)",
-    "huber": (
-        "0.5 * (x - target) ** 2 if abs(x - target) <= delta else delta * (abs(x - target) - 0.5 * delta)"
-    ),
+    "huber": ("0.5 * (x - target) ** 2 if abs(x - target) <= delta else delta * (abs(x - target) - 0.5 * delta)"),
     "binary_cross_entropy_with_logits": "max(x, 0) - x * target + log1p(exp(-abs(x)))",
 }
 _MATH = {name: getattr(math, name) for name in ("exp", "log", "log1p", "sqrt", "tanh", "erf", "erfc", "pi")}
@@ -78,7 +76,7 @@ def _code(tree: ast.Expression) -> Any:
 
 
 def for_numpy(tree: ast.Expression, functions: Any = np) -> Callable[..., Any] | None:
-    """A function of arrays by NumPy's functions (or jax.numpy's, autograd.numpy's); None where one of them is missing."""
+    """A function of arrays by NumPy's functions (or jax.numpy's, autograd.numpy's); None where one is missing."""
     names = {"max": "maximum", "min": "minimum", "where": "where"}
     names |= {name: name for name in ("abs", "exp", "log", "log1p", "sqrt", "tanh")}
     space = {name: getattr(functions, theirs) for name, theirs in names.items()}
@@ -105,8 +103,8 @@ class _Numbers(ast.NodeTransformer):
 
 
 def for_numexpr(tree: ast.Expression, dtype: Any) -> tuple[str, dict[str, Any]] | None:
-    """An expression of x (and target) for numexpr, and the numbers in it as variables: written as they are they would be
-    float64, and so would everything else. None where numexpr lacks a function.
+    """An expression of x (and target) for numexpr, and the numbers in it as variables: written as they are they would
+    be float64, and so would everything else. None where numexpr lacks a function.
     """
     numbers: dict[str, Any] = {}
 

@@ -3,8 +3,8 @@ result, with the input where it occurs.
 
 float32 is measured on every 61st of all inputs, with ``--exhaustive`` on every one of the 2³²; float64 on ``--points``
 points: a half log-uniform over all exponents, a quarter over ordinary magnitudes, a quarter densely around the branch
-points. Peers that are installed stand beside it. Where a derivative crosses zero (see `nbgrad.ops.Elementwise`), an error
-of eps where it is below ½ is none.
+points. Peers that are installed stand beside it. Where a derivative crosses zero (see `nbgrad.ops.Elementwise`), an
+error of eps where it is below ½ is none.
 """
 
 from __future__ import annotations
@@ -160,8 +160,8 @@ REACH = (1e-4, 200.0)
 
 
 def _curve(function: Callable[[Any], Any], name: str, direction: str) -> list[float]:
-    """The largest error in each interval of `curve_edges`, of 199 inputs; float32. 0 is none of them: which slope a kink has
-    is a convention.
+    """The largest error in each interval of `curve_edges`, of 199 inputs; float32. 0 is none of them: which slope a
+    kink has is a convention.
     """
     close = float(np.finfo(np.float32).eps) if _crosses_zero(name, direction) else 0.0
     edges = curve_edges()

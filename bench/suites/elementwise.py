@@ -1,8 +1,8 @@
 """Every activation of `nbgrad.ops.OPS`, forward and backward, over array size; and a sweep from 1 to 10⁸ elements.
 
-``out=`` against ``out=`` where the peer has it, allocating against allocating where it has not. The limit is a copy of as
-many bytes: forward reads and writes an array, backward reads two and writes one. ``--check`` prints the geometric means
-of the ratios to PyTorch and names what is slower.
+``out=`` against ``out=`` where the peer has it, allocating against allocating where it has not. The limit is a copy of
+as many bytes: forward reads and writes an array, backward reads two and writes one. ``--check`` prints the geometric
+means of the ratios to PyTorch and names what is slower.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SWEPT = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--sizes", type=int, nargs="*", help="elements (default: 1024, 65536, 16777216; float64: the first two)")
+    parser.add_argument("--sizes", type=int, nargs="*", help="elements (1024, 65536, 16777216; float64: the first two)")
     parser.add_argument("--dtypes", nargs="*", default=["float32", "float64"])
     parser.add_argument("--only", nargs="*", choices=list(OPS), help="names of functions", metavar="NAME")
     parser.add_argument("--no-sweep", action="store_true", help="without the sizes from 1 to 10⁸")
@@ -47,7 +47,9 @@ def own_calls(name: str, x: Any, g: Any, out: Any) -> dict[Key, Call]:
     }
 
 
-def case(session: Session, op: Elementwise, n: int, dtype: str, directions: tuple[str, ...] = ("forward", "backward")) -> Case:
+def case(
+    session: Session, op: Elementwise, n: int, dtype: str, directions: tuple[str, ...] = ("forward", "backward")
+) -> Case:
     """One operator on arrays of n normally distributed numbers."""
     rng = np.random.default_rng(0)
     x, g = (rng.standard_normal(n, np.float32).astype(dtype) for _ in range(2))
@@ -57,8 +59,8 @@ def case(session: Session, op: Elementwise, n: int, dtype: str, directions: tupl
         calls |= {Key(peer.title, *key): call for key, call in found.items()}
     calls = {k: c for k, c in calls.items() if k.direction in directions}
     # allocating is measured of the peers that have no ``out`` in one of the directions, and of nbgrad beside them
-    with_out = {who: {k.direction for k in calls if k.who == who and k.memory == "out"} for who in {k.who for k in calls}}
-    calls = {k: c for k, c in calls.items() if k.memory == "out" or k.who == OWN or len(with_out[k.who]) < len(directions)}
+    into = [k.who for k in calls if k.memory == "out"]
+    calls = {k: c for k, c in calls.items() if k.memory == "out" or k.who == OWN or into.count(k.who) < len(directions)}
     new = {k.direction for k in calls if k.memory == "new" and k.who != OWN}
     calls = {k: c for k, c in calls.items() if k.memory == "out" or k.direction in new}
     arguments = 1 + len(op.parameters)
@@ -109,7 +111,8 @@ def summary(records: list[Record], check: bool = False) -> list[str]:
 
     small = mean([r for r in of if r.size < 1 << 20])
     large = mean([r for r in of if r.size >= 1 << 20])
-    lines = [f"PyTorch / nbgrad, forward and backward together, geometric mean: {small} in the cache, {large} beyond it"]
+    what = "PyTorch / nbgrad, forward and backward together, geometric mean"
+    lines = [f"{what}: {small} in the cache, {large} beyond it"]
     if check:
         slow = [f"{r.name} {r.dtype} {r.shape}: {r.ratio.median:.2f}" for r in of if r.ratio and r.ratio.median < 1]
         lines.append("slower than PyTorch: " + ("; ".join(slow) or "none"))

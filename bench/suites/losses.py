@@ -35,7 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _join(session: Session, calls: dict[Key, Call], ask: Any) -> dict[Key, Call]:
     for peer in session.peers.values():
         calls |= {Key(peer.title, *key): call for key, call in ask(peer).items()}
-    memories = {(k.direction, k.memory) for k in calls if k.who != "nbgrad"} | {("value", "new"), ("value_and_grad", "out")}
+    memories = {(k.direction, k.memory) for k in calls if k.who != "nbgrad"} | {
+        ("value", "new"),
+        ("value_and_grad", "out"),
+    }
     return {k: c for k, c in calls.items() if (k.direction, k.memory) in memories}
 
 

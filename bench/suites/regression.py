@@ -1,7 +1,7 @@
 """Loss and gradient of the regression models, Hessian products, whole fits and first calls.
 
-The limit of a pass is reading X once, or the operations of its two products at the speed of BLAS's large ones, whichever
-takes longer. Fits go to the objective value at which scikit-learn's solver stops.
+The limit of a pass is reading X once, or the operations of its two products at the speed of BLAS's large ones,
+whichever takes longer. Fits go to the objective value at which scikit-learn's solver stops.
 """
 
 from __future__ import annotations
@@ -167,8 +167,8 @@ def _fit(session: Session, model: str, solver: str) -> list[Record]:
             ratios = Timing(times[own]).ratios_to(Timing(several))
             records.append(
                 Record(
-                    "regression", f"{model} fit, {data}", f"sklearn's {solver}", "float32", own, who, Spread.of(several),
-                    rounds=len(several), threads=session.threads, memory="new",
+                    "regression", f"{model} fit, {data}", f"sklearn's {solver}", "float32", own, who,
+                    Spread.of(several), rounds=len(several), threads=session.threads, memory="new",
                     ratio=Spread.of(ratios) if who != "nbgrad" else None, details={"objective": float(target)},
                 )
             )  # fmt: skip

@@ -26,7 +26,9 @@ NAMES = ("softmax", "log_softmax", "logsumexp")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtypes", nargs="*", default=["float32", "float64"])
-    parser.add_argument("--only", nargs="*", choices=[*NAMES, "maxout"], help=", ".join([*NAMES, "maxout"]), metavar="NAME")
+    parser.add_argument(
+        "--only", nargs="*", choices=[*NAMES, "maxout"], help=", ".join([*NAMES, "maxout"]), metavar="NAME"
+    )
 
 
 def _join(session: Session, calls: dict[Key, Call], ask: Any) -> dict[Key, Call]:

@@ -73,7 +73,8 @@ def first_calls(
             environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
             command = [sys.executable, "-c", code]
             cold_and_warm = [
-                float(subprocess.run(command, env=environment, check=True, capture_output=True).stdout) for _ in range(2)
+                float(subprocess.run(command, env=environment, check=True, capture_output=True).stdout)
+                for _ in range(2)
             ]
             cold.append(cold_and_warm[0])
             warm.append(cold_and_warm[1])

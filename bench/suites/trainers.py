@@ -91,8 +91,8 @@ class ScikitTrainer:
                 return weight.T.astype(dtype, order="C"), bias.astype(dtype)
 
         self.model = FromWeights(
-            tuple(w.shape[0] for w in weights[:-2:2]), solver="adam", alpha=0.0, batch_size=BATCH, learning_rate_init=lr,
-            shuffle=False,
+            tuple(w.shape[0] for w in weights[:-2:2]), solver="adam", alpha=0.0, batch_size=BATCH,
+            learning_rate_init=lr, shuffle=False,
         )  # fmt: skip
         self.classes = np.arange(weights[-1].size)
 

@@ -1,9 +1,9 @@
-"""Softmax regression and the MLP 784-256-256-10 on MNIST, batches of 100, Adam: an epoch of each library in turn, from the
-same weights, in the same order of the images; losses and test accuracies after each epoch, and the time to an accuracy.
+"""Softmax regression and the MLP 784-256-256-10 on MNIST, batches of 100, Adam: an epoch of each library in turn, from
+the same weights, in the same order of the images; losses and test accuracies after each epoch, the time to an accuracy.
 
 On MNIST where NBGRAD_DATA names a folder with it, else on drawn data of its shape; with ``--quick`` on the digits.
-``--accuracy`` instead trains the models of `nbgrad train` on MNIST and the digits with the seeds 0, 1, 2 and records the
-median test accuracies.
+``--accuracy`` instead trains the models of `nbgrad train` on MNIST and the digits with the seeds 0, 1, 2 and records
+the median test accuracies.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TARGETS = {  # test accuracy in %, to be reached by the median of three seeds of
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--alone", metavar="NAME", help="nbgrad, PyTorch or sklearn alone in the process: BLAS thread pools disturb each other"
+        "--alone", metavar="NAME", help="nbgrad, PyTorch or sklearn alone: BLAS thread pools disturb each other"
     )
     parser.add_argument("--accuracy", action="store_true", help="train for accuracy instead of measuring epochs")
     parser.add_argument("--datasets", nargs="*", default=["digits", "mnist"], help="with --accuracy")
@@ -110,7 +110,9 @@ def _epochs(session: Session, name: str, alone: str | None) -> list[Record]:
             count = reached.index(True) + 1
             needed[who] = sum(seconds[who][:count])
             ratio = Spread.of([needed[who] / needed[OWN]]) if who != OWN and OWN in needed else None
-            to = make(direction=f"to {target:g} %", value=Spread.of([needed[who]]), ratio=ratio, details={"epochs": count})
+            to = make(
+                direction=f"to {target:g} %", value=Spread.of([needed[who]]), ratio=ratio, details={"epochs": count}
+            )
             records.append(to)
     return records
 
@@ -128,7 +130,11 @@ def _accuracy(session: Session, dataset: str, model: str) -> list[Record]:
             metrics = train(dataset=dataset, model=model, seed=seed, out=folder).metrics
         accuracies.append(100 * metrics["test_accuracy"])
         seconds.append(metrics["seconds"])
-    details = {"seeds": [round(a, 2) for a in accuracies], "target": TARGETS[dataset, model], "seconds": sorted(seconds)[1]}
+    details = {
+        "seeds": [round(a, 2) for a in accuracies],
+        "target": TARGETS[dataset, model],
+        "seconds": sorted(seconds)[1],
+    }
     return [
         Record("training", model, dataset, "float32", "test accuracy", OWN, Spread.of(accuracies), unit="%", rounds=3,
                threads=session.threads, details=details)
