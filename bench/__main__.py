@@ -89,7 +89,11 @@ def main(arguments: list[str] | None = None) -> int:
     name = next((w for w in words if not w.startswith("-")), None)
     if name in SUITES or name == "all":
         threads = _threads(words)
-    given = _parser(name).parse_args(words)
+    try:
+        parser = _parser(name)
+    except ModuleNotFoundError as error:
+        sys.exit(f'{name}: {error.name} is not installed: pip install ".[bench]"')
+    given = parser.parse_args(words)
     if name not in SUITES and name != "all":
         return int(_module(str(name)).run(given) or 0)
     from bench.run import run

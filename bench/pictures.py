@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import roofline
+from bench import curve, roofline
 from bench.record import OWN, Record, Result
 
 __all__ = ["STYLE", "available", "draw", "run"]
@@ -187,13 +187,11 @@ def _ulps(plt: Any, result: Result) -> Any:
     """Of the table's functions the first six where a peer is far off."""
     import numpy as np
 
-    from bench.suites.accuracy import REACH, curve_edges
-
     records = _curves(result)
     keys = list(dict.fromkeys((r.name, r.direction) for r in records))
     far = [k for k in keys if any(max(r.details["curve"]) > 1000 for r in records if (r.name, r.direction) == k)]
     keys = (far or keys)[:6]
-    edges = curve_edges()
+    edges = curve.edges()
     middle = (edges[1:] + edges[:-1]) / 2
     rows = -(-len(keys) // 2)
     figure, axes = plt.subplots(rows, 2, figsize=(9, 0.7 + 2.2 * rows), sharex=True, sharey=True, squeeze=False)
@@ -208,7 +206,7 @@ def _ulps(plt: Any, result: Result) -> Any:
         axis.set_xscale("symlog", linthresh=1, linscale=0.7)
         axis.set_yscale("log")
         axis.set_title(f"{key[0]}, {key[1]}")
-        axis.set_xlim(-REACH[1], REACH[1])
+        axis.set_xlim(-curve.REACH[1], curve.REACH[1])
         axis.set_xticks([-100, -10, -1, 0, 1, 10, 100], ["−100", "−10", "−1", "0", "1", "10", "100"])
     for axis in axes[-1]:
         axis.set_xlabel("x")

@@ -16,6 +16,7 @@ from bench.peers import NAMES, find
 from bench.record import Record, Result
 from bench.session import Job, Session
 from bench.show import LEGEND, as_markdown, show, show_missing
+from bench.suites.elementwise import summary
 
 __all__ = ["run", "run_suite"]
 
@@ -32,7 +33,11 @@ def _peers(given: argparse.Namespace) -> list[str]:
 
 def run_suite(session: Session, name: str, given: argparse.Namespace) -> list[Record]:
     """All records of a suite. ``given`` may lack the suite's own arguments, which have defaults."""
-    module = importlib.import_module(f"bench.suites.{name}")
+    try:
+        module = importlib.import_module(f"bench.suites.{name}")
+    except ModuleNotFoundError as error:  # accuracy: mpmath
+        session.missing[name] = f"{error.name} is not installed"
+        return []
     parser = argparse.ArgumentParser()
     module.add_arguments(parser)
     arguments = argparse.Namespace(**{**vars(parser.parse_args([])), **vars(given)})
@@ -63,8 +68,8 @@ def run(words: list[str], given: argparse.Namespace, suites: list[str], threads:
         result.records += records
         for suite in dict.fromkeys(r.suite for r in records):
             show(tables.of_suite([r for r in records if r.suite == suite]))
-        for text in _summary(name, records, given):
-            print(text)
+        if name == "elementwise":
+            print(*summary(records, getattr(given, "check", False)), sep="\n")
         if given.save:  # after each suite: what comes later may be interrupted
             result.save(given.save)
             Path(given.save).with_suffix(".md").write_text(as_markdown(result), encoding="utf-8")
@@ -74,7 +79,3 @@ def run(words: list[str], given: argparse.Namespace, suites: list[str], threads:
     show_missing(dict(list(session.missing.items())[known:]), session.wrong)
     return 1 if session.wrong else 0
 
-
-def _summary(name: str, records: list[Record], given: argparse.Namespace) -> list[str]:
-    module = importlib.import_module(f"bench.suites.{name}")
-    return module.summary(records, getattr(given, "check", False)) if hasattr(module, "summary") else []

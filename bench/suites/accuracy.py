@@ -21,6 +21,7 @@ import numba
 import numpy as np
 from numba import njit
 
+from bench import curve
 from bench.record import OWN, Record, Spread
 from bench.references import FUNCTIONS, in_arrays, in_exact_arithmetic
 from bench.session import Job, Session
@@ -154,17 +155,14 @@ def worst_float64(
 
 #: with --quick: the table's first rows, because references in float64 are compiled for each
 QUICK = tuple(OPS)[:3]
-#: the inputs over which the errors are kept for the picture: as many of each sign
-CURVE = 200
-REACH = (1e-4, 200.0)
 
 
 def _curve(function: Callable[[Any], Any], name: str, direction: str) -> list[float]:
-    """The largest error in each interval of `curve_edges`, of 199 inputs; float32. 0 is none of them: which slope a
+    """The largest error in each interval of `bench.curve`, of 199 inputs; float32. 0 is none of them: which slope a
     kink has is a convention.
     """
     close = float(np.finfo(np.float32).eps) if _crosses_zero(name, direction) else 0.0
-    edges = curve_edges()
+    edges = curve.edges()
     found = []
     for low, high in zip(edges, edges[1:], strict=False):
         x = np.linspace(low, high, 201)[1:-1].astype(np.float32)
@@ -173,12 +171,6 @@ def _curve(function: Callable[[Any], Any], name: str, direction: str) -> list[fl
             error, _ = _worst(np.ascontiguousarray(function(x)), exact, exact.view(np.int64), close)
         found.append(float(f"{min(error, 1e9):.3g}"))
     return found
-
-
-def curve_edges() -> Any:
-    """From −200 to 200: logarithmic on both sides, the intervals' ends."""
-    positive = np.geomspace(*REACH, CURVE)
-    return np.concatenate([-positive[::-1], [0.0], positive])
 
 
 def _functions(session: Session, name: str, direction: str, alone: bool) -> dict[str, Callable[[Any], Any]]:
@@ -200,14 +192,14 @@ def _records(session: Session, arguments: argparse.Namespace, name: str, directi
         points = min(arguments.points, 2000) if session.quick else arguments.points
         worst = worst_float64(list(functions.values()), name, direction, points)
         shape, inputs = f"{points:,} inputs", points
-    curve = dtype == "float32" and name in OPS and not arguments.exhaustive
+    with_curve = dtype == "float32" and name in OPS and not arguments.exhaustive
     records = []
     for (who, function), found in zip(functions.items(), worst, strict=True):
         assert found is not None
         details: dict[str, Any] = {"at": repr(found[1])}
         if who == OWN and _crosses_zero(name, direction):
             details["crosses zero"] = True
-        if curve:
+        if with_curve:
             details["curve"] = _curve(function, name, direction)
         records.append(
             Record("accuracy", name, shape, dtype, direction, who, Spread.of([found[0]]), unit="ulp",
