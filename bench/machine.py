@@ -104,6 +104,7 @@ def describe(threads: int, command: str) -> dict[str, Any]:
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "vectors": _vectors(),
         "system": f"{platform.system()} {platform.machine()}",
         "threads": threads,
@@ -130,4 +131,11 @@ def line(machine: dict[str, Any] | None = None) -> str:
     }
     several = [f"{title} {versions[name]}" for name, title in shown.items() if name in versions]
     vectors = f" ({machine['vectors']})" if machine["vectors"] else ""
-    return f"{machine['cpu']}{vectors}, {machine['cores']} cores, {machine['threads']} threads; " + ", ".join(several)
+    load = machine["load"]
+    # what runs beside takes time from some candidates and not from others
+    busy = f"; BUSY: load {load:g} at the start" if load is not None and load > 0.5 else ""
+    return (
+        f"{machine['cpu']}{vectors}, {machine['cores']} cores, {machine['threads']} threads; "
+        + ", ".join(several)
+        + busy
+    )

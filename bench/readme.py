@@ -102,8 +102,9 @@ def section(result: Result) -> str:
     def pair(*tables: Table | None) -> list[Table]:
         return [t for t in tables if t]
 
+    quick = " A quick run: few sizes and rounds." if "--quick" in machine["command"] else ""
     parts = [
-        f"`{machine['command']}` on {line(machine)}; {machine['date'][:10]}. {LEGEND}",
+        f"`{machine['command']}` on {line(machine)}; {machine['date'][:10]}.{quick} {LEGEND}",
         *(
             ["Not measured: " + "; ".join(f"{k} ({v})" for k, v in result.missing.items()) + "."]
             if result.missing

@@ -99,6 +99,7 @@ class PyTorch(Peer):
             y = torch.logsumexp(leaf, axis)
             return {
                 ("forward", "out"): lambda: torch.logsumexp(tx, axis, out=ty),
+                ("forward", "new"): lambda: torch.logsumexp(tx, axis),
                 ("backward", "new"): lambda: torch.autograd.grad(y, leaf, tg, retain_graph=True)[0],
             }
         forward = torch.log_softmax if name == "log_softmax" else torch.softmax
