@@ -3,7 +3,8 @@
 The times of two runs are not the same machine's; what nbgrad reached beside others in the same rounds is. A case is
 slower where every measure that both runs have of it, the ratio to each peer and the part of the physical limit, got
 worse by more than ``--least`` and the quartiles of both runs do not touch. A case without such a measure is compared
-by its time. One peer that became faster slows nothing down: all measures must agree.
+by its time. One peer that became faster slows nothing down: all measures must agree. Fewer than three rounds say
+nothing of the noise: there only twice the time counts.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from bench.show import show
 from bench.tables import Table, ratio
 
 __all__ = ["Change", "changes", "run"]
+
+FEW = 2.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,12 +85,14 @@ def _factor(old: Spread, new: Spread, least: float) -> float:
 def changes(old: Result, new: Result, least: float = 1.1) -> Iterator[Change]:
     """Every case of both runs that got slower or faster."""
     before, after = _measures(old), _measures(new)
-    records = {r.key: r for r in new}
+    older, records = {r.key: r for r in old}, {r.key: r for r in new}
     for key in after:
         shared = [m for m in after[key] if m in before.get(key, {})]
         if not shared:
             continue
-        factors = [_factor(before[key][m], after[key][m], least) for m in shared]
+        rounds = min(records[key].rounds, older[key].rounds)
+        needed = max(least, FEW) if rounds < 3 and records[key].unit == "s" else least
+        factors = [_factor(before[key][m], after[key][m], needed) for m in shared]
         if all(f > 1 for f in factors) or all(f < 1 for f in factors):
             yield Change(records[key], min(factors, key=lambda f: abs(f - 1)), tuple(shared))
 

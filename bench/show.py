@@ -13,7 +13,7 @@ __all__ = ["LEGEND", "as_markdown", "show", "show_missing"]
 
 LEGEND = (
     "A column of a peer: its time divided by nbgrad's, median over the rounds; above 1 nbgrad is faster. ±: half the "
-    "distance of the quartiles, the widest in the row. of limit: of what memory or BLAS's products reached in the same "
+    "distance of the quartiles, the widest in the row. limit: of what memory or BLAS's products reached in the same "
     "rounds. A peer that allocates its results is compared with nbgrad allocating them."
 )
 
@@ -30,7 +30,14 @@ def _rich(table: Table) -> bool:
     except ImportError:
         return False
     shown = RichTable(
-        title=table.title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", padding=(0, 1), pad_edge=False
+        title=table.title,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        title_style="bold",
+        padding=(0, 1),
+        pad_edge=False,
+        collapse_padding=True,
+        show_edge=False,
     )
     for i, title in enumerate(table.header):
         shown.add_column(title, justify="left" if i == 0 else "right", no_wrap=i > 0)

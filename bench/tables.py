@@ -97,6 +97,10 @@ def _peers(case: list[Record]) -> dict[str, Record]:
     return {r.who: r for r in sorted(case, key=lambda r: r.memory == "out") if r.who != OWN and r.ratio}
 
 
+def _percent(part: float) -> str:
+    return f"{100 * part:.0f} %" if part < 9.995 else ">999 %"
+
+
 def _timed(title: str, cases: list[list[Record]], with_shape: bool) -> Table:
     whos = _ordered(r.who for case in cases for r in case if r.who != OWN and r.ratio)
     # a peer that has hardly any of these functions gets a line, not a column
@@ -116,12 +120,12 @@ def _timed(title: str, cases: list[list[Record]], with_shape: bool) -> Table:
         row += [ratio(peers[w].ratio.median) if w in peers else "" for w in columns]  # type: ignore[union-attr]
         if columns:
             spreads = [(r.high - r.low) / 2 / r.median for r in ratios if r]
-            row.append(f"{100 * max(spreads):.0f} %" if spreads else "")
+            row.append(_percent(max(spreads)) if spreads else "")
         rows.append(row)
         for w in few:
             if w in peers:
                 apart[w].append(f"{_label(own, with_shape)} {ratio(peers[w].ratio.median)}")  # type: ignore[union-attr]
-    header = ["", OWN, *(["of limit"] if limited else []), *columns, *(["±"] if columns else [])]
+    header = ["", OWN, *(["limit"] if limited else []), *columns, *(["±"] if columns else [])]
     first = 2 + limited
     notes += [f"{w}: {', '.join(several)}" for w, several in apart.items()]
     return Table(title, header, rows, frozenset(range(first, first + len(columns))), notes)

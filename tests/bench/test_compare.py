@@ -7,12 +7,12 @@ from bench.compare import changes
 from bench.record import Record, Result, Spread
 
 
-def result(torch=(2.0, 0.05), limit=(0.5, 0.01), jax=(5.0, 0.1), seconds=1e-3):
+def result(torch=(2.0, 0.05), limit=(0.5, 0.01), jax=(5.0, 0.1), seconds=1e-3, rounds=15):
     def spread(pair):
         return Spread(pair[0], pair[0] - pair[1], pair[0] + pair[1])
 
     def record(who, value, **more):
-        return Record("s", "f", "10", "float32", "forward", who, Spread.of([value]), memory="out", **more)
+        return Record("s", "f", "10", "float32", "forward", who, Spread.of([value]), memory="out", rounds=rounds, **more)
 
     own = record("nbgrad", seconds, fraction=spread(limit) if limit else None)
     peers = [record(w, 1.0, ratio=spread(r)) for w, r in (("PyTorch", torch), ("JAX", jax)) if r]
@@ -38,6 +38,12 @@ def test_changes(new, factors):
 def test_without_peers_and_limits_times_are_compared():
     bare = {"torch": None, "jax": None, "limit": None}
     assert [c.factor for c in changes(result(**bare), result(**bare, seconds=3e-3))] == [pytest.approx(3.0)]
+
+
+def test_few_rounds_say_nothing_of_the_noise():
+    bare = {"torch": None, "jax": None, "limit": None, "rounds": 1}
+    assert not list(changes(result(**bare), result(**bare, seconds=1.8e-3)))
+    assert list(changes(result(**bare), result(**bare, seconds=2.2e-3)))
 
 
 def test_an_error_that_grew_is_named():

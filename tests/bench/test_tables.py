@@ -15,7 +15,7 @@ def peer(name, ratio, who="PyTorch", memory="out", direction="forward"):
 
 def test_losses_are_shown_as_wins_are():
     (table,) = of_suite([own("a", fraction=Spread.of([0.5])), peer("a", 0.5), own("b"), peer("b", 12.3)])
-    assert table.header == ["", "nbgrad", "of limit", "PyTorch", "±"]
+    assert table.header == ["", "nbgrad", "limit", "PyTorch", "±"]
     assert table.rows == [["a 10 forward", "1.00 ms", "50 %", "0.50", "10 %"], ["b 10 forward", "1.00 ms", "", "12.3", "10 %"]]
     assert table.ratios == {3}
     text = markdown(table).splitlines()
