@@ -1,3 +1,3 @@
-"""The benchmarks: ``python -m bench`` lists them. Measured side by side with PyTorch and others, in one
-process, in turn.
+"""The benchmarks: ``python -m bench`` lists them. Everything is measured side by side with its peers, in one process,
+in turn; see ``bench/README.md``.
 """

@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.method import interleaved, machine, optional, table
+from bench.machine import line, optional
+from bench.method import interleaved
+from bench.tables import Table, markdown
 from nbgrad.regression import softmax_value_and_grad
 from nbgrad.regression.blocks import BlockProblem
 
@@ -66,7 +68,7 @@ def _problem(client: Any, folder: str, rows: int, blocks: int) -> BlockProblem:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    print(machine())
+    print(line())
     if optional("dask") is None or (distributed := optional("distributed")) is None:
         return
     name, X, y = _pixels()
@@ -105,7 +107,8 @@ def run(arguments: argparse.Namespace) -> None:
                 [f"{w} workers", f"{1e3 * times[w].median:.0f}", speed_up, f"{bytes_a_pass[w] / 1e3:.0f}"]  # type: ignore[index]
             )
         header = [f"{name}, {rows}×{FEATURES} uint8, {arguments.blocks} blocks", "ms a pass"]
-        print("\n" + table([*header, f"speed-up over {one}", "kB between workers"], table_rows))
+        header += [f"speed-up over {one}", "kB between workers"]
+        print("\n" + markdown(Table("", header, table_rows)))
 
         table_rows = []
         for w in big:
@@ -115,7 +118,7 @@ def run(arguments: argparse.Namespace) -> None:
             further = [(b - a) / (200 - 8) for a, b in ((few.median, many.median), cpu)]
             table_rows.append([f"{w} workers", f"{1e3 * few.median:.1f}", *(f"{1e3 * t:.2f}" for t in further)])
         header = ["blocks of one row", "ms a pass of 8", "ms for each further block", "CPU of client and scheduler"]
-        print("\n" + table(header, table_rows))
+        print("\n" + markdown(Table("", header, table_rows)))
 
 
 def _cpu(call: Any) -> float:

@@ -3,7 +3,8 @@ result, with the input where it occurs.
 
 float32 is measured on every 61st of all inputs, with ``--exhaustive`` on every one of the 2³²; float64 on ``--points``
 points: a half log-uniform over all exponents, a quarter over ordinary magnitudes, a quarter densely around the branch
-points. Peers that are installed stand beside it. "where the derivative is below ½: eps": see `nbgrad.ops.Elementwise`.
+points. Peers that are installed stand beside it. Where a derivative crosses zero (see `nbgrad.ops.Elementwise`), an
+error of eps where it is below ½ is none.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -20,9 +21,10 @@ import numba
 import numpy as np
 from numba import njit
 
-from bench.method import machine, optional, table
-from bench.peers import jax_function, torch_function
+from bench import curve
+from bench.record import OWN, Record, Spread
 from bench.references import FUNCTIONS, in_arrays, in_exact_arithmetic
+from bench.session import Job, Session
 from nbgrad.jit import serial_loops
 from nbgrad.ops import OPS
 
@@ -34,7 +36,7 @@ BRANCH_POINTS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exhaustive", action="store_true", help="all 2³² float32 inputs")
-    parser.add_argument("--stride", type=int, default=61, help="every how many bit patterns of float32")
+    parser.add_argument("--stride", type=int, help="every how many bit patterns of float32 (61; with --quick 6007)")
     parser.add_argument("--points", type=int, default=20_000, help="inputs of float64 (1000000: up to an hour)")
     parser.add_argument("--only", nargs="*", help="names of functions")
     parser.add_argument("--dtypes", nargs="*", default=["float32", "float64"])
@@ -151,65 +153,66 @@ def worst_float64(
     return worst
 
 
-def peers() -> dict[str, dict[tuple[str, str], Callable[[Any], Any]]]:
-    found: dict[str, dict[tuple[str, str], Any]] = {}
-    torch, scipy, jax = optional("torch"), optional("scipy"), optional("jax")
-    if torch:
-        public = {name: getattr(torch, name, None) for name, _ in FUNCTIONS if name not in OPS}
-        public |= {name: torch_function(torch, op) for name, op in OPS.items()}
+#: with --quick: the table's first rows, because references in float64 are compiled for each
+QUICK = tuple(OPS)[:3]
 
-        def gradient(f: Any) -> Callable[[Any], Any]:
-            def compute(x: Any) -> Any:
-                t = torch.from_numpy(x).requires_grad_()
-                return torch.autograd.grad(f(t), t, torch.ones_like(t))[0].numpy()
 
-            return compute
-
-        found["PyTorch"] = {
-            (n, d): (lambda x, f=public[n]: f(torch.from_numpy(x)).numpy()) if d == "value" else gradient(public[n])
-            for n, d in FUNCTIONS
-        }
-    if jax:
-        jax.config.update("jax_enable_x64", True)
-        table = {n: getattr(jax.numpy, n, None) or getattr(jax.scipy.special, n) for n, _ in FUNCTIONS if n not in OPS}
-        table |= {n: jax_function(jax, op) for n, op in OPS.items()}
-
-        def slope(f: Any) -> Any:
-            return jax.jit(lambda x: jax.vjp(f, x)[1](jax.numpy.ones_like(x))[0])
-
-        found["JAX"] = {
-            (n, d): lambda x, f=table[n] if d == "value" else slope(table[n]): np.asarray(f(x))
-            for n, d in FUNCTIONS
-            if table[n] is not None
-        }
-    if scipy:
-        from scipy import special
-
-        names = {"sigmoid": "expit", "log_sigmoid": "log_expit", "erf": "erf", "erfc": "erfc"}
-        found["SciPy"] = {(n, "value"): getattr(special, s) for n, s in names.items()}
+def _curve(function: Callable[[Any], Any], name: str, direction: str) -> list[float]:
+    """The largest error in each interval of `bench.curve`, of 199 inputs; float32. 0 is none of them: which slope a
+    kink has is a convention.
+    """
+    close = float(np.finfo(np.float32).eps) if _crosses_zero(name, direction) else 0.0
+    edges = curve.edges()
+    found = []
+    for low, high in zip(edges, edges[1:], strict=False):
+        x = np.linspace(low, high, 201)[1:-1].astype(np.float32)
+        with serial_loops(), np.errstate(all="ignore"):
+            exact = in_arrays(name, direction)(x.astype(np.float64))
+            error, _ = _worst(np.ascontiguousarray(function(x)), exact, exact.view(np.int64), close)
+        found.append(float(f"{min(error, 1e9):.3g}"))
     return found
 
 
-def run(arguments: argparse.Namespace) -> None:
-    print(machine())
-    stride = 1 if arguments.exhaustive else arguments.stride
-    others = {} if arguments.alone else peers()
-    for dtype in arguments.dtypes:
-        rows = []
-        inputs = f"every {stride}th of the 2³² inputs" if stride > 1 else "all 2³² inputs"
-        inputs = inputs if dtype == "float32" else f"{arguments.points:,} inputs"
-        print(f"\n{dtype}, worst error in ulp, {inputs}", flush=True)
+def _functions(session: Session, name: str, direction: str, alone: bool) -> dict[str, Callable[[Any], Any]]:
+    found = {OWN: in_arrays(name, direction)}
+    for peer in session.peers.values() if not alone else ():
+        function = peer.function(name, direction, OPS.get(name))
+        if function is not None:
+            found[peer.title] = function
+    return found
+
+
+def _records(session: Session, arguments: argparse.Namespace, name: str, direction: str, dtype: str) -> list[Record]:
+    functions = _functions(session, name, direction, arguments.alone)
+    stride = 1 if arguments.exhaustive else arguments.stride or (6007 if session.quick else 61)
+    if dtype == "float32":
+        worst = worst_float32(list(functions.values()), name, direction, stride)
+        shape, inputs = f"every {stride}th input" if stride > 1 else "all inputs", -(-(1 << 32) // stride)
+    else:
+        points = min(arguments.points, 2000) if session.quick else arguments.points
+        worst = worst_float64(list(functions.values()), name, direction, points)
+        shape, inputs = f"{points:,} inputs", points
+    with_curve = dtype == "float32" and name in OPS and not arguments.exhaustive
+    records = []
+    for (who, function), found in zip(functions.items(), worst, strict=True):
+        assert found is not None
+        details: dict[str, Any] = {"at": repr(found[1])}
+        if who == OWN and _crosses_zero(name, direction):
+            details["crosses zero"] = True
+        if with_curve:
+            details["curve"] = _curve(function, name, direction)
+        records.append(
+            Record("accuracy", name, shape, dtype, direction, who, Spread.of([found[0]]), unit="ulp",
+                   threads=session.threads, size=inputs, details=details)
+        )  # fmt: skip
+    return records
+
+
+def jobs(session: Session, arguments: argparse.Namespace) -> Iterable[Job]:
+    for dtype in arguments.dtypes[:1] if session.quick else arguments.dtypes:
         for name, direction in FUNCTIONS:
             if arguments.only and name not in arguments.only:
                 continue
-            functions = [in_arrays(name, direction), *(p.get((name, direction)) for p in others.values())]
-            if dtype == "float32":
-                worst = worst_float32(functions, name, direction, stride)
-            else:
-                worst = worst_float64(functions, name, direction, arguments.points)
-            cells = ["" if w is None else f"{w[0]:.3g} at {w[1]:.6g}" if w[0] else "exact" for w in worst]
-            note = " (or eps)" if _crosses_zero(name, direction) else ""
-            rows.append([name, direction + note, *cells])
-            if arguments.exhaustive or (dtype == "float64" and arguments.points >= 100_000):  # it takes a while
-                print(f"  {name} {direction}: {', '.join(cells)}", flush=True)
-        print(table(["function", "of the", "nbgrad", *others], rows), flush=True)
+            if session.quick and not arguments.only and name not in QUICK:
+                continue
+            yield Job(f"{name} {direction} {dtype}", partial(_records, session, arguments, name, direction, dtype))

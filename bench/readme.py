@@ -1,0 +1,160 @@
+"""The README's performance section, written from committed results between two markers; `section` is all of its text.
+
+``python -m bench readme`` takes ``bench/results/full.json`` and the other results beside it, draws their pictures into
+``bench/results/pictures`` and writes README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+
+from bench import pictures
+from bench.machine import line
+from bench.record import OWN, Record, Result
+from bench.show import LEGEND
+from bench.suites.elementwise import summary
+from bench.tables import Table, first_calls, markdown, of_suite, ratio
+
+__all__ = ["BEGIN", "END", "replaced", "results", "run", "section"]
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "bench" / "results"
+BEGIN, END = "<!-- bench:begin (python -m bench readme writes what is between these lines) -->", "<!-- bench:end -->"
+PEER = "PyTorch"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "results", nargs="*", metavar="RESULT.json", help="default: all in bench/results, full.json first"
+    )
+    parser.add_argument("--readme", default=str(ROOT / "README.md"))
+
+
+def results(paths: list[str] | None = None) -> Result:
+    """The named results as one, else the committed ones."""
+    found: list[Path] = [Path(p) for p in paths or ()] or sorted(
+        FOLDER.glob("*.json"), key=lambda p: (p.name != "full.json", p)
+    )
+    if not found:
+        raise SystemExit(f"there is no result in {FOLDER}")
+    return Result.joined([Result.load(p) for p in found])
+
+
+def _elementwise(records: list[Record]) -> Table | None:
+    """PyTorch's ratios, forward / backward / both, a column a size."""
+    of = [r for r in records if r.suite == "elementwise" and r.who == PEER and r.ratio]
+    columns = list(dict.fromkeys((r.dtype, r.shape) for r in of))
+    names = list(dict.fromkeys(r.name for r in of))
+    cells = {(r.name, r.dtype, r.shape, r.direction): r.ratio for r in sorted(of, key=lambda r: r.memory == "out")}
+
+    def cell(name: str, column: tuple[str, str]) -> str:
+        several = [cells.get((name, *column, d)) for d in ("forward", "backward", "both")]
+        return " / ".join(ratio(s.median) if s else "–" for s in several)
+
+    if not of:
+        return None
+    rows = [[name, *(cell(name, c) for c in columns)] for name in names]
+    return Table(f"{PEER} / nbgrad", ["forward / backward / both", *(f"{d}, {s}" for d, s in columns)], rows)
+
+
+def _means(records: list[Record]) -> Table | None:
+    """The geometric mean of each peer's ratios, for each size and direction."""
+    of = [r for r in records if r.suite == "elementwise" and r.who != OWN and r.ratio and r.direction != "both"]
+    whos = list(dict.fromkeys(r.who for r in of))
+    groups: dict[str, list[Record]] = {}
+    for r in of:
+        groups.setdefault(f"{r.dtype}, {r.shape}, {r.direction}", []).append(r)
+
+    def cell(several: list[Record], who: str) -> str:
+        best = {
+            r.name: r.ratio.median for r in sorted(several, key=lambda r: r.memory == "out") if r.who == who and r.ratio
+        }
+        return f"{ratio(statistics.geometric_mean(best.values()))} ({len(best)})" if best else ""
+
+    rows = [[title, *(cell(several, w) for w in whos)] for title, several in groups.items()]
+    return Table("geometric means", ["elements", *whos], rows) if rows else None
+
+
+def _accuracy(records: list[Record]) -> list[Table]:
+    """Of each function the record with the most inputs."""
+    best: dict[tuple[str, ...], Record] = {}
+    for r in records:
+        if r.suite == "accuracy":
+            key = (r.name, r.dtype, r.direction, r.who)
+            best[key] = max(best.get(key, r), r, key=lambda r: r.size)
+    return of_suite(list(best.values()))
+
+
+def section(result: Result) -> str:
+    """Everything between the markers."""
+    records = list(result)
+    machine = result.machine
+
+    def suite(name: str, *, dtype: str = "float32", directions: tuple[str, ...] = ()) -> list[Table]:
+        chosen = [
+            r for r in records
+            if r.suite == name and (not dtype or r.dtype == dtype) and (not directions or r.direction in directions)
+        ]  # fmt: skip
+        return of_suite(chosen)
+
+    def pair(*tables: Table | None) -> list[Table]:
+        return [t for t in tables if t]
+
+    quick = " A quick run: few sizes and rounds." if "--quick" in machine["command"] else ""
+    parts = [
+        f"`{machine['command']}` on {line(machine)}; {machine['date'][:10]}.{quick} {LEGEND}",
+        *(
+            ["Not measured: " + "; ".join(f"{k} ({v})" for k, v in result.missing.items()) + "."]
+            if result.missing
+            else []
+        ),
+    ]
+    blocks: list[tuple[str, list[Table], tuple[str, ...], list[str]]] = [
+        (
+            "Throughput",
+            pair(_elementwise(records), _means(records)),
+            ("ratios", "peers", "sizes", "roofline"),
+            summary(records),
+        ),
+        (
+            "Rows and losses",
+            suite("rows", directions=("both",)) + suite("losses", directions=("value_and_grad",)),
+            (),
+            [],
+        ),
+        ("Regression", suite("regression", dtype=""), (), []),
+        ("Autograd", suite("autograd"), (), []),
+        ("Training", suite("training"), ("training",), []),
+        ("Start", suite("startup", dtype="") + pair(first_calls(records)), (), []),
+        ("Errors beside the peers", _accuracy(records), ("ulps",), []),
+    ]
+    drawn = pictures.available(result)
+    for title, tables, names, notes in blocks:
+        if not tables:
+            continue
+        parts.append(f"### {title}")
+        parts += [f"![{drawn[n]}](bench/results/pictures/{n}.png)" for n in names if n in drawn]
+        for table in tables:
+            parts += [f"{table.title}:", markdown(table), *table.notes]
+        parts += notes
+    return "\n\n".join(parts)
+
+
+def replaced(text: str, new: str) -> str:
+    """The README with another section; ValueError if it has not both markers once, in this order."""
+    before, begin, rest = text.partition(BEGIN)
+    old, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in after or END in after:
+        raise ValueError(f"README: expected {BEGIN!r} and then {END!r}, each once")
+    return f"{before}{BEGIN}\n\n{new}\n\n{END}{after}"
+
+
+def run(arguments: argparse.Namespace) -> None:
+    result = results(arguments.results)
+    readme = Path(arguments.readme)
+    text = replaced(readme.read_text(encoding="utf-8"), section(result))
+    pictures.draw(result, FOLDER / "pictures")
+    readme.write_text(text, encoding="utf-8")
+    print(f"{readme}: from {len(result.records)} records")
