@@ -28,7 +28,10 @@ from mutant_checks import ELEMENTWISE, ROWS, Checks, reason_for  # noqa: E402
 
 __all__ = ["add_arguments", "mutants", "run"]
 
-FILES = [Path(formulas.__file__).parent / f"{name}.py" for name in ("classic", "smooth", "piecewise", "losses")]
+FILES = [
+    Path(formulas.__file__).parent / f"{name}.py"
+    for name in ("classic", "smooth", "piecewise", "losses", "regression")
+]
 FILES.append(Path(rows.__file__))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 import textwrap
@@ -171,10 +172,16 @@ def _predict(arguments: argparse.Namespace) -> None:
 
 
 def _plot(arguments: argparse.Namespace) -> None:
+    from matplotlib.figure import Figure
+
     from nbgrad.training import checkpoint, plots
 
-    picture = plots.to_bytes(plots.activations(), arguments.out.suffix.removeprefix(".") or "png")
-    checkpoint.write_atomically(arguments.out, picture)
+    # Before the drawing, which takes seconds: whether there is a folder, and whether matplotlib knows the format.
+    if not arguments.out.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(arguments.out))
+    format = arguments.out.suffix.removeprefix(".") or "png"
+    plots.to_bytes(Figure(), format)
+    checkpoint.write_atomically(arguments.out, plots.to_bytes(plots.activations(), format))
     print(f"wrote {arguments.out}")
 
 

@@ -90,6 +90,8 @@ class Module:
         >>> net = Linear(3, 2)
         >>> _ = Linear(3, 2).load_state_dict(net.state_dict())
         """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"state_dict: expected a dict of tensors, got {type(state_dict).__name__}")
         own = dict(self._state())
         missing, unexpected = sorted(own.keys() - state_dict.keys()), sorted(state_dict.keys() - own.keys())
         if missing or unexpected:

@@ -67,8 +67,9 @@ class Optimizer:
     arrays: tuple[str, ...] = ()
 
     def __init__(self, params: Iterable[Tensor]) -> None:
-        if isinstance(params, Tensor):
-            raise TypeError("params: expected an iterable of tensors, got a Tensor")
+        if isinstance(params, Tensor) or not isinstance(params, Iterable):
+            got = "a Tensor" if isinstance(params, Tensor) else type(params).__name__
+            raise TypeError(f"params: expected an iterable of tensors, got {got}")
         self.params = list(params)
         if not self.params:
             raise ValueError("params: expected at least one tensor, got none")
@@ -124,6 +125,8 @@ class Optimizer:
         ValueError, with nothing changed, where names or shapes are not those of this optimiser and its
         parameters.
         """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"state_dict: expected a dict, got {type(state_dict).__name__}")
         rest = dict(state_dict)
         try:
             values = {
@@ -152,11 +155,13 @@ class Optimizer:
             setattr(self, name, value)
 
 
-def _check(low: float, high: float, **numbers: Any) -> None:
-    """ValueError unless each number is in low <= number < high."""
-    for name, value in numbers.items():
-        if not low <= value < high:
-            raise ValueError(f"{name}: expected a number in [{low}, {high}), got {value}")
+def _number(name: str, value: Any, high: float = np.inf) -> float:
+    """The hyperparameter as a float; TypeError for what is no number, ValueError unless 0 <= number < high."""
+    if np.ndim(value) or not hasattr(value, "__float__"):
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
+    if not 0 <= value < high:
+        raise ValueError(f"{name}: expected a number in [0, {high}), got {value}")
+    return float(value)
 
 
 class SGD(Optimizer):
@@ -179,15 +184,10 @@ class SGD(Optimizer):
         nesterov: bool = False,
     ) -> None:
         super().__init__(params)
-        _check(0, np.inf, lr=lr, momentum=momentum, weight_decay=weight_decay)
+        self.lr, self.momentum = _number("lr", lr), _number("momentum", momentum)
+        self.weight_decay, self.nesterov = _number("weight_decay", weight_decay), bool(nesterov)
         if nesterov and not momentum:
             raise ValueError("nesterov: expected False where momentum is 0, got True")
-        self.lr, self.momentum, self.weight_decay, self.nesterov = (
-            float(lr),
-            float(momentum),
-            float(weight_decay),
-            bool(nesterov),
-        )
         self.arrays = ("momentum_buffer",) if momentum else ()
 
     def _update(self, p: np.ndarray, g: np.ndarray, state: dict[str, Any]) -> None:
@@ -220,10 +220,11 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params)
-        self.beta1, self.beta2 = map(float, betas)
-        _check(0, np.inf, lr=lr, eps=eps, weight_decay=weight_decay)
-        _check(0, 1, beta1=self.beta1, beta2=self.beta2)
-        self.lr, self.eps, self.weight_decay = float(lr), float(eps), float(weight_decay)
+        if not hasattr(betas, "__len__") or len(betas) != 2:
+            raise TypeError(f"betas: expected two numbers, got {betas!r}")
+        self.beta1, self.beta2 = (_number(f"beta{i}", beta, 1) for i, beta in enumerate(betas, 1))
+        self.lr, self.eps = _number("lr", lr), _number("eps", eps)
+        self.weight_decay = _number("weight_decay", weight_decay)
 
     def _update(self, p: np.ndarray, g: np.ndarray, state: dict[str, Any]) -> None:
         rate = self.lr / (1 - self.beta1 ** state["step"])

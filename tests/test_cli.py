@@ -12,6 +12,7 @@ from PIL import Image
 import nbgrad
 from nbgrad.cli import main
 from nbgrad.datasets import load_digits, write_idx
+from nbgrad.training import plots
 from nbgrad.training.loop import train
 from nbgrad.training.models import MODELS
 
@@ -115,6 +116,7 @@ ERRORS = [
 @pytest.mark.parametrize(("command", "message"), ERRORS, ids=[command for command, _ in ERRORS])
 def test_errors_are_one_line_and_status_2(tmp_path, capsys, monkeypatch, model, command, message):
     monkeypatch.setenv("NBGRAD_DATA", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(plots, "activations", lambda: pytest.fail("drawn before the file was looked at"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("hello")
     np.save(tmp_path / "large.npy", np.zeros((28, 28), np.uint8))

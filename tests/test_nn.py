@@ -135,6 +135,7 @@ def test_load_state_dict_checks_everything_before_it_writes():
             r"bias: expected shape \(2,\), got \(3,\)",
         ),
         (good | {"bias": np.zeros(2, complex)}, TypeError, "bias: expected float32, got complex128"),
+        (3, TypeError, "state_dict: expected a dict of tensors, got int"),
     ):
         with pytest.raises(error, match=message):
             net.load_state_dict(state)

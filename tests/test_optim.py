@@ -136,8 +136,16 @@ def test_wrong_arguments(kind):
         for value in (-1, float("nan"), float("inf")):
             with pytest.raises(ValueError, match=f"{name}: expected a number in"):
                 kind([p], **{name: value})
+        for value in ("a", "1", None, [0.1], np.array([0.1])):
+            with pytest.raises(TypeError, match=f"{name}: expected a number, got"):
+                kind([p], **{name: value})
     with pytest.raises(ValueError, match="beta2: expected a number in"):
         optim.Adam([p], betas=(0.9, 1.0))
+    for betas in (3, None, (0.9,), (0.9, 0.99, 0.999), "ab"):
+        with pytest.raises((TypeError, ValueError), match="betas: expected two numbers|beta1: expected a number, got str"):
+            optim.Adam([p], betas=betas)
+    with pytest.raises(TypeError, match="params: expected an iterable of tensors, got int"):
+        kind(3)
     with pytest.raises(ValueError, match="nesterov"):
         optim.SGD([p], nesterov=True)
     read_only = Tensor(np.broadcast_to(np.float64(1), 3), requires_grad=True)
@@ -160,5 +168,7 @@ def test_wrong_states():
     for state, message in bad:
         with pytest.raises(ValueError, match=f"^state_dict: .*{message}"):
             optimizer.load_state_dict(state | {"lr": 9.0})
+    with pytest.raises(TypeError, match="state_dict: expected a dict, got int"):
+        optimizer.load_state_dict(3)
     assert optimizer.lr == 0.5
     optimizer.load_state_dict(good)

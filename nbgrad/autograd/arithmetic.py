@@ -68,12 +68,24 @@ def binary(op: type[Node], a: Any, b: Any, *args: Any) -> Any:
     else:
         y, edge_b = _constant(b), None
     if x is NotImplemented or y is NotImplemented:
-        return NotImplemented
+        return _not_with(*((a, y) if x is NotImplemented else (b, x)))
     node = op()
     node._edges = edge_a, edge_b
     return result(
         cls, node, node.forward(x, y, *args), (edge_a is not None or edge_b is not None) and mode.enabled
     )
+
+
+def _not_with(other: Any, data: Any) -> Any:
+    """NotImplemented; for a sequence an error of our own, because Python would go on to join or repeat it, and speak of
+    that. One integer may repeat a list.
+    """
+    repeats = not data.ndim and data.dtype.kind in "iu"
+    if isinstance(other, list | tuple | str | bytes) and not repeats:
+        raise TypeError(
+            f"other: expected a number, an array or a Tensor, got {type(other).__name__}; tensor() takes lists"
+        )
+    return NotImplemented
 
 
 def apply(node: Node, inputs: tuple[Any, ...], *args: Any) -> Any:

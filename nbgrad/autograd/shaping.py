@@ -150,7 +150,10 @@ class Shaping(Arithmetic):
         tensor([[1, 2, 3, 4]])
         """
         shape = self._data.shape or (1,)
-        start, end = range(len(shape))[start_dim], range(len(shape))[end_dim]
+        for name, axis in (("start_dim", start_dim), ("end_dim", end_dim)):
+            if not -len(shape) <= axis < len(shape):
+                raise IndexError(f"{name}: expected an axis of a tensor of shape {self._data.shape}, got {axis}")
+        start, end = start_dim % len(shape), end_dim % len(shape)
         if start > end:
             raise ValueError(f"start_dim: expected at most end_dim, got {start_dim} and {end_dim}")
         return self.reshape(*shape[:start], int(np.prod(shape[start : end + 1])), *shape[end + 1 :])
@@ -232,7 +235,7 @@ class Shaping(Arithmetic):
         >>> values, indices
         (tensor([5., 4.]), tensor([1, 0]))
         """
-        return self._extreme(rules.Max(), choose_axis(axis, dim), keepdims or keepdim)
+        return self._extreme(rules.Max(), self._one_axis(axis, dim), keepdims or keepdim)
 
     def min(
         self,
@@ -248,7 +251,16 @@ class Shaping(Arithmetic):
         >>> nbgrad.tensor([3.0, 1.0, 2.0]).min()
         tensor(1.)
         """
-        return self._extreme(rules.Min(), choose_axis(axis, dim), keepdims or keepdim)
+        return self._extreme(rules.Min(), self._one_axis(axis, dim), keepdims or keepdim)
+
+    def _one_axis(self, axis: Any, dim: Any) -> Any:
+        """`choose_axis` for what takes one axis or all, and at least one element along it."""
+        axis, shape = choose_axis(axis, dim), self._data.shape
+        if not (axis is None or hasattr(axis, "__index__")):
+            raise TypeError(f"axis: expected one axis (an integer) or None, got {axis!r}")
+        if not self._data.size and (axis is None or 0 in shape[axis : axis + 1 or None]):
+            raise ValueError(f"axis: expected an element to choose among, got axis {axis} of shape {shape}")
+        return axis
 
     def _extreme(self, node: Node, axis: Any, keepdims: bool) -> Any:
         values = apply(node, (self,), axis, keepdims)
@@ -271,5 +283,5 @@ class Shaping(Arithmetic):
         >>> nbgrad.tensor([[1.0, 5.0], [4.0, 3.0]]).argmax(axis=1)
         tensor([1, 0])
         """
-        index = np.argmax(self._data, axis=choose_axis(axis, dim), keepdims=keepdims or keepdim)
+        index = np.argmax(self._data, axis=self._one_axis(axis, dim), keepdims=keepdims or keepdim)
         return result(type(self), None, index, False)

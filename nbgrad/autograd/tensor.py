@@ -221,6 +221,13 @@ class Tensor(Shaping):
             )
         return np.array(self._own(), dtype=dtype, copy=copy)
 
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        # These call the tensor's method of their name, with arguments that only NumPy's has.
+        if function in (np.sum, np.mean, np.max, np.min, np.amax, np.amin):
+            name = function.__name__.removeprefix("a")
+            raise TypeError(f"numpy.{name}: expected an array, got a Tensor; use its own {name}() or .numpy()")
+        return function._implementation(*args, **kwargs)
+
     def item(self) -> Any:
         """The one element as a Python number.
 

@@ -44,6 +44,8 @@ def normal_ratio(x: Any) -> Any:
 
 def normal_center(square: Any) -> Any:
     """(Φ(x) − ½)/x for x² = ``square`` ≤ 0.5."""
+    if square == 0:
+        return type(square)(0.3989422804014327)  # 1/√2π, the limit
     return quiet(lambda: type(square)(_special().erf(np.sqrt(square / 2)) / np.sqrt(square) / 2))
 
 

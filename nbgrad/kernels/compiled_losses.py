@@ -6,6 +6,7 @@ caller's thread.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,9 +14,10 @@ import numpy as np
 from numba import types
 
 from nbgrad import rows
-from nbgrad.jit import array_overload, scalar
+from nbgrad.backends.vector_loop import elements
+from nbgrad.jit import array_overload, part, scalar
 from nbgrad.kernels import classification, losses
-from nbgrad.kernels.compiled import absent, flat, precision, write_to
+from nbgrad.kernels.compiled import absent, precision, spread, write_to
 from nbgrad.kernels.compiled_rows import converted, layers
 from nbgrad.ops import LOSSES, Elementwise
 
@@ -38,23 +40,24 @@ def _scale(mean, total):
     return 1.0 / total if total != 0 else np.nan
 
 
-def _result(reduction: str, T: Any, grad: bool, grad_out: Any) -> Callable[..., Any]:
-    """``finish(loss, scale, gradient, grad_out)``: what the public function returns."""
-    write = write_to(grad_out)
+@functools.cache
+def _result(reduction: str, T: Any, grad: bool, write: Any) -> Callable[..., Any]:
+    """``finish(loss, scale, gradient, grad_out)``: what the public function returns; ``write``: by `write_to`."""
     if reduction == "none":
         value = scalar(lambda loss, scale: loss)
     else:
-        value = scalar(lambda loss, scale: T(np.sum(loss.astype(np.float64)) * scale))
+        value = part(lambda loss, scale: T(np.sum(loss.astype(np.float64)) * scale))
     if grad:
         return scalar(lambda loss, scale, gradient, grad_out: (value(loss, scale), write(gradient, grad_out)))
     return scalar(lambda loss, scale, gradient, grad_out: value(loss, scale))
 
 
-def _spread(argument: Any, T: Any) -> Callable[..., Any]:
+@functools.cache
+def _spread(missing: bool, T: Any) -> Callable[..., Any]:
     """``spread(a, x)``: an optional argument (number, array or None: 1) for each element of x, flat."""
-    if absent(argument):
-        return scalar(lambda a, x: np.ones(x.size, T))
-    return scalar(lambda a, x: flat(np.broadcast_to(a, x.shape)).astype(T))
+    if missing:
+        return part(lambda a, x: np.ones(x.size, T))
+    return part(lambda a, x: spread(a, x.shape).astype(T))
 
 
 def _elementwise(
@@ -78,8 +81,8 @@ def _elementwise(
         or reduction not in losses.REDUCTIONS
     ):
         return None
-    mean, finish = reduction == "mean", _result(reduction, T, grad, grad_out)
-    spread_target, spread_parameter, spread_weight = (_spread(a, T) for a in (target, parameter, weight))
+    mean, finish = reduction == "mean", _result(reduction, T, grad, write_to(grad_out))
+    spread_target, spread_parameter, spread_weight = (_spread(absent(a), T) for a in (target, parameter, weight))
     if op.parameters:
         f, df = op.forward, op.derivative
     else:
@@ -90,7 +93,7 @@ def _elementwise(
     def apply(x, target, parameter, weight, grad_out):
         scale = _scale(mean, x.size)
         v, t, p, w = (
-            flat(x),
+            spread(x, x.shape),
             spread_target(target, x),
             spread_parameter(parameter, x),
             spread_weight(weight, x),
@@ -99,7 +102,7 @@ def _elementwise(
             np.empty(x.shape, T),
             np.empty(x.shape, T),
         )  # memory that is not written to costs nothing
-        loss_flat, gradient_flat = loss.reshape(-1), gradient.reshape(-1)
+        loss_flat, gradient_flat = elements(loss), elements(gradient)
         for i in range(x.size):
             loss_flat[i] = w[i] * f(T(v[i]), t[i], p[i])
             if grad:
@@ -190,7 +193,7 @@ def _classification(
         reduction = "sum"  # a single loss: a number
     mean, finish, convert, no_weight = (
         reduction == "mean",
-        _result(reduction, T, grad, grad_out),
+        _result(reduction, T, grad, write_to(grad_out)),
         converted(T, x),
         absent(weight),
     )
@@ -201,7 +204,7 @@ def _classification(
     else:
         loss_shape = scalar(lambda x, target: target.shape) if is_array else scalar(lambda x, target: (1,))
         read_labels = scalar(
-            (lambda x, target: flat(target).astype(np.int64))
+            (lambda x, target: spread(target, target.shape).astype(np.int64))
             if is_array
             else (lambda x, target: np.array([target]))
         )
@@ -231,7 +234,7 @@ def _classification(
                 total += w[label]
         scale = _scale(mean, total)
         loss, gradient = np.zeros(loss_shape(x, target), T), np.zeros(x.shape, T)
-        g3, loss_flat, q = layers(gradient, class_axis), loss.reshape(-1), np.empty(classes, T)
+        g3, loss_flat, q = layers(gradient, class_axis), elements(loss), np.empty(classes, T)
         for i in range(x3.shape[0]):
             for k in range(inner):
                 row, g = x3[i, :, k], g3[i, :, k]

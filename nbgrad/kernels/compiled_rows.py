@@ -7,6 +7,7 @@ Arrays of any rank and layout, any axis. The loop over rows lies outside the row
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,9 +16,9 @@ from numba import types
 from numba.cpython.unsafe.tuple import tuple_setitem
 
 from nbgrad import rows
-from nbgrad.jit import array_overload, scalar
+from nbgrad.jit import array_overload, part, scalar
 from nbgrad.kernels import rowwise
-from nbgrad.kernels.compiled import absent, flat, precision, write_to
+from nbgrad.kernels.compiled import absent, precision, spread, write_to
 
 __all__ = ["converted", "layers"]
 
@@ -37,13 +38,19 @@ def layers(x, axis):
     return np.ascontiguousarray(x).reshape((outer, x.shape[axis], inner))
 
 
+@scalar
+def _as_it_is(x):
+    return x
+
+
+@functools.cache
+def _cast(T: Any) -> Callable[..., Any]:
+    return part(lambda x: x.astype(T))
+
+
 def converted(T: Any, array: Any) -> Callable[..., Any]:
     """``convert(x)``: the array in precision T."""
-    return scalar(
-        (lambda x: x)
-        if array.dtype == (types.float32 if T is np.float32 else types.float64)
-        else (lambda x: x.astype(T))
-    )
+    return _as_it_is if array.dtype == (types.float32 if T is np.float32 else types.float64) else _cast(T)
 
 
 def _rows_forward(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -131,7 +138,7 @@ def _logsumexp_backward(grad_output, x, axis=-1, out=None):
     def implementation(grad_output, x, axis=-1, out=None):
         y = np.empty(x.shape, T)
         x3, y3 = layers(convert(x), axis), layers(y, axis)
-        g = flat(np.broadcast_to(grad_output, (x3.shape[0] * x3.shape[2],)))
+        g = spread(grad_output, (x3.shape[0] * x3.shape[2],))
         for i in range(x3.shape[0]):
             for k in range(x3.shape[2]):
                 rows.softmax(x3[i, :, k], y3[i, :, k])

@@ -85,11 +85,33 @@ def test_wrong_arguments():
         x.permute(0, 0)
     with pytest.raises(TypeError, match="tensors: expected a list or tuple"):
         cat(x)
-    for wrong in ("a", 1j, None, [1, 2]):
-        with pytest.raises(TypeError):
+    for wrong, error, message in (
+        ((0, 1), TypeError, r"axis: expected one axis \(an integer\) or None, got \(0, 1\)"),
+        (1.5, TypeError, "axis: expected one axis"),
+        (3, ValueError, "axis 3 is out of bounds"),
+    ):
+        for empty in (tensor([[1.0]]), Tensor(np.zeros((0, 3)))):
+            for method in (empty.max, empty.min, empty.argmax):
+                with pytest.raises(error, match=message):
+                    method(axis=wrong)
+                if not empty.numel():
+                    for axis in (None, 0, -2):
+                        with pytest.raises(ValueError, match=r"axis: expected an element .* of shape \(0, 3\)"):
+                            method(axis=axis)
+                    assert len(np.atleast_1d(method(axis=1))) in (0, 2)
+    for at in (1, -2):
+        with pytest.raises(IndexError, match=f"start_dim: expected an axis of a tensor of shape .*, got {at}"):
+            tensor(2.0).flatten(at)
+        with pytest.raises(IndexError, match=f"end_dim: expected an axis of a tensor of shape .*, got {at}"):
+            tensor(2.0).flatten(0, at)
+    assert tensor(2.0).flatten().shape == (1,)
+    for wrong in (1j, None, "a", b"a", [1, 2], (1, 2)):
+        message = "other: expected a number, an array or a Tensor, got" if hasattr(wrong, "__len__") else "unsupported"
+        with pytest.raises(TypeError, match=message):
             x + wrong
-        with pytest.raises(TypeError):
-            wrong * x
+        with pytest.raises(TypeError, match=message):
+            wrong * x  # Python would repeat a list, and ask a number of the tensor
+    assert [1, 2] * tensor(2) == [1, 2, 1, 2]
     with pytest.raises(TypeError, match="operand: expected dtype"):
         x + np.ones(2, np.float16)
 
@@ -112,6 +134,10 @@ def test_arrays_and_tensors_meet_as_tensors():
         np.dot(array, x)  # it would cut the graph unseen
     with no_grad():
         np.testing.assert_array_equal(np.dot(array, x), array @ [1, 2])
+        for reduction in (np.sum, np.mean, np.max, np.min):  # they hand NumPy's arguments to the tensor's method
+            name = reduction.__name__.removeprefix("a")
+            with pytest.raises(TypeError, match=rf"numpy.{name}: expected an array, got a Tensor; use its own {name}\(\)"):
+                reduction(x)
 
 
 def test_comparisons_masks_and_labels():

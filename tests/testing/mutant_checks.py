@@ -17,8 +17,8 @@ import mpmath
 import numpy as np
 from mpmath import mpf
 
-from nbgrad import kernels, rows
-from nbgrad.ops import LOSSES, OPS
+from nbgrad import formulas, kernels, rows
+from nbgrad.ops import LOSSES, OPS, Elementwise
 from nbgrad.testing import GradientError, check_gradient
 
 sys.path.append(str(Path(__file__).parent.parent))
@@ -35,6 +35,21 @@ POINTS = np.array([
 #: A few of them with 0, for the differences: the bound of 2 ulp sees the others.
 FEW = np.array([-40.5, -22.18, -5, -3, -1.2784645, -1, -0.7, -0.1, -1e-5, 0, 1e-5, 0.4, 0.7, 1, 2.3, 3, 5, 6, 6.5, 13, 22.18, 60])
 TARGETS = np.array([0, 1, 0.25])
+#: What `nbgrad/formulas/regression.py` differentiates, first and second derivatives, by the function's name; the targets are labels, 0 or 1.
+REGRESSION = {
+    op.name: op
+    for op in (
+        Elementwise(formulas.logistic_loss, formulas.d_logistic_loss, {}),
+        Elementwise(formulas.d_logistic_loss, formulas.d2_logistic_loss, {}),
+        Elementwise(formulas.d_half_squared_error, formulas.d2_half_squared_error, {}),
+        Elementwise(formulas.d_logistic_squared_error, formulas.d2_logistic_squared_error, {}, crosses_zero=True),
+    )
+}
+
+
+def _targets(op: Any) -> Any:
+    """The targets of a loss; none of an activation's."""
+    return np.array([]) if op.name in OPS else TARGETS[:2] if op.name in REGRESSION else TARGETS
 
 
 def _elementwise(function: Any) -> Any:
@@ -79,8 +94,8 @@ def _truth(op: Any, slope: bool, dtype: Any, parameters: tuple[float, ...]) -> A
     """(points, exact values) at `POINTS`, for losses with each of `TARGETS`."""
     f = exact(op.forward)
     columns = [POINTS.astype(dtype)]
-    if op.name in LOSSES:
-        columns = [c.ravel() for c in np.meshgrid(columns[0], TARGETS.astype(dtype))]
+    if _targets(op).size:
+        columns = [c.ravel() for c in np.meshgrid(columns[0], _targets(op).astype(dtype))]
     found = []
     with mpmath.workdps(DIGITS[np.dtype(dtype)]):
         for numbers in zip(*columns, strict=True):
@@ -94,7 +109,7 @@ def _kinks(op: Any, parameters: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def _within_ulps(op: Any, formula: Any, slope: bool, dtype: Any, parameters: tuple[float, ...]) -> bool:
-    """The bound that tests/test_ops.py holds: 2 ulp, eps near a derivative's zero; losses, and activations with other
+    """The bound that tests/test_ops.py and tests/test_formulas_regression.py hold: 2 ulp, eps near a derivative's zero; losses, and activations with other
     parameters than the defaults, 4 ulp and the rounding of what cancels.
     """
     columns, true = _truth(op, slope, dtype, parameters)
@@ -131,15 +146,16 @@ def _at_infinity(op: Any, space: dict[str, Any], name: str, original: Any) -> bo
 
 
 def _find_elementwise(op: Any, space: dict[str, Any], touched: set[str]) -> str:
-    value_touched, slope_touched = op.name in touched, "d_" + op.name in touched
+    slope_name = op.derivative.__name__
+    value_touched, slope_touched = op.name in touched, slope_name in touched
     forward = space[op.name] if value_touched else op.forward
-    slope = space["d_" + op.name] if slope_touched else op.derivative
+    slope = space[slope_name] if slope_touched else op.derivative
     for parameters in _others(op):
         for dtype in (F32, F64):
             values = tuple(dtype(p) for p in parameters)
             arguments = [FEW.astype(dtype)]
-            if op.name in LOSSES:
-                arguments.append(np.resize(TARGETS, FEW.shape).astype(dtype))
+            if _targets(op).size:
+                arguments.append(np.resize(_targets(op), FEW.shape).astype(dtype))
             cast = lambda f: _elementwise(lambda *v: f(*v, *(type(v[0])(p) for p in values)))  # noqa: B023, E731
             one = cast(slope)
 
@@ -157,13 +173,14 @@ def _find_elementwise(op: Any, space: dict[str, Any], touched: set[str]) -> str:
                 return "2 ulp"
     if value_touched and not _at_infinity(op, space, op.name, op.forward):
         return "nan, inf, kinks"
-    if slope_touched and not _at_infinity(op, space, "d_" + op.name, op.derivative):
+    if slope_touched and not _at_infinity(op, space, slope_name, op.derivative):
         return "nan, inf, kinks"
     return ""
 
 
 ELEMENTWISE = [
-    Checks(frozenset({op.name, "d_" + op.name}), functools.partial(_find_elementwise, op)) for op in (*OPS.values(), *LOSSES.values())
+    Checks(frozenset({op.name, op.derivative.__name__}), functools.partial(_find_elementwise, op))
+    for op in (*OPS.values(), *LOSSES.values(), *REGRESSION.values())
 ]
 
 # ---- rows
