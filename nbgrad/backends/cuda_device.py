@@ -1,6 +1,6 @@
 """The words in which CUDA kernels are written: who am I, exchange a number with another thread, load 16 bytes.
 
-Each is a plain function, which the simulator runs, and has a compiled side. No kernel names Numba's CUDA target.
+Each is a plain function, which the simulator runs, and has a compiled side.
 """
 
 from __future__ import annotations
@@ -56,14 +56,18 @@ def exchange(value: Any, distance: Any) -> Any:
     return type(value)(room[own ^ int(distance)])
 
 
-def of_warps(value: Any) -> Any:
-    """For thread t the value of warp t mod the number of warps, each of whose threads hands in the same."""
+def of_warps(value: Any, room: Any) -> Any:
+    """For thread t the value of warp t mod the number of warps, each of whose threads hands in the same.
+
+    ``room``: ``cuda.shared.array(WARP, ...)`` of the kernel's own. (Made here and inlined twice, it would be two pieces
+    of memory of one name.)
+    """
     words = context()
-    room, own = words.shared.array(1024, np.float64), words.threadIdx.x
+    own = words.threadIdx.x
     words.syncthreads()
     room[own // WARP] = value
     words.syncthreads()
-    return type(value)(room[own % (words.blockDim.x // WARP)])
+    return room[own % (words.blockDim.x // WARP)]
 
 
 @overload_scalar(thread)
@@ -97,11 +101,8 @@ def _exchange(value, distance):
 
 
 @overload_scalar(of_warps)
-def _of_warps(value):
-    kind = value
-
-    def of_warps(value):
-        room = cuda.shared.array(WARP, kind)
+def _of_warps(value, room):
+    def of_warps(value, room):
         own = cuda.threadIdx.x
         cuda.syncthreads()
         if own % WARP == 0:

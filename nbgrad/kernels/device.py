@@ -124,10 +124,12 @@ class Call(contextlib.AbstractContextManager["Call"]):
         return self.xp.empty(shape, dtype)
 
     def _clash(self, out: Any, array: Any, in_place: bool) -> bool:
-        begin, other = self.target.address(out), self.target.address(array)
-        if in_place and begin == other and out.nbytes == array.nbytes:
-            return False
-        return bool(begin < other + array.nbytes and other < begin + out.nbytes)
+        same = self.target.address(out) == self.target.address(array) and out.nbytes == array.nbytes
+        return not (in_place and same) and self.overlap(out, array)
+
+    def overlap(self, a: Any, b: Any) -> bool:
+        """Whether two arrays may share memory."""
+        return bool(self.xp.may_share_memory(a, b))
 
     def result(self, result: Any, out: Any, name: str = "out") -> Any:
         """The result as the caller gets it: in ``out`` if given, else as the caller's kind of array."""
