@@ -49,7 +49,7 @@ def barrier() -> None:
 def exchange(value: Any, distance: Any) -> Any:
     """The value of the thread whose number in the warp differs in the bit ``distance`` (all threads must call it)."""
     words = context()
-    room, own = words.shared.array(1024, np.float64), words.threadIdx.x
+    room, own = vars(words).setdefault("exchanged", np.empty(1024)), words.threadIdx.x
     words.syncthreads()
     room[own] = value
     words.syncthreads()

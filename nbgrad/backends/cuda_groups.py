@@ -1,8 +1,8 @@
 """What the threads of a group make together of a row's entries: its largest, its sums.
 
-A group is a power of two of threads of a warp, or a whole block (``width`` says which). Sums keep their rounding errors, in a
-second number of the same precision: float64 units are slow or absent, and float32 alone would lose 2 digits in a row of
-50 000. They are added up in an order that depends on the sizes alone: the same bits on every run.
+A group is a power of two of threads of a warp, or a whole block (``width`` says which). Sums keep their rounding errors
+in a second number of the same precision: float64 units are slow on most GPUs, and float32 alone would lose 2 digits in
+a row of 50 000. They are added up in an order that depends on the sizes alone: the same bits on every run.
 """
 
 from __future__ import annotations

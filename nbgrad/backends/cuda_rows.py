@@ -25,6 +25,7 @@ __all__ = ["backward", "fill_row", "forward", "lines_of", "logsumexp", "logsumex
 def fill_row(f: Callable[..., Any], dtype: Any) -> Callable[..., Any]:
     """``fill(x, y, start, length, lines, lane, width, a, b, c)``: y = f(x, a, b, c), entry by entry."""
     size = LINE // np.dtype(dtype).itemsize
+    line: Any
     if size == 2:
         line = scalar(lambda x, a, b, c: (f(x[0], a, b, c), f(x[1], a, b, c)))
     else:
@@ -131,6 +132,7 @@ def backward(name: str, dtype: Any) -> Any:
     """``kernel(grad_output, y, n, length, lines, width, grad_x)``"""
     term, entry = _BACKWARD[name]
     T, size = dtype.type, LINE // dtype.itemsize
+    line: Any
     if size == 2:
         of_line = scalar(lambda g, y: term(g[0], y[0]) + term(g[1], y[1]))
         line = scalar(lambda g, y, t: (entry(g[0], y[0], t), entry(g[1], y[1], t)))

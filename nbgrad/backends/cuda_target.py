@@ -216,7 +216,7 @@ def _argument(value: Any) -> Any:
         return value
     if SIMULATED:
         return _simulated_array(value) if type(value) is np.ndarray else value
-    return cuda.as_cuda_array(value, sync=False) if isinstance(value, module().ndarray) else value
+    return cuda.as_cuda_array(value, sync=False)
 
 
 def launch(compiled: Any, blocks: int, threads: int, *arguments: Any) -> None:

@@ -98,6 +98,10 @@ class Call(contextlib.AbstractContextManager["Call"]):
             array = self.xp.ascontiguousarray(array)
         return array.reshape(-1)
 
+    def quiet(self) -> Any:
+        """Within it the simulator's NumPy does not warn: the compiled kernels do not either."""
+        return np.errstate(all="ignore")
+
     # Results
 
     def out(self, shape: tuple[int, ...], dtype: np.dtype[Any], name: str = "out") -> Any:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nbgrad.arrays import as_array, as_float, as_floats, contiguous, normalize_axis, on_device, output, store
 from nbgrad.backends import cpu_maxout, cpu_rows
 from nbgrad.backends.strips import FEW
-from nbgrad.kernels import device_rows
+from nbgrad.kernels import device_labels, device_rows
 
 __all__ = [
     "log_softmax", "log_softmax_backward", "logsumexp", "logsumexp_backward", "maxout", "maxout_backward",
@@ -206,8 +206,10 @@ def maxout(
     >>> y, index
     (array([3., 2.]), array([1, 0]))
     """
-    x = as_float(x, "x")
     num_pieces = _pieces(num_pieces)
+    if on_device(x, out, index_out):
+        return device_labels.maxout(x, num_pieces, axis, out, index_out)
+    x = as_float(x, "x")
     axis = normalize_axis(axis, x.ndim)
     if x.shape[axis] % num_pieces:
         raise ValueError(
@@ -238,8 +240,10 @@ def maxout_backward(grad_output: Any, index: Any, num_pieces: int, *, axis: int 
     >>> maxout_backward(np.array([5.0, 7.0]), np.array([1, 0]), 2)
     array([0., 5., 7., 0.])
     """
-    grad_output = as_float(grad_output, "grad_output")
     num_pieces = _pieces(num_pieces)
+    if on_device(grad_output, index, out):
+        return device_labels.maxout_backward(grad_output, index, num_pieces, axis, out)
+    grad_output = as_float(grad_output, "grad_output")
     index = as_array(index, "index")
     if index.dtype.kind not in "iu":
         raise TypeError(f"index: expected integers, got {index.dtype}")
