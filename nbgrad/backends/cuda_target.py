@@ -13,6 +13,7 @@ import contextlib
 import functools
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -224,7 +225,8 @@ def launch(compiled: Any, blocks: int, threads: int, *arguments: Any) -> None:
     if blocks == 0:
         return
     if SIMULATED:
-        with np.errstate(all="ignore"):  # compiled code does not warn either
+        with warnings.catch_warnings():  # compiled code does not warn either (np.errstate is each thread's own)
+            warnings.simplefilter("ignore", RuntimeWarning)
             compiled[blocks, threads](*map(_argument, arguments))
         return
     pointer = module().cuda.get_current_stream().ptr
