@@ -44,7 +44,8 @@ def normal_ratio(x: Any) -> Any:
 
 def normal_center(square: Any) -> Any:
     """(Φ(x) − ½)/x for x² = ``square`` ≤ 0.5."""
-    return quiet(lambda: type(square)(_special().erf(np.sqrt(square / 2)) / np.sqrt(square) / 2))
+    root = np.sqrt(square / 2)
+    return type(square)(_special().erf(root) / root / np.sqrt(8) if root else 1 / np.sqrt(2 * np.pi))
 
 
 def _special() -> Any:
