@@ -15,8 +15,8 @@ if devices.SIMULATED:
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if Path(__file__).parent in item.path.parents and item.path.name != "test_ptx.py":
-            item.add_marker("cudasim" if devices.SIMULATED and not item.get_closest_marker("gpu") else "gpu")
+        if Path(__file__).parent in item.path.parents and not any(map(item.get_closest_marker, ("cuda", "gpu"))):
+            item.add_marker("cudasim" if devices.SIMULATED else "gpu")
 
 
 @pytest.fixture(params=devices.DTYPES)
