@@ -21,11 +21,31 @@ __all__ = [
     "check_number",
     "contiguous",
     "normalize_axis",
+    "on_device",
     "output",
     "store",
 ]
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+
+
+def on_device(*values: Any) -> bool:
+    """Whether one of them lies in a GPU's memory (or is the CUDA simulator's), by what it says of itself: no
+    CUDA library is asked.
+    """
+    return any(type(value) is not np.ndarray and _on_device(value) for value in values)
+
+
+def _on_device(value: Any) -> bool:
+    if value is None or isinstance(value, (float, int, np.generic, np.ndarray, list, tuple)):
+        return False
+    try:
+        if hasattr(value, "__cuda_array_interface__") or hasattr(value, "__cuda_ndarray__"):
+            return True  # the latter is what the simulator's arrays have
+    except RuntimeError:  # PyTorch's tensor on a GPU that requires a gradient
+        return True
+    device = getattr(value, "__dlpack_device__", None)
+    return device is not None and not isinstance(value, type) and device()[0] in (2, 13)  # CUDA's, managed memory
 
 
 def as_float(value: Any, name: str) -> NDArray[Any]:
@@ -52,7 +72,7 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
         raise TypeError(
             f"{name}: expected an array without a mask, got a masked array (use {name}.filled(...))"
         )
-    if hasattr(value, "__cuda_array_interface__"):
+    if on_device(value):
         raise TypeError(
             f"{name}: expected an array in the CPU's memory, got a CUDA array ({type(value).__name__})"
         )

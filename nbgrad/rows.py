@@ -12,7 +12,8 @@ The rounding of x − max stays in: half an ulp of that difference, a relative e
 float32. To put it back took 0.85 of 3.8 cycles an entry (float64: 3.6 of 9.8).
 
 Sums are made in float64, in `nbgrad.backends.strips` of 4 float32 numbers at a time: in float32 a row of
-50 000 entries would lose 2 digits. Where an entry is left out of a sum 0 is added in its place: a branch
+50 000 entries would lose 2 digits. (CUDA's float32 kernels keep their rounding errors instead and hand over a float32
+``others``: the formulas below take either.) Where an entry is left out of a sum 0 is added in its place: a branch
 would keep LLVM from vectorising the loop (3 to 7 times slower).
 """
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 import numpy as np
 
 from nbgrad.elementary import log1p
+from nbgrad.elementary.division import quotient_one_plus
 from nbgrad.elementary.exponential import exp_minus
 from nbgrad.jit import row, scalar
 
@@ -45,7 +47,8 @@ def logarithm(T, others):
 @scalar
 def softmax_terms(T, largest, others):
     """What `softmax_entry` needs of the row."""
-    return T(0), T(1.0 / (1.0 + others))
+    W = type(others)
+    return T(0), T(quotient_one_plus(W(1), others))
 
 
 @scalar
@@ -115,8 +118,28 @@ def label_slope(e, is_largest, others):
     Where the label is the maximum p − 1 would lose every digit when p → 1: it is −(the sum of the other
     probabilities). Elsewhere p ≤ ½.
     """
-    share = 1.0 / (1.0 + others)
-    return -others * share if is_largest else np.float64(e) * share - 1.0
+    W = type(others)
+    share = quotient_one_plus(W(1), others)
+    return -others * share if is_largest else W(e) * share - W(1)
+
+
+@scalar
+def soft_term(x, q, largest, log_sum):
+    """−q·ln softmax; absent where q = 0."""
+    T = type(q)
+    return T(0) if q == T(0) else q * surprise(x, largest, log_sum)
+
+
+@scalar
+def soft_slope(e, q, factor, total_q, scale):
+    """scale·(p·Σq − q) with p = e·factor"""
+    return scale * (e * factor * total_q - q)
+
+
+@scalar
+def top_soft_slope(q, others, other_q, factor, scale):
+    """The same for the largest p: (its share of the others' q) − q·(the others' p)."""
+    return scale * (factor * other_q - q * (others * factor))
 
 
 # Functions of a row
@@ -238,7 +261,7 @@ def soft_cross_entropy(x, q):
     log_sum = logarithm(T, other_sum(x, largest))
     total = 0.0
     for j in range(x.size):
-        total += np.float64(T(0) if q[j] == T(0) else q[j] * surprise(x[j], largest, log_sum))
+        total += np.float64(soft_term(x[j], q[j], largest, log_sum))
     return T(total)
 
 
@@ -265,8 +288,8 @@ def d_soft_cross_entropy(x, q, scale, grad):
     factor = T(1) / (T(1) + T(others))
     total_q = q[top] + T(other_q)
     for j in range(x.size):
-        grad[j] = scale * (grad[j] * factor * total_q - q[j])
-    grad[top] = scale * (factor * T(other_q) - q[top] * (T(others) * factor))
+        grad[j] = soft_slope(grad[j], q[j], factor, total_q, scale)
+    grad[top] = top_soft_slope(q[top], T(others), T(other_q), factor, scale)
 
 
 @scalar

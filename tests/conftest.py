@@ -1,5 +1,6 @@
 """What all tests share: hypothesis profiles, a matplotlib without windows, and MNIST where it is at hand."""
 
+import functools
 import importlib.util
 import os
 import re
@@ -29,9 +30,22 @@ settings.register_profile("thorough", deadline=None, max_examples=2000, print_bl
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
 
 
+@functools.cache
+def no_gpu() -> str:
+    """Why tests on a GPU cannot run; empty where they can."""
+    try:
+        import cupy  # noqa: F401
+        from numba import config, cuda
+    except ImportError as error:
+        return f"no GPU: {error}"
+    return "" if cuda.is_available() and not config.ENABLE_CUDASIM else "no GPU"
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("cuda") and importlib.util.find_spec("numba_cuda") is None:
         pytest.skip("numba-cuda is not installed")
+    if item.get_closest_marker("gpu") and (reason := no_gpu()):
+        pytest.skip(reason)
     if item.get_closest_marker("mnist"):
         from nbgrad.datasets import MNIST_SHA256
 

@@ -14,7 +14,9 @@ from nbgrad.elementary.choose import choose, quiet
 from nbgrad.intrinsics import fma as _fma
 from nbgrad.intrinsics import product
 
-__all__ = ["copysign", "divide", "fma", "quotient", "quotient_squared", "two_product", "two_sum"]
+__all__ = [
+    "copysign", "divide", "fma", "quotient", "quotient_one_plus", "quotient_squared", "two_product", "two_sum",
+]  # fmt: skip
 
 
 def copysign(y: Any, x: Any) -> Any:
@@ -38,6 +40,11 @@ def divide(n: Any, d: Any, error: Any) -> Any:
 def quotient(n: Any, a: Any, b: Any) -> Any:
     """n/(a + b) for |a| ≥ |b|."""
     return quiet(lambda: n / (a + b))
+
+
+def quotient_one_plus(n: Any, x: Any) -> Any:
+    """n/(1 + x) for x ≥ 0 (a plain quotient in float64, of which float32 is made)."""
+    return quiet(lambda: n / (type(x)(1) + x))
 
 
 def quotient_squared(n: Any, b: Any) -> Any:
@@ -82,6 +89,18 @@ def _build_quotient(c: SimpleNamespace) -> Any:
     return quotient
 
 
+def _build_quotient_one_plus(c: SimpleNamespace) -> Any:
+    T = c.T
+
+    def plain(n, x):
+        return n / (T(1) + x)
+
+    def corrected(n, x):
+        return divide(n, *two_sum(T(1), x))
+
+    return corrected if T is np.float32 else plain
+
+
 def _build_quotient_squared(c: SimpleNamespace) -> Any:
     T = c.T
 
@@ -116,4 +135,5 @@ choose(copysign, _build_copysign)
 choose(fma, _build_fma)
 choose(divide, _build_divide)
 choose(quotient, _build_quotient)
+choose(quotient_one_plus, _build_quotient_one_plus)
 choose(quotient_squared, _build_quotient_squared)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arrays import as_array, as_float, as_labels, check_choice, check_number, contiguous, store
+from nbgrad.arrays import as_array, as_float, as_labels, check_choice, check_number, contiguous, on_device, store
 from nbgrad.backends import cpu_labels
 from nbgrad.backends.strips import FEW
+from nbgrad.kernels import device_labels
 from nbgrad.kernels.losses import REDUCTIONS, check_outputs, mean_scale, scaled_sum
 from nbgrad.kernels.rowwise import fresh_or, split
 
@@ -99,8 +100,12 @@ def _cross_entropy(
     grad: bool, out: Any, grad_out: Any,
 ) -> Any:  # fmt: skip
     check_choice(reduction, "reduction", REDUCTIONS)
-    x, axis = _logits(logits, "logits")
     ignore_index = _ignore_index(ignore_index)
+    if on_device(logits, target, weight, out, grad_out):
+        return device_labels.cross_entropy(
+            logits, target, weight, ignore_index, label_smoothing, reduction, grad, out, grad_out
+        )
+    x, axis = _logits(logits, "logits")
     smoothing = label_smoothing
     if type(label_smoothing) is not float or label_smoothing != 0:  # the check costs 2 µs
         smoothing = check_number(label_smoothing, "label_smoothing", x.dtype)
@@ -262,8 +267,10 @@ def _nll(
     grad_out: Any,
 ) -> Any:  # fmt: skip
     check_choice(reduction, "reduction", REDUCTIONS)
-    x, axis = _logits(log_probs, "log_probs")
     ignore_index = _ignore_index(ignore_index)
+    if on_device(log_probs, target, weight, out, grad_out):
+        return device_labels.nll_loss(log_probs, target, weight, ignore_index, reduction, grad, out, grad_out)
+    x, axis = _logits(log_probs, "log_probs")
     shape = x.shape[:axis] + x.shape[axis + 1 :]
     check_outputs(x, shape, reduction, out, grad_out)
     labels = _labels(target, shape, x, "log_probs")

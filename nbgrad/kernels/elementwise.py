@@ -17,11 +17,13 @@ from nbgrad.arrays import (
     broadcast,
     check_number,
     contiguous,
+    on_device,
     output,
     store,
 )
 from nbgrad.backends import cpu
 from nbgrad.jit import Loop
+from nbgrad.kernels import device
 from nbgrad.ops import Elementwise
 
 __all__ = ["Kernel"]
@@ -71,6 +73,8 @@ class Kernel:
                 else:
                     self.forward_loop(x.size, x.reshape(-1), out.reshape(-1), *values)
                 return out
+        if on_device(x, out):
+            return device.forward(self, x, out, parameters)
         x = as_float(x, "x")
         values = self.parameters(parameters, x.dtype) if parameters else ()
         return run(self.forward_loop, [x], x.shape, x.dtype, out, values)
@@ -89,6 +93,8 @@ class Kernel:
                 out = np.empty(x.shape, dtype)
                 self.backward_loop(x.size, grad_output.reshape(-1), x.reshape(-1), out.reshape(-1), *values)
                 return out
+        if on_device(grad_output, x, out):
+            return device.backward(self, grad_output, x, out, parameters)
         arrays, dtype = as_floats({"grad_output": grad_output, "x": x})
         shape = broadcast({"grad_output": arrays[0], "x": arrays[1]})
         values = self.parameters(parameters, dtype) if parameters else ()

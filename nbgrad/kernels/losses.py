@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arrays import as_float, check_choice, check_number, contiguous, output, store
+from nbgrad.arrays import as_float, check_choice, check_number, contiguous, on_device, output, store
 from nbgrad.backends import cpu
+from nbgrad.kernels import device_losses
 from nbgrad.kernels.elementwise import run
 from nbgrad.ops import LOSSES, Elementwise
 
@@ -75,6 +76,8 @@ def _loss(
     weight: Any = None, grad: bool = False, out: Any = None, grad_out: Any = None,
 ) -> Any:  # fmt: skip
     check_choice(reduction, "reduction", REDUCTIONS)
+    if on_device(x, target, weight, out, grad_out):
+        return device_losses.loss(op, first, x, target, reduction, parameters, weight, grad, out, grad_out)
     x = as_float(x, first)
     target = _matching(target, x, "target", first)
     check_outputs(x, x.shape, reduction, out, grad_out)
@@ -250,6 +253,11 @@ def _bce(
     grad_out: Any = None,
 ) -> Any:
     op = LOSSES["binary_cross_entropy_with_logits"]
+    if on_device(pos_weight):
+        check_choice(reduction, "reduction", REDUCTIONS)
+        return device_losses.bce_of_arrays(
+            op, logits, target, weight, pos_weight, reduction, grad, out, grad_out
+        )
     if pos_weight is None or np.ndim(pos_weight) == 0:
         number = 1.0 if pos_weight is None else as_float(pos_weight, "pos_weight").item()
         parameters = {"pos_weight": number}

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arrays import as_array, as_float, as_floats, contiguous, normalize_axis, output, store
+from nbgrad.arrays import as_array, as_float, as_floats, contiguous, normalize_axis, on_device, output, store
 from nbgrad.backends import cpu_maxout, cpu_rows
 from nbgrad.backends.strips import FEW
+from nbgrad.kernels import device_labels, device_rows
 
 __all__ = [
     "log_softmax", "log_softmax_backward", "logsumexp", "logsumexp_backward", "maxout", "maxout_backward",
@@ -40,6 +41,8 @@ def _flat(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _forward(name: str, x: Any, axis: int, out: Any) -> Any:
+    if on_device(x, out):
+        return device_rows.forward(name, x, axis, out)
     x = as_float(x, "x")
     axis = normalize_axis(axis, x.ndim)
     if out is not None:
@@ -54,6 +57,8 @@ def _forward(name: str, x: Any, axis: int, out: Any) -> Any:
 
 
 def _backward(name: str, grad_output: Any, y: Any, axis: int, out: Any) -> Any:
+    if on_device(grad_output, y, out):
+        return device_rows.backward(name, grad_output, y, axis, out)
     (grad_output, y), dtype = as_floats({"grad_output": grad_output, "y": y})
     axis = normalize_axis(axis, y.ndim)
     if grad_output.shape != y.shape:
@@ -136,6 +141,8 @@ def logsumexp(x: Any, *, axis: int = -1, out: Any = None) -> Any:
     >>> logsumexp(np.array([1000.0, 1000.0]))
     np.float64(1000.6931471805599)
     """
+    if on_device(x, out):
+        return device_rows.logsumexp(x, axis, out)
     x = as_float(x, "x")
     axis = normalize_axis(axis, x.ndim)
     shape = x.shape[:axis] + x.shape[axis + 1 :]
@@ -157,6 +164,8 @@ def logsumexp_backward(grad_output: Any, x: Any, *, axis: int = -1, out: Any = N
     >>> logsumexp_backward(2.0, np.array([0.0, 0.0]))
     array([1., 1.])
     """
+    if on_device(grad_output, x, out):
+        return device_rows.logsumexp_backward(grad_output, x, axis, out)
     (grad_output, x), dtype = as_floats({"grad_output": grad_output, "x": x})
     axis = normalize_axis(axis, x.ndim)
     shape = x.shape[:axis] + x.shape[axis + 1 :]
@@ -197,8 +206,10 @@ def maxout(
     >>> y, index
     (array([3., 2.]), array([1, 0]))
     """
-    x = as_float(x, "x")
     num_pieces = _pieces(num_pieces)
+    if on_device(x, out, index_out):
+        return device_labels.maxout(x, num_pieces, axis, out, index_out)
+    x = as_float(x, "x")
     axis = normalize_axis(axis, x.ndim)
     if x.shape[axis] % num_pieces:
         raise ValueError(
@@ -229,8 +240,10 @@ def maxout_backward(grad_output: Any, index: Any, num_pieces: int, *, axis: int 
     >>> maxout_backward(np.array([5.0, 7.0]), np.array([1, 0]), 2)
     array([0., 5., 7., 0.])
     """
-    grad_output = as_float(grad_output, "grad_output")
     num_pieces = _pieces(num_pieces)
+    if on_device(grad_output, index, out):
+        return device_labels.maxout_backward(grad_output, index, num_pieces, axis, out)
+    grad_output = as_float(grad_output, "grad_output")
     index = as_array(index, "index")
     if index.dtype.kind not in "iu":
         raise TypeError(f"index: expected integers, got {index.dtype}")

@@ -1,0 +1,147 @@
+"""Every CUDA kernel as machine code, without a GPU: PTX for compute capability 8.0 and 9.0, and what `ptxas` makes of it.
+
+float32 kernels must not touch float64 units, which most GPUs have few of; elementwise kernels and rows must load 16 bytes at a time;
+nothing may spill registers to memory.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from numba import boolean, float32, float64, int64
+
+from nbgrad.ops import LOSSES, OPS
+
+if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0"):
+    pytest.skip("the simulator compiles nothing", allow_module_level=True)
+pytestmark = pytest.mark.cuda
+
+CAPABILITIES = ((8, 0), (9, 0))
+L, B, i = int64[::1], boolean[::1], int64
+
+
+def elementwise(op, kinds):
+    from nbgrad.backends import cuda_elementwise as ce
+
+    return {
+        "forward": lambda T, t, a: (ce.forward(op, T), (a, a, i, t, t)),
+        "backward": lambda T, t, a: (ce.backward(op, T), (a, a, a, i, t, t)),
+        "value": lambda T, t, a: (ce.loss(op, False, T), (a, a, a, i, t, t)),
+        "slope": lambda T, t, a: (ce.loss(op, True, T), (a, a, a, i, t, t)),
+        "sum": lambda T, t, a: (_losses().sums(op, False, T), (a, a, a, i, t, t)),
+        "sum_and_slope": lambda T, t, a: (_losses().sums(op, True, T), (a, a, a, a, i, t, t, t)),
+    }[kinds]
+
+
+def _losses():
+    from nbgrad.backends import cuda_losses
+
+    return cuda_losses
+
+
+def _rows():
+    from nbgrad.backends import cuda_rows
+
+    return cuda_rows
+
+
+def _labels():
+    from nbgrad.backends import cuda_labels
+
+    return cuda_labels
+
+
+def _maxout():
+    from nbgrad.backends import cuda_maxout
+
+    return cuda_maxout
+
+
+# name: (whether it loads and stores 16 bytes, (dtype, number, array) → (kernel, its arguments' types))
+KERNELS = {
+    **{
+        f"{name}_{kind}": (True, lambda T, t, a, op=op, kind=kind: elementwise(op, kind)(T, t, a))
+        for name, op in OPS.items()
+        for kind in ("forward", "backward")
+    },
+    **{
+        f"{name}_{kind}": (True, lambda T, t, a, op=op, kind=kind: elementwise(op, kind)(T, t, a))
+        for name, op in LOSSES.items()
+        for kind in ("value", "slope", "sum", "sum_and_slope")
+    },
+    **{
+        f"{name}_rows": (True, lambda T, t, a, name=name: (_rows().forward(name, T), (a, i, i, i, i, a)))
+        for name in ("softmax", "log_softmax")
+    },
+    **{
+        f"{name}_backward_rows": (
+            True,
+            lambda T, t, a, name=name: (_rows().backward(name, T), (a, a, i, i, i, i, a)),
+        )
+        for name in ("softmax", "log_softmax")
+    },
+    "logsumexp": (True, lambda T, t, a: (_rows().logsumexp(T), (a, i, i, i, i, a))),
+    "logsumexp_backward": (True, lambda T, t, a: (_rows().logsumexp_backward(T), (a, a, i, i, i, i, a))),
+    "array_sums": (True, lambda T, t, a: (_losses().array_sums(T), (a, a, a, i, t, t))),
+    "finish": (False, lambda T, t, a: (_losses().finish(T), (a, i, t, a, a))),
+    "count_labels": (False, lambda T, t, a: (_losses().count_labels(T), (L, a, i, i, a))),
+    "cross_entropy": (True, lambda T, t, a: (_labels().cross_entropy(False, T), (L, a, i, a, L, a, i, i, i, i, a))),
+    "cross_entropy_and_slope": (
+        True,
+        lambda T, t, a: (_labels().cross_entropy(True, T), (L, a, i, a, L, a, i, i, i, i, a, a)),
+    ),
+    "nll": (False, lambda T, t, a: (_labels().nll(False, T), (L, a, i, a, L, a, i, i, a))),
+    "nll_and_slope": (False, lambda T, t, a: (_labels().nll(True, T), (L, a, i, a, L, a, i, i, a, a))),
+    "soft_cross_entropy": (
+        True,
+        lambda T, t, a: (_labels().soft_cross_entropy(False, T), (B, a, a, a, i, i, i, i, a)),
+    ),
+    "soft_cross_entropy_and_slope": (
+        True,
+        lambda T, t, a: (_labels().soft_cross_entropy(True, T), (B, a, a, a, i, i, i, i, a, a)),
+    ),
+    "maxout": (False, lambda T, t, a: (_maxout().maxout(T), (a, i, i, a, L))),
+    "maxout_backward": (False, lambda T, t, a: (_maxout().maxout_backward(T), (a, L, i, i, L, a))),
+}
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES, ids=lambda c: f"{c[0]}.{c[1]}")
+@pytest.mark.parametrize("number", [float32, float64], ids=str)
+@pytest.mark.parametrize("name", KERNELS)
+def test_machine_code(name, number, capability, monkeypatch, tmp_path):
+    from numba import cuda
+    from numba.cuda import dispatcher
+
+    # device functions are compiled for the current device, also where there is none
+    device = SimpleNamespace(compute_capability=capability, id=0)
+    monkeypatch.setattr(dispatcher, "get_current_device", lambda: device)
+    vectors, make = KERNELS[name]
+    kernel, types = make(np.dtype(str(number)), number, number[::1])
+    ptx = cuda.compile_ptx(kernel.py_func, types, cc=capability)[0]
+    assert number is float64 or ".f64" not in ptx
+    assert "call" not in ptx
+    assert not vectors or f"ld.global.v{4 if number is float32 else 2}.f" in ptx
+    assembled(ptx, capability, tmp_path)
+
+
+def assembled(ptx, capability, folder):
+    """`ptxas` takes it, and keeps everything in registers."""
+    ptxas = shutil.which("ptxas")
+    if ptxas is None:
+        return
+    newest = re.search(r"release (\d+\.\d+)", subprocess.run([ptxas, "--version"], capture_output=True, text=True).stdout)
+    if newest[1].split(".")[0] < "13":
+        return
+    # PTX 9.x of a compiler newer than this assembler: nothing in it is newer than 9.0, or it would say so
+    ptx = re.sub(r"^\.version 9\..*", ".version 9.0", ptx, flags=re.MULTILINE)
+    (folder / "kernel.ptx").write_text(ptx)
+    command = [ptxas, "-v", f"-arch=sm_{capability[0]}{capability[1]}", "-o", os.devnull, folder / "kernel.ptx"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in done.stderr, done.stderr
+    registers = int(re.search(r"Used (\d+) registers", done.stderr)[1])
+    assert registers <= 128, "512 threads of a block would not fit"
