@@ -75,7 +75,7 @@ def case(
 
 
 def _measure(session: Session, op: Elementwise, n: int, dtype: str) -> list[Record]:
-    return session.measure(case(session, op, n, dtype))
+    return session.measure(case(session, op, n, dtype), budget=1.0)
 
 
 def _sweep(session: Session, op: Elementwise, n: int) -> list[Record]:
