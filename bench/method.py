@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 __all__ = ["Timing", "interleaved"]
 
+#: seconds of a call that needs no warming up, and no second one to know how long it takes
+LONG = 0.05
 Name = TypeVar("Name", bound=Hashable)
 
 
@@ -46,21 +48,22 @@ def interleaved(
     pause: float = 5e-3,
 ) -> dict[Name, Timing]:
     """Time the candidates in turn; a call shorter than ``at_least`` seconds is repeated until it lasts that
-    long. Not more than ``budget`` seconds, if 3 rounds fit into them.
+    long. As many rounds as ``budget`` seconds allow, but 3.
     """
-    repeats, a_round = {}, 0.0
+    repeats: dict[Name, int] = {}
+    shortest: dict[Name, float] = {}
+    a_round = 0.0
     for name, call in candidates.items():
-        call()
         took = []
-        for _ in range(2):
+        for _ in range(3):
             start = time.perf_counter()
             call()
             took.append(time.perf_counter() - start)
-            if took[0] > 0.1:  # long enough to know from one
+            if took[-1] > LONG:
                 break
-        shortest = max(min(took), 1e-9)
-        repeats[name] = max(1, int(at_least / shortest))
-        a_round += pause + (repeats[name] + 1) * shortest
+        shortest[name] = max(min(took), 1e-9)
+        repeats[name] = max(1, int(at_least / shortest[name]))
+        a_round += pause + (repeats[name] + 1) * shortest[name]
     rounds = max(min(rounds, 3), min(rounds, int(min(budget / a_round, 1e6))))
     times: dict[Name, list[float]] = {name: [] for name in candidates}
     enabled = gc.isenabled()
@@ -71,7 +74,8 @@ def interleaved(
                 # until the threads of the one before have stopped spinning for work: two pools of as many threads as
                 # there are cores would wait for each other
                 time.sleep(pause)
-                call()
+                if shortest[name] < LONG:
+                    call()  # its data come into the cache
                 start = time.perf_counter()
                 for _ in range(repeats[name]):
                     call()

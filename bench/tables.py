@@ -53,10 +53,10 @@ def number(value: float) -> str:
 
 def ratio(value: float) -> str:
     """
-    >>> ratio(0.9996), ratio(12.34), ratio(1234.5)
-    ('1.00', '12.3', '1234')
+    >>> ratio(0.0123), ratio(0.9996), ratio(12.34), ratio(1234.5)
+    ('0.012', '1.00', '12.3', '1234')
     """
-    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"
+    return f"{value:.{3 if value < 0.0995 else 2 if value < 9.995 else 1 if value < 99.95 else 0}f}"
 
 
 def seconds(value: float) -> str:

@@ -114,7 +114,7 @@ class Numba(Peer):
         return self.compiled[op.name, dtype]
 
     def elementwise(self, op: Any, x: Any, g: Any, out: Any) -> Calls:
-        loop = self._loop(op, x.dtype)
+        loop = self._loop(op, x.dtype) if x.dtype == np.float32 else None  # a second to compile each
         return {("forward", "out"): lambda: loop(x, out)} if loop else {}
 
 

@@ -32,7 +32,8 @@ class Compiled(PyTorch):
         # PyTorch keeps what it compiled with the code object and tries one after the other: each function gets its own
         code = f.__code__.replace(co_firstlineno=next(_count))
         own = FunctionType(code, f.__globals__, f.__name__, f.__defaults__, f.__closure__)
-        return self.torch.compile(own)
+        # for any size from the first call on: 3 s once, not once more for the second size
+        return self.torch.compile(own, dynamic=True)
 
     def _once(self, key: Any, f: Callable[..., Any]) -> Callable[..., Any]:
         if key not in self.kept:
@@ -60,13 +61,13 @@ class Compiled(PyTorch):
     def maxout(self, x: Any, g: Any, pieces: int, out: Any, grad_out: Any) -> Calls:
         return {}
 
-    def both(self, f: Callable[[Any, Any], Any], x: Any, target: Any) -> Calls:
+    def both(self, name: str, f: Callable[[Any, Any], Any], x: Any, target: Any) -> Calls:
         torch = self.torch
         if x.dtype != np.float32:
             return {}
         tx, t = torch.from_numpy(x), torch.from_numpy(target)
-        value = self._compile(lambda x, t: f(x, t))
-        pair = self._compile(lambda x, t: torch.func.grad_and_value(f)(x, t)[::-1])
+        value = self._once((name, "value"), lambda x, t: f(x, t))
+        pair = self._once((name, "both"), lambda x, t: torch.func.grad_and_value(f)(x, t)[::-1])
         return {("value", "new"): lambda: value(tx, t), ("value_and_grad", "new"): lambda: pair(tx, t)}
 
     def regression(self, model: str, params: Any, X: Any, y: Any) -> Calls:

@@ -145,12 +145,12 @@ class PyTorch(Peer):
 
     def loss(self, op: Any, x: Any, target: Any) -> Calls:
         f = self.loss_function(op)
-        return self.both(f, x, target) if f else {}
+        return self.both(op.name, f, x, target) if f else {}
 
     def cross_entropy(self, x: Any, labels: Any) -> Calls:
-        return self.both(self.functional.cross_entropy, x, labels)
+        return self.both("cross_entropy", self.functional.cross_entropy, x, labels)
 
-    def both(self, f: Callable[[Any, Any], Any], x: Any, target: Any) -> Calls:
+    def both(self, name: str, f: Callable[[Any, Any], Any], x: Any, target: Any) -> Calls:
         """Value, and value and gradient by autograd."""
         torch = self.torch
         tx, t = torch.from_numpy(x), torch.from_numpy(target)

@@ -10,7 +10,9 @@ error of eps where it is below ½ is none.
 from __future__ import annotations
 
 import argparse
+import atexit
 import concurrent.futures
+import functools
 import multiprocessing
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -37,7 +39,7 @@ BRANCH_POINTS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exhaustive", action="store_true", help="all 2³² float32 inputs")
     parser.add_argument("--stride", type=int, help="every how many bit patterns of float32 (61; with --quick 6007)")
-    parser.add_argument("--points", type=int, default=20_000, help="inputs of float64 (1000000: up to an hour)")
+    parser.add_argument("--points", type=int, default=5000, help="inputs of float64 (1000000: up to an hour)")
     parser.add_argument("--only", nargs="*", help="names of functions")
     parser.add_argument("--dtypes", nargs="*", default=["float32", "float64"])
     parser.add_argument("--alone", action="store_true", help="without the peers")
@@ -122,6 +124,14 @@ def _exact_values(x: Any, name: str, direction: str) -> tuple[Any, Any]:
     return high, low
 
 
+@functools.cache
+def _pool() -> Any:
+    """Processes for mpmath, which start once: that takes as long as the work for one function."""
+    pool = multiprocessing.get_context("spawn").Pool(numba.get_num_threads())
+    atexit.register(pool.terminate)
+    return pool
+
+
 def worst_float64(
     functions: list[Callable[[Any], Any] | None], name: str, direction: str, points: int
 ) -> list[tuple[float, float] | None]:
@@ -130,8 +140,7 @@ def worst_float64(
     x = x[np.isfinite(x)]
     if name.startswith("log") and name not in OPS:
         x = np.abs(x[x != 0])
-    with multiprocessing.get_context("spawn").Pool() as pool:
-        parts = pool.map(partial(_exact_values, name=name, direction=direction), np.array_split(x, 64))
+    parts = _pool().map(partial(_exact_values, name=name, direction=direction), np.array_split(x, 64))
     high, low = (np.concatenate(p) for p in zip(*parts, strict=True))
     exponent = np.frexp(np.where(np.isfinite(high), high, 1))[1] - 1
     ulp = np.ldexp(1.0, np.maximum(exponent - 52, -1074))

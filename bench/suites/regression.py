@@ -193,7 +193,7 @@ _FIRST = (
 
 def _first(session: Session, name: str, shape: str, call: str, features: int, classes: int) -> list[Record]:
     setup = _SETUP.format(features=features, classes=classes)
-    return first_calls(session, "regression", name, shape, call, setup, rounds=1)
+    return first_calls(session, "regression", name, shape, call, setup)
 
 
 def jobs(session: Session, arguments: argparse.Namespace) -> Iterable[Job]:

@@ -63,7 +63,7 @@ def _seconds(*arguments: str, **environment: str) -> float:
 
 
 def first_calls(
-    session: Session, suite: str, name: str, shape: str, call: str, setup: str, rounds: int = 3
+    session: Session, suite: str, name: str, shape: str, call: str, setup: str, rounds: int = 1
 ) -> list[Record]:
     """The first call in a new process: "compiled" with an empty disk cache, then "from disk"."""
     code = _FIRST_CALL.format(call=call, setup=setup)
@@ -87,8 +87,7 @@ def first_calls(
 
 def _kernel(session: Session, call: str, size: int) -> list[Record]:
     setup = _SETUP.format(size=size)
-    rounds = session.rounds or (1 if session.quick else 3)
-    return first_calls(session, "startup", call.partition("(")[0], f"{size:,}", "kernels." + call, setup, rounds)
+    return first_calls(session, "startup", call.partition("(")[0], f"{size:,}", "kernels." + call, setup)
 
 
 def _imports(session: Session) -> list[Record]:
