@@ -44,6 +44,10 @@ def test_any_size_at_any_address(size, start, dtype):
     near(kernels.relu(put(x)[start:]), np.maximum(x[start:], 0))
     near(kernels.relu_backward(put(g)[start:], put(x)[start:]), g[start:] * (x[start:] > 0))
     near(kernels.relu_backward(put(g)[start:], put(x)[: x.size - start]), g[start:] * (x[: x.size - start] > 0))
+    out = put(np.full_like(x, 7))  # lies as the inputs do
+    near(kernels.relu(put(x)[start:], out=out[start:]), np.maximum(x[start:], 0))
+    near(kernels.relu_backward(put(g)[start:], put(x)[start:], out=out[start:]), g[start:] * (x[start:] > 0))
+    near(out[:start], np.full(start, 7, dtype))
 
 
 def test_lines_begin_on_multiples_of_16_bytes(dtype):
