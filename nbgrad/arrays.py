@@ -33,11 +33,14 @@ def on_device(*values: Any) -> bool:
     """Whether one of them lies in a GPU's memory (or is the CUDA simulator's), by what it says of itself: no
     CUDA library is asked.
     """
-    return any(type(value) is not np.ndarray and _on_device(value) for value in values)
+    for value in values:
+        if value is not None and type(value) is not np.ndarray and _on_device(value):
+            return True
+    return False
 
 
 def _on_device(value: Any) -> bool:
-    if value is None or isinstance(value, (float, int, np.generic, np.ndarray, list, tuple)):
+    if isinstance(value, (float, int, np.generic, np.ndarray, list, tuple)):
         return False
     try:
         if hasattr(value, "__cuda_array_interface__") or hasattr(value, "__cuda_ndarray__"):

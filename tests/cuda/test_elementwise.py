@@ -44,6 +44,29 @@ def test_any_size_at_any_address(size, start, dtype):
     near(kernels.relu(put(x)[start:]), np.maximum(x[start:], 0))
     near(kernels.relu_backward(put(g)[start:], put(x)[start:]), g[start:] * (x[start:] > 0))
     near(kernels.relu_backward(put(g)[start:], put(x)[: x.size - start]), g[start:] * (x[: x.size - start] > 0))
+    out = put(np.full_like(x, 7))  # lies as the inputs do
+    near(kernels.relu(put(x)[start:], out=out[start:]), np.maximum(x[start:], 0))
+    near(kernels.relu_backward(put(g)[start:], put(x)[start:], out=out[start:]), g[start:] * (x[start:] > 0))
+    near(out[:start], np.full(start, 7, dtype))
+
+
+def test_lines_begin_on_multiples_of_16_bytes(dtype):
+    """(The simulator would not notice.)"""
+    from nbgrad.backends import cuda_elementwise, cuda_rows, cuda_target
+
+    base = cuda_target.unwrap(put(np.zeros(64, dtype)), "x")
+    size, item = 16 // base.dtype.itemsize, base.dtype.itemsize
+    for start in range(2 * size):
+        for count in (1, size, 30):
+            x = base[start : start + count]
+            lead = cuda_elementwise.lead_of(x, x)
+            assert lead == count or (cuda_target.address(x) + lead * item) % 16 == 0
+            assert lead < size or lead == count
+            other = base[start + 1 : start + 1 + count]
+            assert cuda_elementwise.lead_of(x, other) == count
+        for length in range(1, 9):
+            aligned = (cuda_target.address(base[start:])) % 16 == 0 and length % size == 0
+            assert cuda_rows.lines_of(length, base[start:]) == (length // size if aligned else 0)
 
 
 def test_shapes_layouts_and_numbers(dtype):

@@ -27,6 +27,24 @@ def test_elementwise_losses(name, reduction, dtype):
         same(alone(put(x), put(t), reduction=reduction), get(value))
 
 
+@pytest.mark.parametrize("size", [3, 255, 256, 601])
+@pytest.mark.parametrize("start", [0, 1])
+def test_sums_of_any_size_at_any_address(size, start, dtype):
+    """Several tiles, and what stands before and after whole lines."""
+    rng = np.random.default_rng(size)
+    x, t = rng.standard_normal(size + start).astype(dtype), rng.random(size + start).astype(dtype)
+    d, target, grad_out = put(x)[start:], put(t)[start:], put(np.full_like(x, 7))
+    want, want_grad = kernels.mse_loss_value_and_grad(x[start:], t[start:])
+    value, grad = kernels.mse_loss_value_and_grad(d, target, grad_out=grad_out[start:])
+    near(value, np.asarray(want))
+    near(grad, want_grad)
+    near(grad_out[:start], np.full(start, 7, dtype))
+    same(kernels.mse_loss(d, target), get(value))
+    value, grad = kernels.mse_loss_value_and_grad(d, target)  # the gradient does not lie as the inputs do
+    near(value, np.asarray(want))
+    near(grad, want_grad)
+
+
 @reductions
 def test_weights(reduction, dtype):
     rng = np.random.default_rng(0)
