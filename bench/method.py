@@ -13,6 +13,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from bench.place import Cpu, wall
+
 __all__ = ["Timing", "interleaved"]
 
 #: seconds of a call that needs no warming up, and no second one to know how long it takes
@@ -45,25 +47,21 @@ def interleaved(
     rounds: int = 15,
     at_least: float = 2e-3,
     budget: float = float("inf"),
-    pause: float = 5e-3,
+    pause: float = Cpu.pause,
+    clock: Callable[[Callable[[], Any], int], float] = wall,
 ) -> dict[Name, Timing]:
     """Time the candidates in turn; a call shorter than ``at_least`` seconds is repeated until it lasts that
-    long. As many rounds as ``budget`` seconds allow, but 3.
+    long. Not more than ``budget`` seconds, if 3 rounds fit into them. ``clock``: seconds a call, of so many calls.
     """
-    repeats: dict[Name, int] = {}
-    shortest: dict[Name, float] = {}
-    a_round = 0.0
+    repeats, a_round = {}, 0.0
     for name, call in candidates.items():
-        took = []
-        for _ in range(3):
-            start = time.perf_counter()
-            call()
-            took.append(time.perf_counter() - start)
-            if took[-1] > LONG:
-                break
-        shortest[name] = max(min(took), 1e-9)
-        repeats[name] = max(1, int(at_least / shortest[name]))
-        a_round += pause + (repeats[name] + 1) * shortest[name]
+        call()
+        took = [clock(call, 1)]
+        if took[0] <= 0.1:  # else long enough to know from one
+            took.append(clock(call, 1))
+        shortest = max(min(took), 1e-9)
+        repeats[name] = max(1, int(at_least / shortest))
+        a_round += pause + (repeats[name] + 1) * shortest
     rounds = max(min(rounds, 3), min(rounds, int(min(budget / a_round, 1e6))))
     times: dict[Name, list[float]] = {name: [] for name in candidates}
     enabled = gc.isenabled()
@@ -71,15 +69,9 @@ def interleaved(
     try:
         for _ in range(rounds):
             for name, call in candidates.items():
-                # until the threads of the one before have stopped spinning for work: two pools of as many threads as
-                # there are cores would wait for each other
                 time.sleep(pause)
-                if shortest[name] < LONG:
-                    call()  # its data come into the cache
-                start = time.perf_counter()
-                for _ in range(repeats[name]):
-                    call()
-                times[name].append((time.perf_counter() - start) / repeats[name])
+                call()
+                times[name].append(clock(call, repeats[name]))
     finally:
         if enabled:
             gc.enable()

@@ -13,6 +13,7 @@ from numba.core import event
 from bench.limits import Limit
 from bench.method import Timing, interleaved
 from bench.peers.base import Peer, as_arrays
+from bench.place import Cpu, Gpu
 from bench.record import OWN, Record, Spread
 
 __all__ = ["Call", "Case", "Differs", "Job", "Key", "Session", "both"]
@@ -77,6 +78,7 @@ class Session:
     rounds: int | None = None
     missing: dict[str, str] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
+    place: Cpu | Gpu = field(default_factory=Cpu)
     _met: set[tuple[str, ...]] = field(default_factory=set)
 
     def measure(self, case: Case, *, rounds: int = 15, budget: float = 1.5) -> list[Record]:
@@ -86,9 +88,12 @@ class Session:
         calls |= {limit.name: limit.call for limit in case.limits}
         rounds = self.rounds or rounds
         if self.quick:
-            times = interleaved(calls, rounds=min(rounds, 5), at_least=5e-4, budget=min(budget, 0.25), pause=2e-3)
+            pause, budget = min(self.place.pause, 2e-3), min(budget, 0.25)
+            times = interleaved(
+                calls, rounds=min(rounds, 5), at_least=5e-4, budget=budget, pause=pause, clock=self.place.clock
+            )
         else:
-            times = interleaved(calls, rounds=rounds, budget=budget)
+            times = interleaved(calls, rounds=rounds, budget=budget, pause=self.place.pause, clock=self.place.clock)
         limits = [(limit, times.pop(limit.name)) for limit in case.limits]
         for key in list(times):
             for name, parts in case.sums.items():
@@ -135,7 +140,8 @@ class Session:
         fraction, limit = _fraction(times[key], limits, work)
         return Record(
             case.suite, case.name, case.shape, case.dtype, key.direction, key.who,
-            Spread.of(times[key].rounds), memory=key.memory, rounds=len(times[key].rounds), threads=self.threads,
+            Spread.of(times[key].rounds), memory=key.memory, rounds=len(times[key].rounds),
+            threads=self.threads, device=self.place.device,
             ratio=Spread.of(own.ratios_to(times[key])) if own and key.who != OWN else None,
             fraction=fraction, limit=limit, first=first and first[0], first_from=first[1] if first else "",
             size=case.size, bytes=work.get("copy", 0) + work.get("read", 0),

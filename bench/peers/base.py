@@ -69,7 +69,9 @@ class Peer:
 
 def _array(value: Any) -> Any:
     if hasattr(value, "detach"):
-        value = value.detach()
+        value = value.detach().cpu()
+    elif hasattr(value, "__cuda_array_interface__"):
+        value = value.get()
     array = np.asarray(value).astype(np.float64) if np.ndim(value) == 0 else np.asarray(value)
     if array.size > 1 << 20:  # a part of it, from end to end
         flat = array.reshape(-1)

@@ -11,7 +11,7 @@ from typing import Any
 from bench.peers import textbook
 from bench.peers.base import Calls, Peer
 
-__all__ = ["PyTorch"]
+__all__ = ["PyTorch", "PyTorchOnGpu"]
 
 # where PyTorch's function has another name or is a case of another one
 _NAMES = {
@@ -38,6 +38,8 @@ class PyTorch(Peer):
 
         torch.set_num_threads(threads)
         self.torch = torch
+        #: an array as a tensor over the same memory
+        self.tensor = torch.from_numpy
         self.functional = torch.nn.functional
 
     def activation(self, op: Any) -> Callable[[Any], Any] | None:
@@ -51,7 +53,7 @@ class PyTorch(Peer):
         torch, function = self.torch, self.activation(op)
         if function is None:
             return {}
-        tx, tg, to = map(torch.from_numpy, (x, g, out))
+        tx, tg, to = map(self.tensor, (x, g, out))
         tensors = {
             "self": tx,
             "self_or_result": tx,
@@ -93,7 +95,7 @@ class PyTorch(Peer):
 
     def rows(self, name: str, x: Any, g: Any, out: Any, grad_out: Any, axis: int) -> Calls:
         torch = self.torch
-        tx, tg, ty, tdx = map(torch.from_numpy, (x, g, out, grad_out))
+        tx, tg, ty, tdx = map(self.tensor, (x, g, out, grad_out))
         if name == "logsumexp":
             leaf = tx.clone().requires_grad_()
             y = torch.logsumexp(leaf, axis)
@@ -114,7 +116,7 @@ class PyTorch(Peer):
 
     def maxout(self, x: Any, g: Any, pieces: int, out: Any, grad_out: Any) -> Calls:
         torch = self.torch
-        tx, tg, ty, tdx = map(torch.from_numpy, (x, g, out, grad_out))
+        tx, tg, ty, tdx = map(self.tensor, (x, g, out, grad_out))
         wide = (*tg.shape, pieces)
         where = torch.empty(tg.shape, dtype=torch.int64)
         torch.max(tx.view(wide), -1, out=(ty, where))
@@ -152,8 +154,7 @@ class PyTorch(Peer):
 
     def both(self, name: str, f: Callable[[Any, Any], Any], x: Any, target: Any) -> Calls:
         """Value, and value and gradient by autograd."""
-        torch = self.torch
-        tx, t = torch.from_numpy(x), torch.from_numpy(target)
+        tx, t = self.tensor(x), self.tensor(target)
         leaf = tx.clone().requires_grad_()
 
         def value_and_grad() -> Any:
@@ -175,8 +176,8 @@ class PyTorch(Peer):
         return value
 
     def regression(self, model: str, params: Any, X: Any, y: Any) -> Calls:
-        torch, f = self.torch, self.regression_loss(model)
-        w, x, target = torch.from_numpy(params.copy()).requires_grad_(), torch.from_numpy(X), torch.from_numpy(y)
+        f = self.regression_loss(model)
+        w, x, target = self.tensor(params.copy()).requires_grad_(), self.tensor(X), self.tensor(y)
 
         def call() -> Any:
             w.grad = None
@@ -231,3 +232,13 @@ class PyTorch(Peer):
             return torch.autograd.grad(f(t), t, torch.ones_like(t))[0].numpy()
 
         return gradient
+
+
+class PyTorchOnGpu(PyTorch):
+    """The same of CuPy's arrays."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(threads)
+        if not self.torch.cuda.is_available():
+            raise ImportError("this PyTorch has no GPU")
+        self.tensor = self.torch.from_dlpack

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from bench.flops import count
-from bench.limits import copying
 from bench.record import OWN, Record
 from bench.session import Call, Case, Job, Key, Session, both
 from nbgrad import kernels
@@ -51,12 +50,11 @@ def case(
     session: Session, op: Elementwise, n: int, dtype: str, directions: tuple[str, ...] = ("forward", "backward")
 ) -> Case:
     """One operator on arrays of n normally distributed numbers."""
-    rng = np.random.default_rng(0)
-    # a million drawn ones again and again: 10⁸ would take longer to draw than to measure
-    x, g = (np.resize(rng.standard_normal(min(n, 1 << 20), np.float32), n).astype(dtype) for _ in range(2))
-    calls = own_calls(op.name, x, g, np.empty_like(x))
+    place = session.place
+    x, g = (place.normal(n, dtype, seed) for seed in range(2))
+    calls = own_calls(op.name, x, g, place.empty_like(x))
     for peer in session.peers.values():
-        found = peer.elementwise(op, x, g, np.empty_like(x))
+        found = peer.elementwise(op, x, g, place.empty_like(x))
         calls |= {Key(peer.title, *key): call for key, call in found.items()}
     calls = {k: c for k, c in calls.items() if k.direction in directions}
     # allocating is measured of the peers that have no ``out`` in one of the directions, and of nbgrad beside them
@@ -66,7 +64,7 @@ def case(
     calls = {k: c for k, c in calls.items() if k.memory == "out" or k.direction in new}
     arguments = 1 + len(op.parameters)
     return Case(
-        "elementwise", op.name, f"{n:,}", dtype, calls, (copying(x.nbytes),),
+        "elementwise", op.name, f"{n:,}", dtype, calls, (place.copying(x.nbytes),),
         work={"forward": {"copy": 2 * x.nbytes}, "backward": {"copy": 3 * x.nbytes}, "both": {"copy": 5 * x.nbytes}},
         flops={} if session.quick else {
             "forward": n * count(op.forward, arguments), "backward": n * (1 + count(op.derivative, arguments)),

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from bench.flops import count
-from bench.limits import copying, reading
 from bench.record import Record
 from bench.session import Call, Case, Job, Key, Session
 from nbgrad import kernels
@@ -54,17 +53,18 @@ def _calls(run: Any, grad_out: Any) -> dict[Key, Call]:
 
 def case(session: Session, op: Elementwise, n: int, dtype: str) -> Case:
     """One row of the table on n elements. Called by the row, as the public functions do it."""
-    rng = np.random.default_rng(0)
-    x, target = rng.standard_normal(n, np.float32).astype(dtype), rng.random(n, np.float32).astype(dtype)
+    place = session.place
+    x = place.normal(n, dtype)
+    target = kernels.sigmoid(place.normal(n, dtype, 1))  # between 0 and 1, as the labels of some have to be
 
     def run(grad: bool, out: Any) -> Any:
         return losses._loss(op, "input", x, target, "mean", op.parameters, grad=grad, grad_out=out)
 
-    calls = _join(session, _calls(run, np.empty_like(x)), lambda peer: peer.loss(op, x, target))
+    calls = _join(session, _calls(run, place.empty_like(x)), lambda peer: peer.loss(op, x, target))
     arguments = 2 + len(op.parameters)
     value = 0 if session.quick else 1 + count(op.forward, arguments)
     return Case(
-        "losses", op.name, f"{n:,}", dtype, calls, (copying(x.nbytes), reading(x.nbytes)),
+        "losses", op.name, f"{n:,}", dtype, calls, (place.copying(x.nbytes), place.reading(x.nbytes)),
         work={"value": {"read": 2 * x.nbytes}, "value_and_grad": {"copy": 3 * x.nbytes}},
         flops={} if session.quick else {
             "value": n * value, "value_and_grad": n * (value + 1 + count(op.derivative, arguments)),
@@ -78,17 +78,18 @@ def _elementwise(session: Session, op: Elementwise, n: int, dtype: str) -> list[
 
 
 def _cross_entropy(session: Session, dtype: str, n: int, classes: int) -> list[Record]:
-    rng = np.random.default_rng(0)
-    x, labels = rng.standard_normal((n, classes), np.float32).astype(dtype), rng.integers(0, classes, n)
+    place = session.place
+    x, labels = place.normal((n, classes), dtype), place.put(np.random.default_rng(0).integers(0, classes, n))
 
     def run(grad: bool, out: Any) -> Any:
         if grad:
             return kernels.cross_entropy_value_and_grad(x, labels, grad_out=out)
         return kernels.cross_entropy(x, labels)
 
-    calls = _join(session, _calls(run, np.empty_like(x)), lambda peer: peer.cross_entropy(x, labels))
+    calls = _join(session, _calls(run, place.empty_like(x)), lambda peer: peer.cross_entropy(x, labels))
     case = Case(
-        "losses", "cross_entropy", f"({n}, {classes})", dtype, calls, (copying(x.nbytes), reading(x.nbytes)),
+        "losses", "cross_entropy", f"({n}, {classes})", dtype, calls,
+        (place.copying(x.nbytes), place.reading(x.nbytes)),
         work={"value": {"read": x.nbytes}, "value_and_grad": {"copy": 2 * x.nbytes}}, size=x.size,
         tolerance=2e-4 if dtype == "float32" else 1e-11,
     )  # fmt: skip

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from bench.data import mnist
-from bench.limits import products, reading
 from bench.method import Timing
 from bench.record import Record, Spread
 from bench.session import Call, Case, Job, Key, Session
@@ -46,14 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def drawn(model: str, n: int, features: int, classes: int) -> tuple[Any, Any, Any]:
+def drawn(place: Any, model: str, n: int, features: int, classes: int) -> tuple[Any, Any, Any]:
     """(params, X, y), float32"""
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((n, features), dtype=np.float32)
-    if model == "softmax":
-        params = (rng.standard_normal((classes, features + 1)) * 0.03).astype(np.float32)
-        return params, X, rng.integers(0, classes, n)
-    return (rng.standard_normal(features + 1) * 0.03).astype(np.float32), X, rng.integers(0, 2, n).astype(np.float32)
+    X = place.normal((n, features), "float32")
+    shape = (classes, features + 1) if model == "softmax" else (features + 1,)
+    params = place.normal(shape, "float32", 1) * np.float32(0.03)
+    y = np.random.default_rng(2).integers(0, max(classes, 2), n)
+    return params, X, place.put(y if model == "softmax" else y.astype(np.float32))
 
 
 def _shape(n: int, features: int, classes: int) -> str:
@@ -61,22 +59,23 @@ def _shape(n: int, features: int, classes: int) -> str:
 
 
 def _pass(session: Session, model: str, n: int, features: int, classes: int) -> list[Record]:
-    params, X, y = drawn(model, n, features, classes)
+    params, X, y = drawn(session.place, model, n, features, classes)
     function = getattr(objectives, model + "_value_and_grad")
     calls: dict[Key, Call] = {Key("nbgrad", "value_and_grad", "new"): lambda: function(params, X, y)}
     for peer in session.peers.values():
         calls |= {Key(peer.title, *key): call for key, call in peer.regression(model, params, X, y).items()}
-    limits = (reading(X.nbytes), products())
+    limits = (session.place.reading(X.nbytes), session.place.products())
     case = Case(
         "regression", model, _shape(n, features, classes), "float32", calls, limits, size=n * features, tolerance=1e-3,
         work={"value_and_grad": {"read": X.nbytes, "products": 4 * n * features * classes}},
     )  # fmt: skip
     records = session.measure(case, rounds=11, budget=4.0)
     if features == 784:
-        pixels = np.random.default_rng(1).integers(0, 256, X.shape, np.uint8)
+        pixels = session.place.put(np.random.default_rng(1).integers(0, 256, X.shape, np.uint8))
         calls = {Key("nbgrad", "value_and_grad", "new"): lambda: function(params, pixels, y, x_scale=1 / 255)}
         case = Case(
-            "regression", model, _shape(n, features, classes), "uint8", calls, (reading(pixels.nbytes), products()),
+            "regression", model, _shape(n, features, classes), "uint8", calls,
+            (session.place.reading(pixels.nbytes), session.place.products()),
             size=n * features, tolerance=None,
             work={"value_and_grad": {"read": pixels.nbytes, "products": 4 * n * features * classes}},
         )  # fmt: skip
@@ -85,7 +84,7 @@ def _pass(session: Session, model: str, n: int, features: int, classes: int) -> 
 
 
 def _hessian(session: Session, model: str, n: int, features: int, classes: int) -> list[Record]:
-    params, X, y = drawn(model, n, features, classes)
+    params, X, y = drawn(session.place, model, n, features, classes)
     hessp = softmax_hessp if model == "softmax" else logistic_hessp
     operator = Problem(model, X, y).hessian(params)
     v = params.ravel().astype(float)
@@ -94,7 +93,7 @@ def _hessian(session: Session, model: str, n: int, features: int, classes: int) 
         Key("nbgrad", "hessp, kept", "new"): lambda: operator @ v,
     }
     work = {d: {"read": X.nbytes, "products": 4 * n * features * classes} for d in ("hessp", "hessp, kept")}
-    limits = (reading(X.nbytes), products())
+    limits = (session.place.reading(X.nbytes), session.place.products())
     case = Case("regression", model, _shape(n, features, classes), "float32", calls, limits, work=work, tolerance=None)
     return session.measure(case, rounds=11, budget=2.0)
 

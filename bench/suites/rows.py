@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from bench.limits import copying
 from bench.record import Record
 from bench.session import Call, Case, Job, Key, Session, both
 from nbgrad import kernels
@@ -44,12 +43,12 @@ def _work(forward: int, backward: int) -> dict[str, dict[str, int]]:
 
 
 def _rows(session: Session, name: str, dtype: str, shape: tuple[int, int], axis: int) -> list[Record]:
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal(shape, np.float32).astype(dtype)
+    place = session.place
+    x = place.normal(shape, dtype)
     forward, backward = getattr(kernels, name), getattr(kernels, name + "_backward")
     y = forward(x, axis=axis)
-    g = rng.standard_normal(y.shape, np.float32).astype(dtype)
-    out, grad_out = np.empty_like(y), np.empty_like(x)
+    g = place.normal(y.shape, dtype, 1)
+    out, grad_out = place.empty_like(y), place.empty_like(x)
     kept = x if name == "logsumexp" else y  # what backward takes
     calls: dict[Key, Call] = {
         Key("nbgrad", "forward", "out"): lambda: forward(x, axis=axis, out=out),
@@ -57,9 +56,9 @@ def _rows(session: Session, name: str, dtype: str, shape: tuple[int, int], axis:
         Key("nbgrad", "forward", "new"): lambda: forward(x, axis=axis),
         Key("nbgrad", "backward", "new"): lambda: backward(g, kept, axis=axis),
     }
-    calls = _join(session, calls, lambda peer: peer.rows(name, x, g, np.empty_like(y), np.empty_like(x), axis))
+    calls = _join(session, calls, lambda peer: peer.rows(name, x, g, place.empty_like(y), place.empty_like(x), axis))
     case = Case(
-        "rows", name, f"{shape}, axis {axis}", dtype, calls, (copying(x.nbytes),),
+        "rows", name, f"{shape}, axis {axis}", dtype, calls, (place.copying(x.nbytes),),
         work=_work(x.nbytes + y.nbytes, kept.nbytes + g.nbytes + x.nbytes),
         size=x.size, tolerance=512 * float(np.finfo(dtype).eps), sums=both("forward", "backward"),
     )  # fmt: skip
@@ -67,9 +66,9 @@ def _rows(session: Session, name: str, dtype: str, shape: tuple[int, int], axis:
 
 
 def _maxout(session: Session, dtype: str, n: int, outputs: int, pieces: int) -> list[Record]:
-    rng = np.random.default_rng(0)
-    x, g = (rng.standard_normal((n, k), np.float32).astype(dtype) for k in (outputs * pieces, outputs))
-    y, dx, index = np.empty_like(g), np.empty_like(x), np.empty(g.shape, np.intp)
+    place = session.place
+    x, g = (place.normal((n, k), dtype, k) for k in (outputs * pieces, outputs))
+    y, dx, index = place.empty_like(g), place.empty_like(x), place.put(np.empty(g.shape, np.intp))
 
     def forward() -> Any:
         kernels.maxout(x, pieces, out=y, index_out=index)
@@ -80,9 +79,9 @@ def _maxout(session: Session, dtype: str, n: int, outputs: int, pieces: int) -> 
         Key("nbgrad", "forward", "out"): forward,
         Key("nbgrad", "backward", "out"): lambda: kernels.maxout_backward(g, index, pieces, out=dx),
     }
-    calls = _join(session, calls, lambda peer: peer.maxout(x, g, pieces, np.empty_like(y), np.empty_like(x)))
+    calls = _join(session, calls, lambda peer: peer.maxout(x, g, pieces, place.empty_like(y), place.empty_like(x)))
     case = Case(
-        "rows", "maxout", f"({n}, {outputs}), {pieces} pieces", dtype, calls, (copying(x.nbytes),),
+        "rows", "maxout", f"({n}, {outputs}), {pieces} pieces", dtype, calls, (place.copying(x.nbytes),),
         work=_work(x.nbytes + y.nbytes + index.nbytes, g.nbytes + index.nbytes + x.nbytes),
         size=x.size, tolerance=0.0, sums=both("forward", "backward"),
     )  # fmt: skip
