@@ -53,8 +53,8 @@ def run_suite(session: Session, name: str, given: argparse.Namespace) -> list[Re
 
 def run(words: list[str], given: argparse.Namespace, suites: list[str], threads: int) -> int:
     """Measure, print, keep; 1 if a peer's results differ from nbgrad's."""
-    # Peers first: with Numba's OpenMP threads started before PyTorch is imported, torch.tanh on 65536 elements takes 4 ms
-    # instead of 0.17 (two libraries of OpenMP, which spin for the same cores).
+    # Peers first: with Numba's OpenMP threads started before PyTorch is imported, torch.tanh on 65536 elements takes
+    # 4 ms instead of 0.17.
     peers, missing = find(_peers(given), threads)
     stated = set_threads(threads)
     if given.peers is None and given.quick:
