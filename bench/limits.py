@@ -15,6 +15,9 @@ import numba
 import numpy as np
 from numba import njit, prange
 
+from nbgrad.backends import cpu
+from nbgrad.jit import scalar
+from nbgrad.ops import Elementwise
 from nbgrad.threads import spread
 
 __all__ = ["Limit", "copying", "products", "reading"]
@@ -44,6 +47,16 @@ def _copy(x, out):
         out[i] = x[i]
 
 
+@scalar
+def _same(x):
+    return x
+
+
+# nbgrad's own loop around no function at all. Where it writes past the cache nothing else here is as fast: with the
+# other ways alone relu on 16 million elements reached 115 % of "the limit".
+_past_the_cache = cpu.forward(Elementwise(_same, _same, {}))
+
+
 def _best(calls: list[Callable[[], Any]]) -> Callable[[], Any]:
     """The fastest of several ways: more threads need not be faster."""
 
@@ -69,6 +82,7 @@ def copying(nbytes: int) -> Limit:
         pieces = numba.get_num_threads()
         parts = list(zip(np.array_split(x, pieces), np.array_split(out, pieces), strict=True))
         ways += [lambda: spread(lambda k: np.copyto(parts[k][1], parts[k][0]), pieces), lambda: _copy(x, out)]
+        ways.append(lambda: _past_the_cache(x.size, x, out))
     return Limit("copy", _best(ways), bytes=2 * x.nbytes)
 
 

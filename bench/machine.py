@@ -131,7 +131,7 @@ def line(machine: dict[str, Any] | None = None) -> str:
     }
     several = [f"{title} {versions[name]}" for name, title in shown.items() if name in versions]
     vectors = f" ({machine['vectors']})" if machine["vectors"] else ""
-    load = machine["load"]
+    load = machine.get("load")
     # what runs beside takes time from some candidates and not from others
     busy = f"; BUSY: load {load:g} at the start" if load is not None and load > 0.5 else ""
     return (

@@ -208,8 +208,9 @@ def _ulps(plt: Any, result: Result) -> Any:
         axis.set_title(f"{key[0]}, {key[1]}")
         axis.set_xlim(-curve.REACH[1], curve.REACH[1])
         axis.set_xticks([-100, -10, -1, 0, 1, 10, 100], ["−100", "−10", "−1", "0", "1", "10", "100"])
-    for axis in axes[-1]:
+    for axis in axes.flat[max(0, len(keys) - 2) : len(keys)]:  # the lowest of each column
         axis.set_xlabel("x")
+        axis.tick_params(labelbottom=True)
     for axis in axes[:, 0]:
         axis.set_ylabel("error, ulp")
     for axis in axes.flat[len(keys) :]:

@@ -53,10 +53,10 @@ def draw(plt: Any, result: Result) -> Any:
     axis.set_xscale("log")
     axis.set_yscale("log")
     x = np.geomspace(*axis.get_xlim(), 50)
-    top = float(np.median(peaks)) / 1e9 if peaks else np.inf
+    top = max(peaks) / 1e9 if peaks else np.inf  # a limit is the best that was reached
     for several, name, style in ((copies, "copying", "-"), (reads, "reading", "--")):
         if several:
-            speed = float(np.median(several)) / 1e9
+            speed = max(several) / 1e9
             axis.plot(
                 x,
                 np.minimum(speed * x, top),
@@ -78,13 +78,17 @@ def draw(plt: Any, result: Result) -> Any:
 
 def _annotate(figure: Any, axis: Any, labels: list[tuple[tuple[float, float], str, str]]) -> None:
     """Names beside their points, where no other name is."""
+    from matplotlib.text import Text
+
     figure.canvas.draw()
     renderer = figure.canvas.get_renderer()
     marks = [axis.transData.transform(p) for p, _, _ in labels]
-    taken: list[Any] = []
+    legend = axis.get_legend()
+    taken: list[Any] = [legend.get_window_extent(renderer)] if legend else []
     inside = axis.get_window_extent(renderer)
     turns = [k * math.pi / 8 for k in (0, 8, 4, 12, 2, 10, 14, 6, 1, 9, 15, 7, 3, 11, 13, 5)]
-    around = [(d * math.cos(t), d * math.sin(t)) for d in (7, 15, 25, 38, 52, 68, 86) for t in turns]
+    distances = (7, 14, 22, 31, 41, 52, 64, 77, 91, 106, 122, 140, 160)
+    around = [(d * math.cos(t), d * math.sin(t)) for d in distances for t in turns]
     for point, text, color in sorted(labels, key=lambda entry: entry[0]):
         for dx, dy in around:
             note = axis.annotate(
@@ -92,7 +96,8 @@ def _annotate(figure: Any, axis: Any, labels: list[tuple[tuple[float, float], st
                 ha="left" if dx > 1 else "right" if dx < -1 else "center", va="center",
                 arrowprops={"arrowstyle": "-", "color": color, "lw": 0.4} if math.hypot(dx, dy) > 8 else None,
             )  # fmt: skip
-            box = note.get_window_extent(renderer).padded(1)
+            note.update_positions(renderer)
+            box = Text.get_window_extent(note, renderer).padded(1)  # without the line to the point
             free = (
                 inside.x0 < box.x0
                 and box.x1 < inside.x1

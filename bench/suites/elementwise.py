@@ -74,7 +74,7 @@ def case(
 
 
 def _measure(session: Session, op: Elementwise, n: int, dtype: str) -> list[Record]:
-    return session.measure(case(session, op, n, dtype), budget=1.0)
+    return session.measure(case(session, op, n, dtype), budget=0.7)
 
 
 def _sweep(session: Session, op: Elementwise, n: int) -> list[Record]:

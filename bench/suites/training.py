@@ -27,7 +27,7 @@ from nbgrad.datasets import load_digits
 #: hidden units, epochs, test accuracy to be reached in %, learning rate
 MODELS: dict[str, tuple[tuple[int, ...], int, float, float]] = {
     "softmax": ((), 10, 92.0, 1e-3),
-    "MLP": ((256, 256), 6, 97.5, 1e-3),
+    "MLP": ((256, 256), 6, 97.0, 1e-3),
 }
 QUICK = {"softmax": ((), 10, 90.0, 1e-2), "MLP": ((256, 256), 5, 85.0, 1e-3)}
 TARGETS = {  # test accuracy in %, to be reached by the median of three seeds of `nbgrad train`
