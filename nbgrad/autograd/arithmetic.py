@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from nbgrad.autograd import rules_arithmetic as rules
-from nbgrad.autograd.convert import check_dtype
+from nbgrad.autograd.convert import check_dtype, check_same_device
 from nbgrad.autograd.tape import _KEPT_SIZE, Node, mode, next_order
 
 __all__ = ["Arithmetic", "apply", "binary", "result"]
@@ -71,9 +71,12 @@ def binary(op: type[Node], a: Any, b: Any, *args: Any) -> Any:
         return _not_with(*((a, y) if x is NotImplemented else (b, x)))
     node = op()
     node._edges = edge_a, edge_b
-    return result(
-        cls, node, node.forward(x, y, *args), (edge_a is not None or edge_b is not None) and mode.enabled
-    )
+    try:
+        data = node.forward(x, y, *args)
+    except TypeError:
+        check_same_device(x, y)
+        raise
+    return result(cls, node, data, (edge_a is not None or edge_b is not None) and mode.enabled)
 
 
 def _not_with(other: Any, data: Any) -> Any:
@@ -95,7 +98,12 @@ def apply(node: Node, inputs: tuple[Any, ...], *args: Any) -> Any:
     recorded = mode.enabled and any([t._node is not None for t in inputs])
     # Without a graph no edge is set: the losses look there whether to compute a gradient with the value.
     node._edges = tuple([t._node if recorded else None for t in inputs])
-    return result(type(inputs[0]), node, node.forward(*[t._data for t in inputs], *args), recorded)
+    try:
+        data = node.forward(*[t._data for t in inputs], *args)
+    except TypeError:
+        check_same_device(*[t._data for t in inputs])
+        raise
+    return result(type(inputs[0]), node, data, recorded)
 
 
 def _compare(function: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["as_array", "check_device", "check_dtype"]
+from nbgrad.arrays import on_device
+
+__all__ = ["as_array", "check_device", "check_dtype", "check_same_device", "device_name", "move", "on_cpu"]
 
 
 def check_dtype(dtype: np.dtype[Any], name: str) -> None:
@@ -16,14 +18,56 @@ def check_dtype(dtype: np.dtype[Any], name: str) -> None:
         raise TypeError(f"{name}: expected dtype float32, float64, an integer or bool, got {dtype}")
 
 
-def check_device(device: Any) -> None:
-    """RuntimeError for "cuda", which this version does not have; ValueError for what is no device."""
-    if re.fullmatch(r"cuda(:\d+)?", str(device)):
-        raise RuntimeError(
-            f"device: {device} is not available: this version of nbgrad computes on the CPU only"
-        )
-    if str(device) not in ("cpu", "cpu:0"):
+def check_device(device: Any) -> str:
+    """The device's name; ValueError for what is no device."""
+    if not re.fullmatch(r"cpu(:0)?|cuda(:\d+)?", str(device)):
         raise ValueError(f"device: expected cpu or cuda, got {device!r}")
+    return str(device)
+
+
+def on_cpu(data: Any) -> bool:
+    """Whether a tensor's array, or NumPy scalar, is in the CPU's memory."""
+    return type(data) is np.ndarray or isinstance(data, np.generic)
+
+
+def device_name(data: Any) -> str:
+    """Where a tensor's array is: "cpu", "cuda:0" and so on."""
+    if on_cpu(data):
+        return "cpu"
+    from nbgrad.backends import cuda_tensor
+
+    return cuda_tensor.name(data)
+
+
+def move(data: Any, device: Any) -> Any:
+    """A tensor's array on this device; itself where it is there already. RuntimeError, which says what is missing,
+    where there is no usable GPU.
+    """
+    device = check_device(device)
+    if on_cpu(data) and device.startswith("cpu"):
+        return data
+    try:
+        from nbgrad.backends import cuda_tensor
+    except ImportError as error:
+        raise RuntimeError(
+            f'device: {device} needs numba-cuda ({error}): pip install "nbgrad[cuda]"'
+        ) from None
+    return cuda_tensor.get(data) if device.startswith("cpu") else cuda_tensor.put(data, device)
+
+
+def check_same_device(*operands: Any) -> None:
+    """TypeError that names the operand which is not where the first array is; numbers are everywhere."""
+    arrays = [
+        (i, "cpu" if on_cpu(a) else "cuda")
+        for i, a in enumerate(operands)
+        if hasattr(a, "dtype") and not isinstance(a, np.generic)
+    ]
+    for i, device in arrays:
+        if device != arrays[0][1]:
+            raise TypeError(
+                f"operand {i}: expected a tensor on {arrays[0][1]} as operand {arrays[0][0]} is, got one on {device}; "
+                "use .to(device)"
+            )
 
 
 def as_array(data: Any, *, copy: bool) -> Any:
@@ -34,6 +78,12 @@ def as_array(data: Any, *, copy: bool) -> Any:
     """
     if hasattr(data, "mask") and isinstance(data, np.ma.MaskedArray):
         raise TypeError("data: expected an array without a mask, got a masked array")
+    if type(data) is not np.ndarray and on_device(data):
+        from nbgrad.backends import cuda_tensor
+
+        array = cuda_tensor.adopt(data)
+        check_dtype(array.dtype, "data")
+        return array.copy() if copy else array
     if isinstance(data, np.ndarray):
         check_dtype(data.dtype, "data")
         # np.dtype(type) is the dtype object that all other arrays have: dtypes are compared with `is`

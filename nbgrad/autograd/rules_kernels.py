@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from nbgrad import kernels
+from nbgrad.autograd.convert import on_cpu
 from nbgrad.autograd.rules_arithmetic import rows
-from nbgrad.autograd.tape import Node
+from nbgrad.autograd.tape import Node, add_up
 
 
 def _camel(name: str) -> str:
@@ -108,7 +109,7 @@ class Linear(Node):
         g = rows(g)
         a = a and (g @ w).reshape(shape)
         c = c and g.T @ rows(x)
-        return a, c, *(b and np.add.reduce(g, axis=0) for b in bias)
+        return a, c, *(b and add_up(g, 0) for b in bias)
 
 
 class Loss(Node):
@@ -137,7 +138,7 @@ class Loss(Node):
         a, b = self._edges
         gradient, x = self._saved
         g = self.spread(g, gradient)
-        a = a and (gradient if g.size == 1 and g == 1 else gradient * g)
+        a = a and (gradient if on_cpu(g) and g.size == 1 and g == 1 else gradient * g)
         return a, b and self.target_gradient(gradient, x) * g
 
     def spread(self, g: Any, gradient: Any) -> Any:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.autograd.tape import Node
+from nbgrad.autograd.convert import on_cpu
+from nbgrad.autograd.tape import Node, add_up
 
 
 def _kept(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
@@ -22,9 +23,8 @@ def _kept(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
 
 def _spread(g: Any, shape: tuple[int, ...], axis: Any) -> Any:
     """The gradient of a sum: its own, repeated along the axes summed over."""
-    out = np.empty(
-        shape, g.dtype
-    )  # not broadcast_to: it takes three times as long, and a leaf may keep this array
+    # not broadcast_to: it takes three times as long, and a leaf may keep this array
+    out = np.empty(shape, g.dtype) if on_cpu(g) else np.empty_like(g, shape=shape)
     out[...] = g.reshape(_kept(shape, axis))
     return out
 
@@ -34,7 +34,7 @@ class Sum(Node):
 
     def forward(self, x, axis, keepdims):
         self._saved = x.shape, axis
-        return np.add.reduce(x, axis=axis, keepdims=keepdims)
+        return add_up(x, axis, keepdims)
 
     def vjp(self, g):
         return (_spread(g, *self._saved),)
@@ -44,7 +44,7 @@ class Mean(Node):
     __slots__ = ()
 
     def forward(self, x, axis, keepdims):
-        total = np.add.reduce(x, axis=axis, keepdims=keepdims)
+        total = add_up(x, axis, keepdims)
         count = math.prod(n for n, kept in zip(x.shape, _kept(x.shape, axis), strict=True) if n != kept)
         self._saved = x.shape, axis, count
         if count:
@@ -79,7 +79,7 @@ class Max(Node):
 
     def vjp(self, g):
         shape, axis, index = self._saved
-        out = np.zeros(shape, g.dtype)
+        out = np.zeros(shape, g.dtype) if on_cpu(g) else np.zeros_like(g, shape=shape)
         if axis is None:
             out.reshape(-1)[index] = g.reshape(())
         else:
@@ -135,7 +135,7 @@ class GetItem(Node):
 
     def vjp(self, g):
         shape, key = self._saved
-        out = np.zeros(shape, g.dtype)
+        out = np.zeros(shape, g.dtype) if on_cpu(g) else np.zeros_like(g, shape=shape)
         if _picks_by_number(key):
             np.add.at(out, key, g)
         else:
@@ -179,7 +179,7 @@ class Cat(Node):
     def forward(self, *args):
         *arrays, axis = args
         y = np.concatenate(arrays, axis)
-        self._saved = np.cumsum([x.shape[axis] for x in arrays])[:-1], axis
+        self._saved = np.cumsum([x.shape[axis] for x in arrays])[:-1].tolist(), axis  # a list: CuPy takes no NumPy array
         return y
 
     def vjp(self, g):

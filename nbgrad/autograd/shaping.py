@@ -67,7 +67,7 @@ class Shaping(Arithmetic):
         """The elements as an array that changes with the tensor (`_data` may be a NumPy scalar, which cannot
         change).
         """
-        if type(self._data) is not np.ndarray:
+        if isinstance(self._data, np.generic):
             self._data = np.array(self._data)
         return self._data
 

@@ -220,6 +220,13 @@ def propagate(
     return result
 
 
+def add_up(x: Any, axis: Any, keepdims: bool = False) -> Any:
+    """The sum over axes. (CuPy's arrays take no `np.add.reduce`.)"""
+    if type(x) is np.ndarray or isinstance(x, np.generic):
+        return np.add.reduce(x, axis=axis, keepdims=keepdims)
+    return x.sum(axis=axis, keepdims=keepdims)
+
+
 def fit(gradient: Any, node: Node) -> Any:
     """A gradient in the shape and dtype of the node's output: summed over the axes that broadcasting had
     added or stretched.
@@ -228,7 +235,7 @@ def fit(gradient: Any, node: Node) -> Any:
     if gradient.shape != shape:
         extra = gradient.ndim - len(shape)
         stretched = (i + extra for i, n in enumerate(shape) if n == 1)
-        gradient = np.add.reduce(gradient, axis=(*range(extra), *stretched)).reshape(shape)
+        gradient = add_up(gradient, (*range(extra), *stretched)).reshape(shape)
     return gradient if gradient.dtype == node._dtype else gradient.astype(node._dtype)
 
 
@@ -240,7 +247,7 @@ _mutations: dict[int, tuple[weakref.ref[Any], int]] = {}
 
 
 def _owner(array: Any) -> Any:
-    while type(array.base) is np.ndarray:
+    while type(array.base) in (np.ndarray, type(array)):
         array = array.base
     return array
 
@@ -256,7 +263,7 @@ def check_unmodified(node: Node) -> None:
     """RuntimeError if an array that the node saved was changed in place since."""
     saved = getattr(node, "_saved", None)  # not every rule keeps something
     for array in saved if type(saved) is tuple else (saved,):
-        if type(array) is np.ndarray:
+        if hasattr(array, "base"):
             entry = _mutations.get(id(_owner(array)))
             if entry is not None and entry[1] < node._order:  # type: ignore[operator]
                 raise RuntimeError(
