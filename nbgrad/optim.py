@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
+from nbgrad.autograd.convert import move, on_cpu
 from nbgrad.autograd.tape import note_mutation
 from nbgrad.autograd.tensor import Tensor
 from nbgrad.jit import Loop
@@ -59,6 +60,10 @@ def _adam(p, g, mean, square, rate, root, eps, weight_decay, rest1, beta2, rest2
 _sgd_loop, _sgd_momentum_loop, _adam_loop = (Loop(f, threshold=1 << 22) for f in (_sgd, _sgd_momentum, _adam))
 
 
+def _flat(array: Any) -> Any:
+    return (np.ascontiguousarray(array) if on_cpu(array) else array).reshape(-1)
+
+
 class Optimizer:
     """What the optimisers share. Hyperparameters are attributes and may be changed between steps."""
 
@@ -94,13 +99,13 @@ class Optimizer:
             if param.grad is None:
                 continue
             p = param._own()
-            if not (p.flags.c_contiguous and p.flags.writeable):
+            if on_cpu(p) and not (p.flags.c_contiguous and p.flags.writeable):
                 raise ValueError("params: expected writeable arrays in C order to update in place")
             if not state:
                 state["step"] = 0
-                state.update((name, np.zeros(p.shape, p.dtype)) for name in self.arrays)
+                state.update((name, np.zeros_like(p)) for name in self.arrays)
             state["step"] += 1
-            self._update(p.reshape(-1), np.ascontiguousarray(param.grad._data).reshape(-1), state)
+            self._update(p.reshape(-1), _flat(param.grad._data), state)
             note_mutation(p)
 
     def _update(self, p: np.ndarray, g: np.ndarray, state: dict[str, Any]) -> None:
@@ -113,7 +118,7 @@ class Optimizer:
         out: dict[str, Any] = {name: getattr(self, name) for name in self.hyperparameters}
         for i, state in enumerate(self.state):
             out |= {
-                f"{i}.{name}": value.copy() if isinstance(value, np.ndarray) else value
+                f"{i}.{name}": value if name == "step" else move(value, "cpu").copy()
                 for name, value in state.items()
             }
         return out
@@ -147,7 +152,7 @@ class Optimizer:
                 shape = () if name == "step" else param.shape
                 if array.shape != shape:
                     raise ValueError(f"state_dict: {i}.{name}: expected shape {shape}, got {array.shape}")
-                state[name] = int(array) if name == "step" else array.astype(param.dtype)
+                state[name] = int(array) if name == "step" else move(array.astype(param.dtype), param.device)
         if rest:
             raise ValueError(f"state_dict: {sorted(rest)[0]} is not expected")
         self.state = states
@@ -192,6 +197,15 @@ class SGD(Optimizer):
 
     def _update(self, p: np.ndarray, g: np.ndarray, state: dict[str, Any]) -> None:
         T = p.dtype.type
+        if not on_cpu(p):
+            d = g + T(self.weight_decay) * p if self.weight_decay else g
+            if self.arrays:
+                buffer = state["momentum_buffer"].reshape(-1)
+                buffer *= T(self.momentum)
+                buffer += d
+                d = d + T(self.momentum) * buffer if self.nesterov else buffer
+            p -= T(self.lr) * d
+            return
         if not self.arrays:
             _sgd_loop(p.size, p, g, T(self.lr), T(self.weight_decay))
             return
@@ -230,6 +244,15 @@ class Adam(Optimizer):
         rate = self.lr / (1 - self.beta1 ** state["step"])
         root = (1 - self.beta2 ** state["step"]) ** 0.5
         numbers = rate, root, self.eps, self.weight_decay, 1 - self.beta1, self.beta2, 1 - self.beta2
+        if not on_cpu(p):
+            rate, root, eps, decay, rest1, beta2, rest2 = map(p.dtype.type, numbers)
+            mean, square = (state[name].reshape(-1) for name in self.arrays)
+            d = g + decay * p if decay else g
+            mean += rest1 * (d - mean)
+            square *= beta2
+            square += rest2 * d * d
+            p -= rate * mean / (np.sqrt(square) / root + eps)
+            return
         _adam_loop(
             p.size,
             p,

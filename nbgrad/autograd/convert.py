@@ -50,9 +50,14 @@ def move(data: Any, device: Any) -> Any:
         from nbgrad.backends import cuda_tensor
     except ImportError as error:
         raise RuntimeError(
-            f'device: {device} needs numba-cuda ({error}): pip install "nbgrad[cuda]"'
+            f'device: {device} is not available without numba-cuda ({error}): pip install "nbgrad[cuda]"'
         ) from None
-    return cuda_tensor.get(data) if device.startswith("cpu") else cuda_tensor.put(data, device)
+    if device.startswith("cpu"):
+        return cuda_tensor.get(data)
+    try:
+        return cuda_tensor.put(data, device)
+    except RuntimeError as error:
+        raise RuntimeError(f"device: {device} is not available: {error}") from None
 
 
 def check_same_device(*operands: Any) -> None:

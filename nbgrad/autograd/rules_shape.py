@@ -179,7 +179,7 @@ class Cat(Node):
     def forward(self, *args):
         *arrays, axis = args
         y = np.concatenate(arrays, axis)
-        self._saved = np.cumsum([x.shape[axis] for x in arrays])[:-1].tolist(), axis  # a list: CuPy takes no NumPy array
+        self._saved = np.cumsum([x.shape[axis] for x in arrays])[:-1].tolist(), axis
         return y
 
     def vjp(self, g):

@@ -332,7 +332,8 @@ def tensor(data: Any, dtype: Any = None, *, requires_grad: bool = False, device:
     """A new leaf tensor with a copy of `data`: numbers, nested lists of numbers, an array or a tensor.
 
     Of Python floats it makes float32, as PyTorch does, of Python integers int64; NumPy's values keep their
-    dtype. `dtype` overrides that. `device`: "cpu" or "cuda"; None leaves the data where they are. `requires_grad` is for float32 and float64 only. TypeError for other
+    dtype. `dtype` overrides that. `device`: "cpu" or "cuda"; None leaves the
+    data where they are. `requires_grad` is for float32 and float64 only. TypeError for other
     dtypes, ragged lists, objects.
 
     >>> tensor([[1.0, 2.0], [3.0, 4.0]])
