@@ -35,7 +35,7 @@ from nbgrad.backends.strips import (
 from nbgrad.backends.vector_loop import each
 from nbgrad.elementary.exponential import exp_minus
 from nbgrad.intrinsics import clash, overlap
-from nbgrad.jit import Loop, scalar
+from nbgrad.jit import Loop, part, scalar
 
 __all__ = ["OVERLAP", "bad_label", "cross_entropy", "first_bad_label", "label_terms", "nll", "soft_cross_entropy"]
 
@@ -99,7 +99,7 @@ def label_terms(t, classes, work, rest, scale):
     each(_slopes, (rest, w, own_e, own, top), 0, LANES, (factor, own), 0, (scale,))
 
 
-@scalar
+@part
 def bad_label(labels, classes, ignore_index, exempt):
     """Index of the first label outside 0..classes − 1, or −1. ``exempt``: ignore_index may be outside.
 
@@ -119,7 +119,7 @@ def bad_label(labels, classes, ignore_index, exempt):
     return -1
 
 
-@scalar
+@part
 def _counted(labels, weight, ignore_index):
     """The number of labels that are not ignored, or the sum of their weights."""
     if weight.size == 0:
@@ -156,7 +156,7 @@ def cross_entropy(long: bool) -> Loop:
     ``weight`` and ``loss`` may be empty; the losses in ``loss`` are not scaled.
     """
 
-    @scalar
+    @part
     def few(x, labels, weight, first, last, classes, inner, ignore_index, scale, loss, with_grad, grad):
         T = x.dtype.type
         t, work = vector_loop.scratch(x.dtype, COLUMNS), vector_loop.scratch(x.dtype, WORK)
@@ -203,7 +203,7 @@ def cross_entropy(long: bool) -> Loop:
                 scatter(t, i, count, classes, inner, grad)
         return total(summed)
 
-    @scalar
+    @part
     def many(x, labels, weight, first, last, classes, inner, ignore_index, scale, loss, with_grad, grad):
         T, same = x.dtype.type, x.ctypes.data == grad.ctypes.data
         work, wide = vector_loop.scratch(x.dtype, WORK), vector_loop.scratch(np.float64, LANES)

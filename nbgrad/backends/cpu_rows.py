@@ -40,7 +40,7 @@ from nbgrad.backends.strips import (
     total,
 )  # fmt: skip
 from nbgrad.intrinsics import clash, overlap
-from nbgrad.jit import Loop, scalar
+from nbgrad.jit import Loop, part, scalar
 
 __all__ = ["backward", "forward", "logsumexp"]
 
@@ -62,7 +62,7 @@ def forward(name: str, long: bool) -> Loop:
     terms, entry, of_e = _FORWARD[name]
     row_sums, step = (row_sums_kept, LANES) if of_e else (row_sums_alone, 0)
 
-    @scalar
+    @part
     def few(x, first, last, length, inner, y):
         T = x.dtype.type
         t, work = vector_loop.scratch(x.dtype, COLUMNS), vector_loop.scratch(x.dtype, WORK)
@@ -83,7 +83,7 @@ def forward(name: str, long: bool) -> Loop:
                 vector_loop.each(entry, (lane, a, b), 0, LANES, (lane,), 0, ())
             scatter(t, i, count, length, inner, y)
 
-    @scalar
+    @part
     def many(x, first, last, length, inner, y):
         T, same = x.dtype.type, x.ctypes.data == y.ctypes.data
         work, wide = vector_loop.scratch(x.dtype, WORK), vector_loop.scratch(np.float64, LANES)
@@ -118,7 +118,7 @@ def backward(name: str, long: bool) -> Loop:
     term, entry = _BACKWARD[name]
     add = scalar(lambda g, y, partial: partial + term(g, y))
 
-    @scalar
+    @part
     def few(g, y, first, last, length, inner, dx):
         T = y.dtype.type
         t, u = vector_loop.scratch(y.dtype, COLUMNS), vector_loop.scratch(y.dtype, COLUMNS)
@@ -137,7 +137,7 @@ def backward(name: str, long: bool) -> Loop:
                 vector_loop.each(entry, (lane, other, lanes), 0, LANES, (lane,), 0, ())
             scatter(t, i, count, length, inner, dx)
 
-    @scalar
+    @part
     def many(g, y, first, last, length, inner, dx):
         T, same_g, same_y = y.dtype.type, g.ctypes.data == dx.ctypes.data, y.ctypes.data == dx.ctypes.data
         work, wide = vector_loop.scratch(y.dtype, WORK), vector_loop.scratch(np.float64, LANES)
@@ -179,7 +179,7 @@ def backward(name: str, long: bool) -> Loop:
 def logsumexp(long: bool) -> Loop:
     """``loop(work, x, n, length, inner, y)``: y[i] for row i."""
 
-    @scalar
+    @part
     def few(x, first, last, length, inner, y):
         T = x.dtype.type
         t, work = vector_loop.scratch(x.dtype, COLUMNS), vector_loop.scratch(x.dtype, WORK)
@@ -201,7 +201,7 @@ def logsumexp(long: bool) -> Loop:
             for r in range(count):
                 y[i + r] = result[r]
 
-    @scalar
+    @part
     def many(x, first, last, length, inner, y):
         T = x.dtype.type
         work, wide = vector_loop.scratch(x.dtype, WORK), vector_loop.scratch(np.float64, LANES)

@@ -24,7 +24,7 @@ import numpy as np
 from nbgrad import rows
 from nbgrad.backends.transpose import transpose
 from nbgrad.backends.vector_loop import LINE, each, move, prefetch_to_read, prefetch_to_write, window
-from nbgrad.jit import scalar
+from nbgrad.jit import part, scalar
 
 __all__ = [
     "COLUMNS", "FEW", "LANES", "TILE", "WORK", "block_of", "exp_sums", "gather", "largest", "put_results",
@@ -159,7 +159,7 @@ def _start(i, length, inner):
 TILE = 16
 
 
-@scalar
+@part
 def gather_rows(x, i, count, length, inner, t):
     """Rows i, i + 1, ... (``count`` ≤ TILE) of an array (outer, length, inner), one after the other."""
     r = 0
@@ -169,7 +169,7 @@ def gather_rows(x, i, count, length, inner, t):
         r += several
 
 
-@scalar
+@part
 def scatter_rows(t, i, count, length, inner, y):
     """`gather_rows` backwards."""
     r = 0
@@ -193,7 +193,7 @@ def _row_sums(keep):
     ``wide``: WORK and LANES numbers, the second in float64.
     """
 
-    @scalar
+    @part
     def row_sums(x, e, result, shift_infinite, work, wide):
         T = x.dtype.type
         whole = x.size // LANES
@@ -211,9 +211,9 @@ def _row_sums(keep):
         shift = T(0) if shift_infinite and maximum == -T(np.inf) else maximum
         for r in range(LANES):
             top[r] = shift
-        for part in range(2):  # the row's strips, then the tail, by the same machine code
-            source, target = (x, e) if part == 0 else (tail, tail_e)
-            strips = whole if part == 0 else min(1, x.size - end)
+        for turn in range(2):  # the row's strips, then the tail, by the same machine code
+            source, target = (x, e) if turn == 0 else (tail, tail_e)
+            strips = whole if turn == 0 else min(1, x.size - end)
             place = target if keep else tail_e
             exp_sums(source, strips, top, place, LANES if keep else 0, work, wide, _behind(x), result)
         if keep:

@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from nbgrad.jit import scalar
+from nbgrad.jit import part
 
 __all__ = ["transpose"]
 
@@ -83,7 +83,7 @@ def _transpose_block(
     return types.void(source, index, index, target, index, index), generate
 
 
-@scalar
+@part
 def transpose(source, at, stride, rows, columns, target, to, target_stride):
     """target[to + j·target_stride + i] = source[at + i·stride + j] for i < rows, j < columns.
 
