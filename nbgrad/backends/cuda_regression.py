@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from nbgrad import rows
+from nbgrad.backends import cuda_labels, cuda_rows
 from nbgrad.backends.cuda_device import barrier, block, block_size, blocks, exchange, thread
 from nbgrad.backends.cuda_groups import add, larger
 from nbgrad.backends.cuda_labels import finite
@@ -27,7 +28,10 @@ from nbgrad.backends.regression_models import NUMBERS
 from nbgrad.elementary.division import quotient_one_plus
 from nbgrad.jit import scalar
 
-__all__ = ["FLUSH", "collect", "one_pass", "pass_kernel", "registers", "slots_of", "terms_kernel", "tile_of"]
+__all__ = [
+    "FLUSH", "check_targets", "collect", "label_terms", "number_terms", "one_pass", "packed", "pass_kernel",
+    "registers", "slots_of", "targets_kernel", "terms_kernel", "tile_of", "unpacked",
+]  # fmt: skip
 
 #: Rows whose slopes are added up in the precision of the products, as on the CPU.
 FLUSH = 512
@@ -57,10 +61,13 @@ def tile_of(classes: int, features: int, dtype: Any, x_dtype: Any, aligned: bool
     return None
 
 
-def registers(tile: Tile, dtype: Any) -> int:
+def registers(tile: Tile, bent: bool, dtype: Any) -> int:
     """Registers of a thread, at most (the tests hold the machine code to it): how many blocks run side by side."""
     size = np.dtype(dtype).itemsize // 4
-    return min(255, size * (tile.own * (tile.classes + 2 * tile.rows) + tile.slots) + 80)
+    if size > 1 and bent:
+        return 255
+    numbers = size * tile.own * (tile.classes + 2 * tile.rows) + size * tile.slots // 2
+    return min(255, max(128, numbers + 24 + 32 * size + bent * 2 * tile.slots))
 
 
 def slots_of(tile: Tile) -> int:
@@ -162,7 +169,8 @@ def _terms(model: str, bent: bool) -> Any:
 def pass_kernel(model: str, bent: bool, dtype: Any, tile: Tile) -> Any:
     """``kernel(x, n, features, target, weight, coefficients, nothing, flag, sums)``
 
-    ``coefficients``: w (classes, pitch), the intercepts, and with ``bent`` the same of the direction. ``weight`` may be
+    ``coefficients``: w (classes, pitch) and a warp's numbers that begin with the intercepts (16 bytes remain 16 bytes);
+    with ``bent`` the same of the direction. ``weight`` may be
     empty. ``sums``: (2, groups, `slots_of`), in two parts, zeros before; behind it (groups, classes · pitch) of scratch. The
     place + 1 of a bad target goes to ``flag[0]``, and its row's numbers are nan.
     """
@@ -209,7 +217,7 @@ def pass_kernel(model: str, bent: bool, dtype: Any, tile: Tile) -> Any:
         group, groups = block() * at_once + thread() // width, blocks() * at_once
         slot, c = lane % slots // room, lane % room
         first, step = group * count, groups * count
-        v = coefficients[size + classes :] if bent else coefficients
+        v = coefficients[size + WARP :] if bent else coefficients
         b = coefficients[size + c] if c < classes else -infinity
         b_v = v[size + c] if bent and c < classes else T(0)
         rounds = (n + step - 1) // step  # all threads of a block go round together
@@ -286,7 +294,7 @@ def one_pass(
     dtype = coefficients.dtype
     threads = BLOCK if tile.threads == WARP else tile.threads
     at_once = threads // tile.threads
-    used = -(-registers(tile, dtype) // 8) * 8
+    used = -(-registers(tile, bent, dtype) // 8) * 8
     resident = max(1, min(65536 // (used * threads), 2048 // threads))
     worth = -(-n // (TILES * tile.rows * at_once))
     number = max(1, min(worth, resident * processors()))
@@ -301,26 +309,87 @@ def one_pass(
     return out.reshape(2, length)
 
 
+def packed(parts: Any, tile: Tile, xp: Any) -> Any:
+    """``coefficients`` of `pass_kernel` from (w, intercepts) and with them, for the Hessian, those of the direction."""
+    size = tile.classes * tile.pitch
+    room = xp.zeros((len(parts), size + WARP), parts[0][0].dtype)
+    for line, (w, b) in zip(room, parts, strict=True):
+        line[:size].reshape(tile.classes, tile.pitch)[:, : w.shape[1]] = w
+        line[size : size + tile.classes] = b
+    return room.reshape(-1)
+
+
+def unpacked(sums: Any, tile: Tile, features: int, xp: Any) -> tuple[Any, Any, Any]:
+    """(loss, gradient (classes, features), sums of the residuals (classes,)) in float64, from `one_pass`."""
+    high, low = sums.astype(np.float64)
+    found = high + xp.where(xp.isnan(low), 0.0, low)  # the rest of an infinite sum is nan
+    size = tile.classes * tile.pitch
+    slopes = found[size : size + tile.slots].reshape(tile.rows, tile.room).sum(axis=0)[: tile.classes]
+    loss = found[size + WARP : size + WARP + tile.slots].sum()
+    return loss, found[:size].reshape(tile.classes, tile.pitch)[:, :features], slopes
+
+
+# What is between two matrix products
+
+
+@functools.cache
+def targets_kernel(model: str) -> Any:
+    """``kernel(target, classes, flag)``: the place + 1 of a bad target goes to ``flag[0]``."""
+    is_good, _ = _terms(model, False)
+
+    def run(target, classes, flag):
+        i = block() * block_size() + thread()
+        while i < target.size:
+            if not is_good(target[i], classes):
+                flag[0] = i + 1
+            i += block_size() * blocks()
+
+    return kernel(run)
+
+
 @functools.cache
 def terms_kernel(model: str, bent: bool, dtype: Any) -> Any:
-    """``kernel(s, u, target, weight, flag, losses, slopes)``: what is between two matrix products, for a model with one
-    score a row.
-    """
+    """``kernel(s, u, target, weight, losses, slopes)`` for a model with one score a row."""
     T: Any = dtype.type
     is_good, terms = _terms(model, bent)
     nan = T(np.nan)
 
-    def run(s, u, target, weight, flag, losses, slopes):
+    def run(s, u, target, weight, losses, slopes):
         i = block() * block_size() + thread()
         while i < s.size:
             t, w = target[i], weight[i] if weight.size else T(1)
-            bad = not is_good(t, 1)
-            if bad:
-                flag[0] = i + 1
             value, change = terms(s[i], u[i], t, w, 0, 1, 1)
-            absent = w == T(0)
+            absent, bad = w == T(0), not is_good(t, 1)
             losses[i] = T(0) if absent else nan if bad else value
             slopes[i] = T(0) if absent else nan if bad else change
             i += block_size() * blocks()
 
     return kernel(run)
+
+
+def _launch_each(compiled: Any, count: int, *arguments: Any) -> None:
+    launch(compiled, min(-(-count // BLOCK), 32 * processors()), BLOCK, *arguments)
+
+
+def check_targets(model: str, target: Any, classes: int, flag: Any) -> None:
+    """`targets_kernel`"""
+    _launch_each(targets_kernel(model), target.size, target, classes, flag)
+
+
+def number_terms(model: str, scores: Any, target: Any, weight: Any, losses: Any, slopes: Any) -> None:
+    """`terms_kernel` of scores (rows, 1), with a second array of a direction's."""
+    flat = [a.reshape(-1) for a in (scores[0], scores[-1])]
+    compiled = terms_kernel(model, len(scores) > 1, losses.dtype)
+    _launch_each(compiled, losses.size, *flat, target, weight, losses, slopes.reshape(-1))
+
+
+def label_terms(scores: Any, target: Any, losses: Any) -> Any:
+    """Softmax: the residuals, not weighted, ``losses`` filled; with scores of a direction the probabilities."""
+    s, dtype = module().ascontiguousarray(scores[0]), losses.dtype
+    out, none, flag = module().empty(s.shape, dtype), module().empty(0, dtype), module().zeros(1, np.int64)
+    if len(scores) > 1:
+        cuda_rows.run(cuda_rows.forward("softmax", dtype), (s.reshape(-1),), *s.shape, out.reshape(-1))
+    else:
+        before = (target, none, -(2**63), none, flag, s.reshape(-1))
+        cuda_rows.run(cuda_labels.cross_entropy(True, dtype), before, *s.shape, losses, out.reshape(-1))
+    return out

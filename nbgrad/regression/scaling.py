@@ -62,22 +62,22 @@ class Scaling:
 
 
 def moments(
-    X: Any, weight: NDArray[Any] | None, *, step: int, x_scale: float, fit_intercept: bool, full: bool
+    X: Any, weight: Any, *, step: int, x_scale: float, fit_intercept: bool, full: bool, xp: Any = np
 ) -> tuple[NDArray[np.float64], float]:
     """(Σ weight·x·xᵀ, or its diagonal; Σ weight) over every ``step``-th row of an array or CSR matrix, x with
-    ``x_scale`` and a 1 for the intercept. Additive over blocks of rows.
+    ``x_scale`` and a 1 for the intercept. Additive over blocks of rows. ``xp``: the library whose arrays they are.
     """
     with np.errstate(all="ignore"):  # what overflows is noticed by `scaling`
         rows = X[::step]
         rows = (rows.toarray() if hasattr(rows, "tocsr") else rows).astype(np.float64) * x_scale
         if fit_intercept:
-            rows = np.concatenate([rows, np.ones((len(rows), 1))], axis=1)
+            rows = xp.concatenate([rows, xp.ones((len(rows), 1))], axis=1)
         total = float(len(rows))
         if weight is not None:
             weight = weight[::step].astype(np.float64)
-            rows *= np.sqrt(weight)[:, np.newaxis]
+            rows *= xp.sqrt(weight)[:, np.newaxis]
             total = float(weight.sum())
-        return rows.T @ rows if full else np.einsum("ij,ij->j", rows, rows), total
+        return rows.T @ rows if full else xp.einsum("ij,ij->j", rows, rows), total
 
 
 def scaling(problem: Any, shape: tuple[int, ...]) -> Scaling:
