@@ -1,8 +1,8 @@
 """The one pass over X that every regression objective makes, on CUDA: `nbgrad.backends.cpu_regression`, for a GPU.
 
 A group of threads (`nbgrad.backends.cuda_tiles`) goes through its rows tile by tile, and loads the next tile before it
-works on this one: scores, added up over the group; loss and residual, by the same formulas as on the CPU, in the lane of
-the row and class; the residuals times the rows, added to the slopes that each thread keeps. X is read once. Sums
+works on this one: scores, added up over the group; loss and residual, by the same formulas as on the CPU, in the lane
+of the row and class; the residuals times the rows, added to the slopes that each thread keeps. X is read once. Sums
 over rows are made in the precision of the products; every `FLUSH` rows they are added to sums of two parts, and these
 in a fixed order, by one more kernel: no atomic operations, the same bits on every run on one kind of GPU.
 
@@ -169,10 +169,10 @@ def _terms(model: str, bent: bool) -> Any:
 def pass_kernel(model: str, bent: bool, dtype: Any, tile: Tile) -> Any:
     """``kernel(x, n, features, target, weight, coefficients, nothing, flag, sums)``
 
-    ``coefficients``: w (classes, pitch) and a warp's numbers that begin with the intercepts (16 bytes remain 16 bytes);
-    with ``bent`` the same of the direction. ``weight`` may be
-    empty. ``sums``: (2, groups, `slots_of`), in two parts, zeros before; behind it (groups, classes · pitch) of scratch. The
-    place + 1 of a bad target goes to ``flag[0]``, and its row's numbers are nan.
+    ``coefficients``: w (classes, pitch) and a warp's numbers that begin with the intercepts (lines remain lines); with
+    ``bent`` the same of the direction. ``weight`` may be empty. ``sums``: (2, groups, `slots_of`), in two parts, zeros
+    before; behind it (groups, classes · pitch) of scratch. The place + 1 of a bad target goes to ``flag[0]``, and its
+    row's numbers are nan.
     """
     T: Any = dtype.type
     is_good, terms = _terms(model, bent)
@@ -190,7 +190,7 @@ def pass_kernel(model: str, bent: bool, dtype: Any, tile: Tile) -> Any:
 
     @scalar
     def together(value, parts, side):
-        """The group's sum of its warps' numbers. ``side`` changes each time: one barrier is enough."""
+        """The group's sum of its warps' numbers. ``side`` (0, 1) changes each time: one barrier is enough."""
         lane, start = thread() % WARP, side * warps * WARP
         parts[start + thread() // WARP * WARP + lane] = value
         barrier()
@@ -226,10 +226,10 @@ def pass_kernel(model: str, bent: bool, dtype: Any, tile: Tile) -> Any:
         g = zeros(here)
         for k in range(rounds):
             ahead = load_rows(x, first + step, n, features, own, nothing)
-            s = over_warps(scatter(dots(here, coefficients, own)), parts, 2 * k % 4 // 2) + b
+            s = over_warps(scatter(dots(here, coefficients, own)), parts, 0 if bent else k % 2) + b
             u = s
             if bent:
-                u = over_warps(scatter(dots(here, v, own)), parts, (2 * k + 1) % 2) + b_v
+                u = over_warps(scatter(dots(here, v, own)), parts, 1) + b_v
             i = first + slot
             row = i if i < n else n - 1
             t, w = target[row], weight[row] if weight.size else T(1)

@@ -1,8 +1,8 @@
 """Rows of X in the registers of a group of threads: the words in which `nbgrad.backends.cuda_regression` is written.
 
-A group is one warp or several. Each of its threads owns the same few features of every row, their coefficients' slopes
-too, and holds them in registers (tuples here): X is read once, with nothing of it in shared memory. Sizes are known when
-a kernel is compiled, so that no register is addressed by a number.
+A group is one warp or several. Each of its threads owns the same few features of every row, and the slopes of their
+coefficients, and holds them in registers (tuples here): X is read once, with nothing of it in shared memory. Sizes are
+known when a kernel is compiled, so that no register is addressed by a number.
 
 Each word is a plain function, which the simulator runs, and has a compiled side.
 """

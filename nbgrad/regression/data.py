@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from nbgrad.arrays import FLOAT32, FLOAT64, as_array, as_float, as_labels, check_number, contiguous
 
 __all__ = [
-    "coefficients", "dtype_of", "expected_targets", "finite", "flag", "matrix", "penalty", "precision", "targets", "weight_unit", "weights",
-    "wrong_target",
+    "coefficients", "dtype_of", "expected_targets", "finite", "flag", "matrix", "penalty", "precision", "targets",
+    "weight_unit", "weights", "wrong_target",
 ]  # fmt: skip
 
 

@@ -59,10 +59,9 @@ class DeviceProblem(Problem):
             if x.ndim != 2:
                 raise ValueError(f"X: expected shape (rows, features), got {x.shape}")
             self.rows, self.n_features = x.shape
-            call.floats("X") if x.dtype != np.uint8 else None
             self._dtype = data.precision(dtype, x.dtype)
             if x.dtype not in (FLOAT32, FLOAT64, np.uint8):
-                x = x.astype(self._dtype)
+                x = call.cast(call.float("X"), self._dtype)
             self._flat = call.contiguous(x, x.shape)
             self._X = self._flat.reshape(x.shape)
             self._y = self._targets(call)
@@ -96,7 +95,7 @@ class DeviceProblem(Problem):
             )
         unit = data.weight_unit(*(float(weight.min()), float(weight.max())) if n else (0.0, 0.0))
         scaled = call.cast(weight / weight.dtype.type(unit), self._dtype)
-        return call.contiguous(scaled, (n,)), unit, np.float64(weight.sum(dtype=np.float64))
+        return call.contiguous(scaled, (n,)), unit, np.float64(float(weight.sum(dtype=np.float64)))
 
     def _pass(self, params: Any, direction: Any = None, curvature: Any = None) -> tuple[Any, Any]:
         """(Σ w·loss, its gradient or the Hessian's product with ``direction``, in params' shape): float64, on the
@@ -140,14 +139,18 @@ class DeviceProblem(Problem):
         tile = cuda_regression.tile_of(classes, self.n_features, self._dtype, self._flat.dtype, aligned)
         if tile is None or not self.rows:
             cuda_regression.check_targets(self.model, self._y, classes, flag)
-            found = self._two_products([tuple(map(xp.asarray, part)) for part in parts])
-            return found if stays else tuple(map(target.to_host, found))  # type: ignore[return-value]
-        packed = cuda_regression.packed(parts, tile, xp if stays else np)
+            loss, gradient, slopes = self._two_products([(xp.asarray(w), xp.asarray(b)) for w, b in parts])
+            if stays:
+                return loss, gradient, slopes
+            return target.to_host(loss), target.to_host(gradient), target.to_host(slopes)
+        beside = xp if stays else np
+        packed = xp.asarray(cuda_regression.packed(parts, tile, beside))
         x, y, weight, nothing = self._views
         sums = cuda_regression.one_pass(
-            self.model, len(parts) > 1, tile, x, self.rows, self.n_features, y, weight, xp.asarray(packed), nothing, flag
+            self.model, len(parts) > 1, tile, x, self.rows, self.n_features, y, weight, packed, nothing, flag
         )
-        return cuda_regression.unpacked(sums if stays else target.to_host(sums), tile, self.n_features, xp if stays else np)
+        sums = sums if stays else target.to_host(sums)
+        return cuda_regression.unpacked(sums, tile, self.n_features, beside)
 
     def _two_products(self, parts: list[tuple[Any, Any]]) -> tuple[Any, Any, Any]:
         """The same by matrix products, piece by piece."""
@@ -227,7 +230,7 @@ class DeviceProblem(Problem):
         """
         if not on_device(params):
             return super().hessp(params, v)
-        if tuple(v.shape) != tuple(params.shape):
+        if on_device(v) and tuple(v.shape) != tuple(params.shape):
             raise ValueError(f"v: expected params' shape {tuple(params.shape)}, got {tuple(v.shape)}")
         return self._answers(params, v, True)[1]
 

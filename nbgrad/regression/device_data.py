@@ -35,8 +35,8 @@ def answer(estimator: Any, function: Callable[[Any, Any], Any], X: Any) -> Any:
 def _checked(estimator: Any, call: Any, reset: bool) -> Any:
     X, name = call.arrays["X"], type(estimator).__name__
     check_shape(X, name)
-    if X.dtype != np.uint8:
-        call.floats("X")
+    if X.dtype.kind not in "iub":
+        call.floats("X")  # refuses float16
     check_finite(X, "X", name)
     check_features(estimator, X, reset)
     return X

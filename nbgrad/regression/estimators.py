@@ -179,7 +179,7 @@ class _Classifier(ClassifierMixin, BaseEstimator):
         """Fit to the labels ``y`` (n_samples,): numbers, bools or strings."""
         check_parameters(self)
         device = on_device(X)
-        blocks = None if device else as_blocks(X, y, sample_weight)
+        blocks: Any = None if device else as_blocks(X, y, sample_weight)
         problem: Any
         if device:
             problem, dtype = self._device_problem(X, y, sample_weight)

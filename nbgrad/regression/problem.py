@@ -42,7 +42,8 @@ def with_penalty(problem: Any, loss: Any, grad: Any, weight_sum: Any, params: An
             w = xp.array(params, FLOAT64)
             if problem.fit_intercept:
                 w.reshape(-1, problem.n_features + 1)[:, -1] = 0
-            value, grad = value + 0.5 * problem.l2 * xp.vdot(w, w), grad + problem.l2 * w
+            l2 = float(problem.l2)  # a number of NumPy's would not meet CuPy's arrays
+            value, grad = value + 0.5 * l2 * xp.vdot(w, w), grad + l2 * w
     return value, grad
 
 
