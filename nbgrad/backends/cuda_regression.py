@@ -6,8 +6,9 @@ of the row and class; the residuals times the rows, added to the slopes that eac
 over rows are made in the precision of the products; every `FLUSH` rows they are added to sums of two parts, and these
 in a fixed order, by one more kernel: no atomic operations, the same bits on every run on one kind of GPU.
 
-What does not fit into registers (`tile_of` says None: about 80 numbers a thread: more than 8 192 features of one score,
-1 024 or 2 048 of 10 classes, 32 classes) is left to two matrix products: `nbgrad.regression.device`.
+What does not fit into registers (`tile_of` says None: more than 80 of a thread for slopes: in float32 more than 8 192
+features of one score, 2 048 of 10 classes, 512 of 32; or more than 32 classes) is left to two matrix products:
+`nbgrad.regression.device`.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from nbgrad.elementary.division import quotient_one_plus
 from nbgrad.jit import scalar
 
 __all__ = [
-    "FLUSH", "check_targets", "collect", "label_terms", "number_terms", "one_pass", "packed", "pass_kernel",
-    "registers", "slots_of", "targets_kernel", "terms_kernel", "tile_of", "unpacked",
+    "FLUSH", "bounds", "check_targets", "collect", "label_terms", "number_terms", "one_pass", "packed", "pass_kernel",
+    "slots_of", "targets_kernel", "terms_kernel", "tile_of", "unpacked",
 ]  # fmt: skip
 
 #: Rows whose slopes are added up in the precision of the products, as on the CPU.
@@ -61,13 +62,15 @@ def tile_of(classes: int, features: int, dtype: Any, x_dtype: Any, aligned: bool
     return None
 
 
-def registers(tile: Tile, bent: bool, dtype: Any) -> int:
-    """Registers of a thread, at most (the tests hold the machine code to it): how many blocks run side by side."""
-    size = np.dtype(dtype).itemsize // 4
-    if size > 1 and bent:
-        return 255
-    numbers = size * tile.own * (tile.classes + 2 * tile.rows) + size * tile.slots // 2
-    return min(255, max(128, numbers + 24 + 32 * size + bent * 2 * tile.slots))
+def bounds(tile: Tile, bent: bool, dtype: Any) -> tuple[int, int]:
+    """(threads of a block, blocks that a multiprocessor holds at a time): its 65 536 registers are shared out, and the
+    compiler told so (the tests hold it to do without memory).
+    """
+    size, threads = np.dtype(dtype).itemsize // 4, 4 * WARP if tile.threads == WARP else tile.threads
+    numbers = tile.own * (tile.classes + 2 * tile.rows) + tile.slots * (2 if bent else 1)
+    others = 120 if size == 2 else 64 if bent else 16  # places of lines and what the formulas take
+    needed = max(112, size * numbers + 4 * tile.lines + others)
+    return threads, max(1, min(65536 // (threads * needed), 2048 // threads))
 
 
 def slots_of(tile: Tile) -> int:
@@ -170,8 +173,8 @@ def pass_kernel(model: str, bent: bool, dtype: Any, tile: Tile) -> Any:
     """``kernel(x, n, features, target, weight, coefficients, nothing, flag, sums)``
 
     ``coefficients``: w (classes, pitch) and a warp's numbers that begin with the intercepts (lines remain lines); with
-    ``bent`` the same of the direction. ``weight`` may be empty. ``sums``: (2, groups, `slots_of`), in two parts, zeros
-    before; behind it (groups, classes · pitch) of scratch. The place + 1 of a bad target goes to ``flag[0]``, and its
+    ``bent`` the same of the direction. ``weight`` may be empty. ``sums``: (2, groups, `slots_of`), in two parts; behind
+    it (groups, classes · pitch) of scratch. The place + 1 of a bad target goes to ``flag[0]``, and its
     row's numbers are nan.
     """
     T: Any = dtype.type
@@ -202,14 +205,18 @@ def pass_kernel(model: str, bent: bool, dtype: Any, tile: Tile) -> Any:
     over_warps = alone if warps == 1 else together
 
     @scalar
-    def flush(g, sums, group, own, groups):
+    def flush(g, sums, group, own, groups, begun):
+        """Add a thread's slopes to its places of the group's sums; write them there if nothing has begun."""
         scratch, high = 2 * groups * length + group * size, group * length
-        put(g, sums, scratch, own)
+        put(g, sums, scratch if begun else high, own)
         for line in range(size // (width * tile_width)):
             for v in range(tile_width):
                 j = (line * width + own) * tile_width + v
                 low = groups * length + high + j
-                sums[high + j], sums[low] = add(sums[high + j], sums[low], sums[scratch + j], T(0))
+                if begun:
+                    sums[high + j], sums[low] = add(sums[high + j], sums[low], sums[scratch + j], T(0))
+                else:
+                    sums[low] = T(0)
 
     def run(x, n, features, target, weight, coefficients, nothing, flag, sums):
         parts = cuda.shared.array(both, T)
@@ -244,16 +251,16 @@ def pass_kernel(model: str, bent: bool, dtype: Any, tile: Tile) -> Any:
             slope, slope_low = add(slope, slope_low, change, T(0))
             g = outer(g, broadcast(change), here)
             if (k + 1) % often == 0 or k + 1 == rounds:
-                flush(g, sums, group, own, groups)
+                flush(g, sums, group, own, groups, k >= often)
                 g = zeros(here)
             here = ahead
             first += step
-        if own < slots:
+        if own < WARP:
             place, plane = group * length + size + own, groups * length
             sums[place], sums[plane + place] = slope, slope_low
             sums[WARP + place], sums[WARP + plane + place] = loss, loss_low
 
-    return kernel(run)
+    return kernel(run, bounds(tile, bent, dtype))
 
 
 @functools.cache
@@ -292,14 +299,12 @@ def one_pass(
 ) -> Any:  # fmt: skip
     """(2, `slots_of`): the sums in two parts, on the device; n > 0."""
     dtype = coefficients.dtype
-    threads = BLOCK if tile.threads == WARP else tile.threads
+    threads, resident = bounds(tile, bent, dtype)
     at_once = threads // tile.threads
-    used = -(-registers(tile, bent, dtype) // 8) * 8
-    resident = max(1, min(65536 // (used * threads), 2048 // threads))
     worth = -(-n // (TILES * tile.rows * at_once))
     number = max(1, min(worth, resident * processors()))
     groups, length = number * at_once, slots_of(tile)
-    sums = module().zeros(groups * (2 * length + tile.classes * tile.pitch), dtype)
+    sums = module().empty(groups * (2 * length + tile.classes * tile.pitch), dtype)
     launch(
         pass_kernel(model, bent, dtype, tile), number, threads, x, n, features, target, weight, coefficients, nothing,
         flag, sums,

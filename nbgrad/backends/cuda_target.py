@@ -35,11 +35,12 @@ OLDEST = (8, 0)
 _INSTALL = 'pip install "nbgrad[cuda]"'
 
 
-def kernel(function: Callable[..., Any]) -> Any:
-    """The compile options of every kernel. No fastmath: it drops subnormal numbers and the accuracy of a division. Not
+def kernel(function: Callable[..., Any], bounds: tuple[int, int] | None = None) -> Any:
+    """The compile options of every kernel; ``bounds``: threads of a block, and how many blocks a multiprocessor must
+    have registers for. No fastmath: it drops subnormal numbers and the accuracy of a division. Not
     in Numba's disk cache, which does not notice an edited formula in another file.
     """
-    return cuda.jit(function)
+    return cuda.jit(function) if SIMULATED or bounds is None else cuda.jit(launch_bounds=bounds)(function)
 
 
 @functools.cache

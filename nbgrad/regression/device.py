@@ -6,8 +6,8 @@ dtype and kind of array, and nobody waits; a wrong target is then an error of a 
 `nbgrad.kernels.device_labels` has it.
 
 X is read once a pass by `nbgrad.backends.cuda_regression`. Where its parameters are too many for that it is read
-twice, by CuPy's matrix products, in pieces of rows: with 32 classes or more, or about 800 parameters for each warp of a
-block of 8 (logistic regression: 8 192 features, of 10 classes: 2 048).
+twice, by CuPy's matrix products, in pieces of rows: beyond 8 192 features of one score, 2 048 of 10 classes, 512 of 32
+(float64: half of that), and with more than 32 classes.
 
 X of float32, float64 or uint8 in C order is not copied; another is converted once. The weights are checked when the
 problem is made, which waits for the GPU. Sums are in two parts of the products' precision.

@@ -258,3 +258,52 @@ def test_a_model_of_the_cpu_answers_on_the_gpu(dtype):
     with pytest.raises(ValueError, match="X has 1 features, but LinearRegression is expecting 2"):
         model.predict(put(X[:, :1]))
 
+
+
+@pytest.mark.gpu
+def test_pytorch():
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("this PyTorch has no CUDA")
+    params, X, y = example("softmax", 50, 8, 3, dtype=np.float32)
+    there = [torch.from_numpy(a).cuda() for a in (params, X, y)]
+    value, grad = regression.softmax_value_and_grad(there[0].requires_grad_(), *there[1:])
+    want = regression.softmax_value_and_grad(params, X, y)
+    assert isinstance(grad, torch.Tensor) and grad.is_cuda and grad.dtype == torch.float32 and value.shape == ()
+    close(value.cpu().numpy(), want[0], np.float32)
+    close(grad.cpu().numpy(), want[1], np.float32)
+    model = SoftmaxRegression().fit(*there[1:])
+    assert isinstance(model.predict_proba(there[1]), torch.Tensor) and model.score(*there[1:]) > 0.4
+    labels = model.predict(there[1])
+    np.testing.assert_array_equal(labels.cpu().numpy(), model.predict(X))
+
+
+@pytest.mark.gpu
+def test_nobody_waits_where_params_are_on_the_gpu():
+    cupy = pytest.importorskip("cupy")
+    params, X, y = example("logistic", 1000, 8, dtype=np.float32)
+    problem, there = Problem("logistic", put(X), put(y)), put(params)
+    problem.value_and_grad(there)  # compiled
+    big = cupy.ones((5000, 5000), np.float32)
+    done = cupy.cuda.Event()
+    for _ in range(40):
+        big = big @ big * np.float32(1 / 5000)
+    done.record()
+    problem.value_and_grad(there)
+    waited = done.done
+    done.synchronize()
+    assert not waited
+
+
+@pytest.mark.gpu
+@models
+def test_many_rows_lose_no_digits(model):
+    """The float32 sums over a million rows, against float64's, relative to the sums of magnitudes."""
+    classes = 10
+    params, X, y = example(model, 1_000_000, 20, classes, dtype=np.float32)
+    params = params.astype(np.float64) / 4
+    value, grad = on_gpu(model, X, y).value_and_grad(params)
+    want, want_grad = on_gpu(model, X, y, dtype=np.float64).value_and_grad(params)
+    assert abs(value - want) <= 1e-5 * want
+    # |residual|·|x| is about 1 in the mean, and no row's score is better known than to 1e-6
+    assert np.abs(grad - want_grad).max() <= 1e-5 * np.abs(X).mean()
