@@ -173,8 +173,8 @@ def pass_kernel(model: str, bent: bool, dtype: Any, tile: Tile) -> Any:
     """``kernel(x, n, features, target, weight, coefficients, nothing, flag, sums)``
 
     ``coefficients``: w (classes, pitch) and a warp's numbers that begin with the intercepts (lines remain lines); with
-    ``bent`` the same of the direction. ``weight`` may be empty. ``sums``: (2, groups, `slots_of`), in two parts; behind
-    it (groups, classes · pitch) of scratch. The place + 1 of a bad target goes to ``flag[0]``, and its
+    ``bent`` the same of the direction. ``weight`` may be empty. ``sums``: (2, groups, `slots_of`), in two parts, zeros
+    before; behind it (groups, classes · pitch) of scratch. The place + 1 of a bad target goes to ``flag[0]``, and its
     row's numbers are nan.
     """
     T: Any = dtype.type
@@ -205,18 +205,17 @@ def pass_kernel(model: str, bent: bool, dtype: Any, tile: Tile) -> Any:
     over_warps = alone if warps == 1 else together
 
     @scalar
-    def flush(g, sums, group, own, groups, begun):
-        """Add a thread's slopes to its places of the group's sums; write them there if nothing has begun."""
+    def flush(g, sums, group, own, groups):
+        """Add a thread's slopes to its places of the group's sums. (To know the first and spare the zeros before it
+        cost registers: ptxas spilled up to 100 bytes.)
+        """
         scratch, high = 2 * groups * length + group * size, group * length
-        put(g, sums, scratch if begun else high, own)
+        put(g, sums, scratch, own)
         for line in range(size // (width * tile_width)):
             for v in range(tile_width):
                 j = (line * width + own) * tile_width + v
                 low = groups * length + high + j
-                if begun:
-                    sums[high + j], sums[low] = add(sums[high + j], sums[low], sums[scratch + j], T(0))
-                else:
-                    sums[low] = T(0)
+                sums[high + j], sums[low] = add(sums[high + j], sums[low], sums[scratch + j], T(0))
 
     def run(x, n, features, target, weight, coefficients, nothing, flag, sums):
         parts = cuda.shared.array(both, T)
@@ -251,7 +250,7 @@ def pass_kernel(model: str, bent: bool, dtype: Any, tile: Tile) -> Any:
             slope, slope_low = add(slope, slope_low, change, T(0))
             g = outer(g, broadcast(change), here)
             if (k + 1) % often == 0 or k + 1 == rounds:
-                flush(g, sums, group, own, groups, k >= often)
+                flush(g, sums, group, own, groups)
                 g = zeros(here)
             here = ahead
             first += step
@@ -305,6 +304,7 @@ def one_pass(
     number = max(1, min(worth, resident * processors()))
     groups, length = number * at_once, slots_of(tile)
     sums = module().empty(groups * (2 * length + tile.classes * tile.pitch), dtype)
+    sums[: 2 * groups * length] = 0
     launch(
         pass_kernel(model, bent, dtype, tile), number, threads, x, n, features, target, weight, coefficients, nothing,
         flag, sums,
