@@ -187,6 +187,12 @@ def _losses(records: list[Record]) -> list[str]:
     ]
 
 
+def _passes(records: list[Record]) -> list[str]:
+    """How often the fits read X."""
+    several = [f"{_label(r, True)} {r.details['passes']}" for r in records if "passes" in r.details]
+    return ["passes over X: " + ", ".join(several)] if several else []
+
+
 def of_suite(records: Sequence[Record]) -> list[Table]:
     """The tables of one suite: a group for each precision, and for each shape that many functions share."""
     names: dict[tuple[str, str], set[str]] = {}
@@ -212,7 +218,7 @@ def of_suite(records: Sequence[Record]) -> list[Table]:
                 tables.append(_timed(title, compared, not shape))
             if plain:
                 tables.append(_pivoted(title, plain, not shape))
-    notes = _losses(list(records))
+    notes = _losses(list(records)) + _passes(list(records))
     if notes and tables:
         tables[-1].notes += notes
     return tables

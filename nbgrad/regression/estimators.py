@@ -284,7 +284,7 @@ class LogisticRegression(_Classifier):
     solver : "lbfgs", "newton-cg" or "scaled-lbfgs"
         L-BFGS, which takes the steps that scikit-learn's takes and warns where it warns; Newton's method by conjugate
         gradients in a trust region, for a small ``tol``; or L-BFGS in variables in which the second moments of the
-        features are 1, the fastest: it reads X 5 to 20 times less often, whatever the features' units are.
+        features are 1, the fastest where the features are correlated or their units differ.
     max_iter : int
         Iterations, at most: if they do not suffice, `fit` ends with a ConvergenceWarning.
     class_weight : dict, "balanced" or None
@@ -373,7 +373,7 @@ class SoftmaxRegression(_Classifier):
     solver : "lbfgs", "newton-cg" or "scaled-lbfgs"
         L-BFGS, which takes the steps that scikit-learn's takes and warns where it warns; Newton's method by conjugate
         gradients in a trust region, for a small ``tol``; or L-BFGS in variables in which the second moments of the
-        features are 1, the fastest: it reads X 5 to 20 times less often, whatever the features' units are.
+        features are 1, the fastest where the features are correlated or their units differ.
     max_iter : int
         Iterations, at most: if they do not suffice, `fit` ends with a ConvergenceWarning.
     class_weight : dict, "balanced" or None

@@ -24,8 +24,11 @@ __all__ = ["Scaling", "moments", "scaling"]
 # every direction (the eigenvalues of their quotient lie between (1 ± √¼)²). MNIST: 4, 8, 19 rows a feature: 78, 69, 66
 # passes.
 ROWS, ROWS_A_FEATURE = 4096, 4
-# The whole of M is worth the work of this many passes, else its diagonal must do.
-PASSES = 25
+# The whole of M is worth the work of this many passes and, for so many columns, its memory (34 MB); else its diagonal
+# must do.
+PASSES, COLUMNS = 25, 2048
+# Numbers of the sample that are worked on at a time, in float64: 4 MB.
+PIECE = 1 << 19
 # Of the curvature at params = 0, which is about 1/classes, this much is left where the labels are nearly sure. MNIST:
 # 1/3, 1/10, 1/30: 100, 78, 69 passes for softmax, 11, 11, 13 for two classes.
 LEFT = 0.1
@@ -69,15 +72,22 @@ def moments(
     """
     with np.errstate(all="ignore"):  # what overflows is noticed by `scaling`
         rows = X[::step]
-        rows = (rows.toarray() if hasattr(rows, "tocsr") else rows).astype(np.float64) * x_scale
-        if fit_intercept:
-            rows = np.concatenate([rows, np.ones((len(rows), 1))], axis=1)
-        total = float(len(rows))
-        if weight is not None:
-            weight = weight[::step].astype(np.float64)
-            rows *= np.sqrt(weight)[:, np.newaxis]
-            total = float(weight.sum())
-        return rows.T @ rows if full else np.einsum("ij,ij->j", rows, rows), total
+        weight = np.ones(rows.shape[0]) if weight is None else weight[::step].astype(np.float64)
+        columns = rows.shape[1] + fit_intercept
+        if not full and hasattr(rows, "tocsr"):  # which as an array might be larger than memory
+            found = np.ones(columns) * weight.sum()
+            found[: rows.shape[1]] = rows.astype(np.float64).power(2).T @ weight * x_scale**2
+            return found, float(weight.sum())
+        found = np.zeros((columns, columns) if full else columns)
+        size = max(1, PIECE // columns)
+        for start in range(0, rows.shape[0], size):
+            x, w = rows[start : start + size], weight[start : start + size, np.newaxis]
+            x = (x.toarray() if hasattr(x, "tocsr") else x).astype(np.float64) * x_scale
+            if fit_intercept:
+                x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+            x *= np.sqrt(w)
+            found += x.T @ x if full else np.einsum("ij,ij->j", x, x)
+        return found, float(weight.sum())
 
 
 def scaling(problem: Any, shape: tuple[int, ...]) -> Scaling:
@@ -90,7 +100,10 @@ def scaling(problem: Any, shape: tuple[int, ...]) -> Scaling:
     classes = shape[0] if len(shape) == 2 else 1
     sample = min(problem.rows, max(ROWS, ROWS_A_FEATURE * columns))
     # in multiply-adds; a pass makes two for each number of X and class
-    full = sample * columns**2 / 2 + columns**3 / 6 <= PASSES * 2 * problem.rows * columns * classes
+    work = sample * columns**2 / 2 + columns**3 / 6
+    full = columns <= COLUMNS and work <= PASSES * 2 * problem.rows * columns * classes
+    if not full:
+        sample = min(sample, ROWS)
     found, weight = problem.moments(-(-problem.rows // sample), full)
     with np.errstate(all="ignore"):
         A = found * (LEFT / max(classes, 2) / np.float64(weight))

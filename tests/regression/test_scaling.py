@@ -1,5 +1,7 @@
 """`scaling`: the change of variables, its moments, and that it does what it is for: fewer passes."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from regression_models import example
@@ -93,6 +95,29 @@ def test_many_features_and_few_rows_get_the_diagonal():
     X = np.random.default_rng(4).normal(size=(50, 400)) * np.arange(1, 401)
     change = scaling(Problem("logistic", X, np.arange(50) % 2, l2=0.01), (401,))
     assert change.L is None and change.scale[0] > 100 * change.scale[399]
+
+
+def test_sparse_rows_never_lie_in_memory_as_an_array():
+    """20 000 rows of 50 000 features, which would be 8 GB."""
+    rng = np.random.default_rng(7)
+    X = sparse.csr_matrix((rng.normal(size=20_000), (np.arange(20_000), rng.integers(0, 50_000, 20_000))), (20_000, 50_000))
+    y = np.arange(20_000) % 2
+    tracemalloc.start()
+    change = scaling(Problem("logistic", X, y, l2=0.1), (50_001,))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert change.L is None and peak < 32e6
+
+
+def test_a_sample_is_worked_on_in_pieces():
+    X = np.random.default_rng(6).normal(size=(6000, 300)).astype(np.float32)
+    tracemalloc.start()
+    found, _ = moments(X, None, step=1, x_scale=1.0, fit_intercept=True, full=True)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    rows = np.column_stack([X, np.ones(6000)]).astype(np.float64)
+    np.testing.assert_allclose(found, rows.T @ rows, rtol=1e-10, atol=1e-9)
+    assert peak < rows.nbytes  # 14.4 MB; pieces of 4 MB, a few of them at once
 
 
 @pytest.mark.parametrize("what", ["overflow", "no weight", "a feature of zeros"])
