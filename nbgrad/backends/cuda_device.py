@@ -15,7 +15,9 @@ from numba.extending import intrinsic
 from nbgrad.backends.cuda_target import WARP, context, cuda
 from nbgrad.jit import overload_scalar
 
-__all__ = ["LINE", "barrier", "block", "block_size", "blocks", "exchange", "load", "of_warps", "store", "thread"]
+__all__ = [
+    "LINE", "barrier", "block", "block_size", "blocks", "exchange", "load", "of_lane", "of_warps", "store", "thread",
+]  # fmt: skip
 
 #: Bytes that a thread loads or stores at a time.
 LINE = 16
@@ -54,6 +56,16 @@ def exchange(value: Any, distance: Any) -> Any:
     room[own] = value
     words.syncthreads()
     return type(value)(room[own ^ int(distance)])
+
+
+def of_lane(value: Any, lane: Any) -> Any:
+    """The value of the warp's thread ``lane`` (all threads must call it)."""
+    words = context()
+    room, own = vars(words).setdefault("exchanged", np.empty(1024)), words.threadIdx.x
+    words.syncthreads()
+    room[own] = value
+    words.syncthreads()
+    return type(value)(room[own // WARP * WARP + int(lane)])
 
 
 def of_warps(value: Any, room: Any) -> Any:
@@ -98,6 +110,11 @@ def _barrier():
 @overload_scalar(exchange)
 def _exchange(value, distance):
     return lambda value, distance: cuda.shfl_xor_sync(0xFFFFFFFF, value, distance)
+
+
+@overload_scalar(of_lane)
+def _of_lane(value, lane):
+    return lambda value, lane: cuda.shfl_sync(0xFFFFFFFF, value, lane)
 
 
 @overload_scalar(of_warps)

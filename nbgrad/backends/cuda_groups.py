@@ -19,7 +19,7 @@ from nbgrad.elementary.division import two_sum
 from nbgrad.elementary.exponential import times_exp_minus_sums
 from nbgrad.jit import scalar
 
-__all__ = ["add", "exp_sums", "group_first", "group_sum", "total", "width_of"]
+__all__ = ["add", "exp_sums", "group_first", "group_sum", "larger", "total", "width_of"]
 
 #: A row of up to so many entries for each thread of a warp is a warp's, or a part's of it.
 PER_LANE = 8 if WARP < 32 else 32

@@ -22,7 +22,7 @@ from numba import config, cuda
 
 __all__ = [
     "BLOCK", "SIMULATED", "WARP", "address", "blocking", "context", "cuda", "device_of", "guard", "kernel", "launch",
-    "mapped", "module", "processors", "restore", "synchronize", "unwrap", "use",
+    "mapped", "module", "processors", "restore", "synchronize", "to_host", "unwrap", "use", "view",
 ]  # fmt: skip
 
 #: Whether Numba's simulator runs the kernels, in Python.
@@ -35,11 +35,12 @@ OLDEST = (8, 0)
 _INSTALL = 'pip install "nbgrad[cuda]"'
 
 
-def kernel(function: Callable[..., Any]) -> Any:
-    """The compile options of every kernel. No fastmath: it drops subnormal numbers and the accuracy of a division. Not
+def kernel(function: Callable[..., Any], bounds: tuple[int, int] | None = None) -> Any:
+    """The compile options of every kernel; ``bounds``: threads of a block, and how many blocks a multiprocessor must
+    have registers for. No fastmath: it drops subnormal numbers and the accuracy of a division. Not
     in Numba's disk cache, which does not notice an edited formula in another file.
     """
-    return cuda.jit(function)
+    return cuda.jit(function) if SIMULATED or bounds is None else cuda.jit(launch_bounds=bounds)(function)
 
 
 @functools.cache
@@ -148,6 +149,16 @@ def _fake() -> Any:
     return type(cuda.to_device(np.zeros(1)))
 
 
+def to_host(array: Any) -> Any:
+    """Its copy in the CPU's memory; waits for the current stream."""
+    return array if SIMULATED else module().asnumpy(array)
+
+
+def view(array: Any) -> Any:
+    """What `launch` makes of an array at each launch, made once."""
+    return _argument(array)
+
+
 def address(array: Any) -> int:
     """Where its first element lies."""
     return int(array.ctypes.data if SIMULATED else array.data.ptr)
@@ -217,6 +228,8 @@ def _argument(value: Any) -> Any:
         return value
     if SIMULATED:
         return _simulated_array(value) if type(value) is np.ndarray else value
+    if isinstance(value, cuda.devicearray.DeviceNDArray):
+        return value
     return cuda.as_cuda_array(value, sync=False)
 
 

@@ -13,7 +13,7 @@ from nbgrad.backends.cpu_regression import Model
 from nbgrad.backends.strips import LANES, strip
 from nbgrad.jit import part, scalar
 
-__all__ = ["models"]
+__all__ = ["NUMBERS", "models"]
 
 
 @scalar
@@ -186,16 +186,22 @@ def _bad_label(label, at, count, classes):
     return -1
 
 
+# (loss of a score and a target, its derivative, its second derivative, which targets there are)
+NUMBERS: dict[str, tuple[Callable[..., Any], ...]] = {
+    "linear": (
+        formulas.half_squared_error, formulas.d_half_squared_error, formulas.d2_half_squared_error, _is_finite
+    ),
+    "logistic": (formulas.logistic_loss, formulas.d_logistic_loss, formulas.d2_logistic_loss, _is_binary),
+    "logistic_mse": (
+        formulas.logistic_squared_error, formulas.d_logistic_squared_error, formulas.d2_logistic_squared_error,
+        _is_binary,
+    ),
+}  # fmt: skip
+
+
 @functools.cache
 def models() -> dict[str, Model]:
-    f = formulas
     return {
-        "linear": _of_numbers(
-            f.half_squared_error, f.d_half_squared_error, f.d2_half_squared_error, _is_finite
-        ),
-        "logistic": _of_numbers(f.logistic_loss, f.d_logistic_loss, f.d2_logistic_loss, _is_binary),
-        "logistic_mse": _of_numbers(
-            f.logistic_squared_error, f.d_logistic_squared_error, f.d2_logistic_squared_error, _is_binary
-        ),
+        **{name: _of_numbers(*functions) for name, functions in NUMBERS.items()},
         "softmax": Model("softmax", _residuals, _curvature, _bend, _bad_label, matrix=True),
     }

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nbgrad.arrays import as_array, on_device
 from nbgrad.regression.blocks import Summary, scan
 from nbgrad.regression.dispatch import is_dask_array
 
@@ -34,15 +35,22 @@ except ImportError:
 
 __all__ = [
     "BaseEstimator", "ClassifierMixin", "ConvergenceWarning", "RegressorMixin", "by_rows", "check_X_y", "check_blocks",
-    "check_classification_targets", "check_parameters", "check_sample_weight", "class_weights", "linear_scores",
-    "precision", "score",
+    "check_classification_targets", "check_parameters", "check_sample_weight", "check_weight", "class_weights",
+    "linear_scores", "precision", "score", "take",
 ]  # fmt: skip
 
 BLOCK_BYTES = 4 * 1024 * 1024  # of rows converted at a time
 
 
 def by_rows(estimator: Any, function: Callable[[Any, Any], Any], X: Any) -> Any:
-    """``function(estimator, X)`` of a fitted estimator and its checked X; lazily of each chunk of a dask.array."""
+    """``function(estimator, X)`` of a fitted estimator and its checked X; lazily of each chunk of a dask.array; on the
+    GPU that holds X.
+    """
+    if on_device(X):
+        from nbgrad.regression import device_data
+
+        check_is_fitted(estimator)
+        return device_data.answer(estimator, function, X)
     if not is_dask_array(X):
         return function(estimator, _check_X(estimator, X))
     from nbgrad.regression.distributed import map_rows
@@ -60,7 +68,14 @@ def by_rows(estimator: Any, function: Callable[[Any, Any], Any], X: Any) -> Any:
 
 
 def score(mixin: Any, estimator: Any, X: Any, y: Any, sample_weight: Any) -> float:
-    """The mixin's score. Of dask arrays the predictions and targets are computed first, all at once."""
+    """The mixin's score. Of dask arrays the predictions and targets are computed first, all at once; from a GPU they
+    are copied.
+    """
+    if on_device(X):
+        from nbgrad.regression.device_data import to_host
+
+        predicted, y, sample_weight = map(to_host, (estimator.predict(X), y, sample_weight))
+        estimator = SimpleNamespace(predict=lambda X: predicted)
     if is_dask_array(X):
         import dask
 
@@ -79,6 +94,8 @@ def check_X_y(estimator: Any, X: Any, y: Any, *, y_numeric: bool = False) -> tup
     """X and y for `fit`. X is not copied where it is float32, float64 or uint8, in any memory order, memory-mapped, or
     CSR.
     """
+    if on_device(y):
+        as_array(y, "y")  # refuses it
     X, y = validate_data(estimator, X, y, accept_sparse="csr", y_numeric=y_numeric)
     return _numbers(X), y
 
@@ -119,10 +136,16 @@ def check_sample_weight(sample_weight: Any, n: int) -> NDArray[np.float64] | Non
             "Sparse data was passed for sample_weight, but dense data is required. Use '.toarray()' to convert to a "
             "dense numpy array."
         )
-    weight = np.asarray(sample_weight)
+    weight = as_array(sample_weight, "sample_weight")
     if weight.dtype.kind == "c":
         raise ValueError(f"Complex data not supported\n{weight}\n")
     weight = np.full(n, weight, np.float64) if weight.ndim == 0 else np.ascontiguousarray(weight, np.float64)
+    check_weight(weight, n)
+    return weight
+
+
+def check_weight(weight: Any, n: int) -> None:
+    """Finite numbers >= 0, one for each of n rows, not all 0; of NumPy's or a GPU's array."""
     if weight.ndim != 1:
         raise ValueError(
             f"Sample weights must be 1D array or scalar, got {weight.ndim}D array. Expected either a scalar value or a "
@@ -138,7 +161,6 @@ def check_sample_weight(sample_weight: Any, n: int) -> NDArray[np.float64] | Non
         raise ValueError("Negative values in data passed to `sample_weight`.")
     if not weight.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")
-    return weight
 
 
 def class_weights(class_weight: Any, classes: NDArray[Any], count: NDArray[Any]) -> NDArray[np.float64]:
@@ -196,17 +218,30 @@ def check_parameters(estimator: Any) -> None:
             )
 
 
-def linear_scores(X: Any, coef: NDArray[Any], intercept: Any, x_scale: float) -> NDArray[Any]:
+def take(labels: NDArray[Any], index: Any) -> Any:
+    """The labels at these places; beside the places, where they are numbers and the places on a GPU."""
+    if isinstance(index, np.ndarray):
+        return labels[index]
+    from nbgrad.backends.cuda_target import module, to_host
+
+    return module().asarray(labels)[index] if labels.dtype.kind in "biuf" else labels[to_host(index)]
+
+
+def linear_scores(X: Any, coef: NDArray[Any], intercept: Any, x_scale: float) -> Any:
     """x_scale·X·coefᵀ + intercept in X's precision (float64 for uint8), converting a block of rows at a time."""
-    dtype = precision(X.dtype)
-    weights = (coef * x_scale).astype(dtype).T
-    if not isinstance(X, np.ndarray):
-        scores = X @ weights
-    elif X.dtype == dtype:
+    dtype, xp = precision(X.dtype), np
+    weights, intercept = (coef * x_scale).astype(dtype).T, np.asarray(intercept, dtype)
+    sparse = hasattr(X, "tocsr")
+    if not (isinstance(X, np.ndarray) or sparse):
+        from nbgrad.backends.cuda_target import module
+
+        xp = module()
+        weights, intercept = xp.asarray(weights), xp.asarray(intercept)
+    if sparse or X.dtype == dtype:
         scores = X @ weights
     else:
         step = max(1, BLOCK_BYTES // (dtype.itemsize * X.shape[1]))
         parts = [X[start : start + step].astype(dtype) @ weights for start in range(0, max(1, len(X)), step)]
-        scores = np.concatenate(parts)
-    scores += np.asarray(intercept, dtype)
+        scores = xp.concatenate(parts)
+    scores += intercept
     return scores

@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arrays import FLOAT64, as_array, as_float, as_labels, check_number, contiguous
+from nbgrad.arrays import FLOAT32, FLOAT64, as_array, as_float, as_labels, check_number, contiguous
 
-__all__ = ["coefficients", "finite", "flag", "matrix", "penalty", "targets", "weights", "wrong_target"]
+__all__ = [
+    "coefficients", "dtype_of", "expected_targets", "finite", "flag", "matrix", "penalty", "precision", "targets",
+    "weight_unit", "weights", "wrong_target",
+]  # fmt: skip
 
 
 def matrix(X: Any) -> Any:
@@ -53,6 +56,20 @@ def penalty(l2: Any) -> Any:
     return l2
 
 
+def precision(dtype: Any, x_dtype: Any) -> np.dtype[Any]:
+    """Of the products: what was asked for, else that of X."""
+    if dtype is None:
+        return FLOAT32 if x_dtype == FLOAT32 else FLOAT64
+    if np.dtype(dtype) not in (FLOAT32, FLOAT64):
+        raise TypeError(f"dtype: expected float32 or float64, got {np.dtype(dtype)}")
+    return np.dtype(dtype)
+
+
+def dtype_of(params: Any) -> np.dtype[Any]:
+    """float32 or float64, as that of an array of NumPy's or a GPU's is."""
+    return FLOAT32 if str(params.dtype).endswith("float32") else FLOAT64
+
+
 def coefficients(
     params: NDArray[Any], features: int, fit_intercept: bool, classes: bool, name: str = "params"
 ) -> NDArray[Any]:
@@ -85,11 +102,14 @@ def targets(model: str, y: Any, n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
         return contiguous(y.astype(dtype, copy=False))
 
 
-def wrong_target(model: str, y: Any, at: int, dtype: np.dtype[Any], num_classes: int) -> ValueError:
-    expected = {"linear": f"finite numbers (in {dtype})", "softmax": f"labels in 0..{num_classes - 1}"}
-    value = np.asarray(y)[at]
+def expected_targets(model: str, dtype: np.dtype[Any], num_classes: int) -> str:
+    of_model = {"linear": f"finite numbers (in {dtype})", "softmax": f"labels in 0..{num_classes - 1}"}
+    return of_model.get(model, "labels 0 or 1")
+
+
+def wrong_target(model: str, value: Any, at: int, dtype: np.dtype[Any], num_classes: int) -> ValueError:
     value = value if model == "softmax" else float(value)
-    return ValueError(f"y: expected {expected.get(model, 'labels 0 or 1')}, got {value} at position {at}")
+    return ValueError(f"y: expected {expected_targets(model, dtype, num_classes)}, got {value} at position {at}")
 
 
 def weights(sample_weight: Any, n: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], float, np.float64]:
@@ -103,9 +123,13 @@ def weights(sample_weight: Any, n: int, dtype: np.dtype[Any]) -> tuple[NDArray[A
         raise ValueError(
             f"sample_weight: expected shape ({n},), a weight for each row of X, got {weight.shape}"
         )
-    low, high = (weight.min(), weight.max()) if n else (0.0, 0.0)
-    if not (low >= 0 and high < np.inf):  # nan is the minimum and the maximum
-        raise ValueError(f"sample_weight: expected finite numbers >= 0, got {high if low >= 0 else low}")
-    unit = math.ldexp(1.0, max(math.frexp(high)[1] - 1, -1074))
+    unit = weight_unit(*(weight.min(), weight.max()) if n else (0.0, 0.0))
     scaled = (weight / weight.dtype.type(unit)).astype(dtype, copy=False)
     return contiguous(scaled), unit, np.sum(weight, dtype=np.float64)
+
+
+def weight_unit(low: Any, high: Any) -> float:
+    """The unit of weights between these two. ValueError where such weights there cannot be."""
+    if not (low >= 0 and high < np.inf):  # nan is the minimum and the maximum
+        raise ValueError(f"sample_weight: expected finite numbers >= 0, got {high if low >= 0 else low}")
+    return math.ldexp(1.0, max(math.frexp(high)[1] - 1, -1074))

@@ -8,6 +8,9 @@ Rules they share:
 * `fit` takes blocks of rows, too: dask arrays ``X``, ``y`` (and ``sample_weight``); or, with ``y`` None, as ``X`` a
   list of ``(X, y)`` or ``(X, y, sample_weight)``, a function that returns an iterator of such, or a list of Dask's
   futures. The same blocks give the same bits. On a dask.array what predicts answers with one, lazily; `score` computes.
+* The classifiers' `fit` takes ``X``, ``y`` (and ``sample_weight``) on a GPU, too, and computes there; whatever predicts
+  takes ``X`` there and answers with its kind of array (labels that are no numbers: NumPy's). ``coef_`` and all that is
+  fitted are NumPy's.
 * ``x_scale`` multiplies X in the kernels (pixels: 1/255), in `fit` and after; ``coef_`` belongs to the scaled features.
 * Sums are float64, products in X's precision (uint8: float64); so are ``coef_``, ``intercept_`` and what
   `predict_proba` and `decision_function` return.
@@ -25,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad import kernels
+from nbgrad.arrays import on_device
 from nbgrad.regression.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -40,6 +44,7 @@ from nbgrad.regression.base import (
     linear_scores,
     precision,
     score,
+    take,
 )
 from nbgrad.regression.blocks import BlockProblem, Blocks
 from nbgrad.regression.dispatch import as_blocks
@@ -100,6 +105,11 @@ class LinearRegression(RegressorMixin, BaseEstimator):
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fit to the numbers ``y`` (n_samples,)."""
         check_parameters(self)
+        if on_device(X):
+            raise TypeError(
+                f"X: expected an array in the CPU's memory, got a CUDA array ({type(X).__name__}): LinearRegression "
+                'factors X on the CPU; nbgrad.regression.Problem("linear", X, y) takes it for scipy.optimize'
+            )
         blocks = as_blocks(X, y, sample_weight)
         if blocks is None:
             X, y = check_X_y(self, X, y, y_numeric=True)
@@ -168,9 +178,12 @@ class _Classifier(ClassifierMixin, BaseEstimator):
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fit to the labels ``y`` (n_samples,): numbers, bools or strings."""
         check_parameters(self)
-        blocks = as_blocks(X, y, sample_weight)
+        device = on_device(X)
+        blocks: Any = None if device else as_blocks(X, y, sample_weight)
         problem: Any
-        if blocks is None:
+        if device:
+            problem, dtype = self._device_problem(X, y, sample_weight)
+        elif blocks is None:
             X, y = check_X_y(self, X, y)
             problem, dtype, blocks = self._problem(X, y, sample_weight), X.dtype, Blocks([(X, y)])
         else:
@@ -186,7 +199,9 @@ class _Classifier(ClassifierMixin, BaseEstimator):
         matrix = found.params.reshape(-1, start.shape[-1]).astype(precision(dtype))
         self.coef_ = matrix[:, : self.n_features_in_].copy()
         self.intercept_ = matrix[:, -1].copy() if self.fit_intercept else np.zeros(len(matrix), matrix.dtype)
-        if np.isinf(self.C) and blocks.reduce("separated", _separated, _all, self):
+        if np.isinf(self.C) and (
+            self.score(X, y) == 1 if device else blocks.reduce("separated", _separated, _all, self)
+        ):
             warnings.warn(
                 "The classes are separated without an error, and without a penalty (C=inf) there are no best "
                 f"coefficients: they grow for ever. Kept are those after {found.n_iter} iteration(s). Use a finite C.",
@@ -205,6 +220,16 @@ class _Classifier(ClassifierMixin, BaseEstimator):
             by_class = class_weights(self.class_weight, self.classes_, count)[labels]
             weight = by_class if weight is None else weight * by_class
         return Problem(self._model, X, labels, sample_weight=weight, **self._options())
+
+    def _device_problem(self, X: Any, y: Any, sample_weight: Any) -> tuple[Problem, Any]:
+        from nbgrad.regression import device_data
+
+        data = device_data.Labelled(self, X, y, sample_weight)
+        self.classes_ = data.classes
+        self._check_classes()
+        if self.class_weight is not None:
+            data.multiply(class_weights(self.class_weight, self.classes_, data.count()))
+        return Problem(self._model, X, data.labels, sample_weight=data.weight, **self._options()), data.dtype
 
     def _block_problem(self, blocks: Any) -> BlockProblem:
         summary = check_blocks(self, blocks, classify=True)
@@ -248,8 +273,8 @@ class _Classifier(ClassifierMixin, BaseEstimator):
     def _most_likely(self, scores: NDArray[Any]) -> NDArray[np.intp]:
         return (scores[:, 0] > 0).astype(np.intp) if scores.shape[1] == 1 else scores.argmax(axis=1)
 
-    def _labels(self, X: Any) -> NDArray[Any]:
-        return self.classes_[self._most_likely(self._scores(X))]
+    def _labels(self, X: Any) -> Any:
+        return take(self.classes_, self._most_likely(self._scores(X)))
 
     def predict(self, X: Any) -> Any:
         """The most likely label of each row."""

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arrays import as_float
+from nbgrad.arrays import as_float, on_device
+from nbgrad.regression import data
 from nbgrad.regression.problem import Problem
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
 
 
 def _hessp(model: str, params: Any, v: Any, X: Any, y: Any, **options: Any) -> NDArray[Any]:
+    if on_device(params):  # they stay there
+        return Problem(model, X, y, dtype=data.dtype_of(params), **options).hessp(params, v)
     params = as_float(params, "params")
     product = Problem(model, X, y, dtype=params.dtype, **options).hessp(params, v)
     with np.errstate(all="ignore"):

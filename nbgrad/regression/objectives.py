@@ -17,6 +17,9 @@ Rules they share:
 * ``..._sums`` gives (Σ weight·loss, its gradient, Σ weight), not divided and without l2, in float64 for any
   ``params``: those of several parts of the rows add up to those of all rows.
 
+* ``X``, ``y`` and ``sample_weight`` on a GPU: computed there; ``params`` on the CPU give value and gradient on the
+  CPU, for SciPy, ``params`` on the GPU arrays there (`nbgrad.regression.device`).
+
 Errors: TypeError for a dtype that does not fit (complex X, float labels of softmax), ValueError for shapes,
 lengths, labels, negative or nan weights, l2 < 0.
 """
@@ -28,7 +31,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arrays import as_float
+from nbgrad.arrays import as_float, on_device
+from nbgrad.regression import data
 from nbgrad.regression.problem import Problem
 
 __all__ = [
@@ -38,6 +42,8 @@ __all__ = [
 
 
 def _value_and_grad(model: str, params: Any, X: Any, y: Any, **options: Any) -> tuple[Any, NDArray[Any]]:
+    if on_device(params):  # they stay there
+        return Problem(model, X, y, dtype=data.dtype_of(params), **options).value_and_grad(params)
     params = as_float(params, "params")
     value, grad = Problem(model, X, y, dtype=params.dtype, **options).value_and_grad(params)
     with np.errstate(all="ignore"):
@@ -47,8 +53,8 @@ def _value_and_grad(model: str, params: Any, X: Any, y: Any, **options: Any) -> 
 def _sums(
     model: str, params: Any, X: Any, y: Any, **options: Any
 ) -> tuple[np.float64, NDArray[Any], np.float64]:
-    params = as_float(params, "params")
-    return Problem(model, X, y, dtype=params.dtype, **options).sums(params)
+    params = params if on_device(params) else as_float(params, "params")
+    return Problem(model, X, y, dtype=data.dtype_of(params), **options).sums(params)
 
 
 def linear_value_and_grad(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arrays import FLOAT32, FLOAT64, as_float, check_choice
+from nbgrad.arrays import FLOAT64, as_float, check_choice, on_device
 from nbgrad.backends.regression_models import models
 from nbgrad.regression import data
 from nbgrad.regression.csr import one_pass_csr
@@ -30,14 +30,21 @@ def mean_with_penalty(
     """(loss / weight_sum + ½·l2·‖w‖², grad / weight_sum + l2·w), w being ``params`` with the intercepts 0. The second
     holds of a Hessian's product, too, ``params`` being its direction.
     """
+    value, grad = with_penalty(problem, loss, grad, weight_sum, params)
+    return float(value), grad
+
+
+def with_penalty(problem: Any, loss: Any, grad: Any, weight_sum: Any, params: Any, xp: Any = np) -> tuple[Any, Any]:
+    """The same of arrays of the library ``xp``, where it leaves the value."""
     with np.errstate(all="ignore"):  # no weight: nan
         value, grad = loss / weight_sum, grad / weight_sum
         if problem.l2:
-            w = np.array(params, FLOAT64)
+            w = xp.array(params, FLOAT64)
             if problem.fit_intercept:
                 w.reshape(-1, problem.n_features + 1)[:, -1] = 0
-            value, grad = value + 0.5 * problem.l2 * np.vdot(w, w), grad + problem.l2 * w
-    return float(value), grad
+            l2 = float(problem.l2)  # a number of NumPy's would not meet CuPy's arrays
+            value, grad = value + 0.5 * l2 * xp.vdot(w, w), grad + l2 * w
+    return value, grad
 
 
 class Problem:
@@ -49,6 +56,8 @@ class Problem:
 
     X is not copied: what is written to it later is seen. ``params`` are float64, flat or in the shape of the model.
 
+    X, y and ``sample_weight`` may lie on a GPU: `nbgrad.regression.device`.
+
     >>> import numpy as np
     >>> problem = Problem("logistic", np.array([[1.0], [2.0]]), np.array([0, 1]))
     >>> problem.value_and_grad(np.zeros(2))
@@ -56,6 +65,13 @@ class Problem:
     >>> problem.hessian(np.zeros(2)) @ np.array([1.0, 0.0])
     array([0.625, 0.375])
     """
+
+    def __new__(cls, model: str, X: Any, *arguments: Any, **options: Any) -> Problem:
+        if cls is Problem and on_device(X):
+            from nbgrad.regression.device import DeviceProblem
+
+            return object.__new__(DeviceProblem)
+        return object.__new__(cls)
 
     def __init__(
         self,
@@ -77,18 +93,9 @@ class Problem:
         self.fit_intercept = data.flag(fit_intercept, "fit_intercept")
         self._x_scale = data.finite(x_scale, "x_scale")
         self._dense = isinstance(self._X, np.ndarray)
-        self._dtype = self._precision(dtype)
+        self._dtype = data.precision(dtype, self._X.dtype) if self._dense else FLOAT64
         self._y = data.targets(model, y, n, self._dtype)
         self._weight, self._unit, self.weight_sum = data.weights(sample_weight, n, self._dtype)
-
-    def _precision(self, dtype: Any) -> np.dtype[Any]:
-        if not self._dense:
-            return FLOAT64
-        if dtype is None:
-            return FLOAT32 if self._X.dtype == FLOAT32 else FLOAT64
-        if np.dtype(dtype) not in (FLOAT32, FLOAT64):
-            raise TypeError(f"dtype: expected float32 or float64, got {np.dtype(dtype)}")
-        return np.dtype(dtype)
 
     def _split(self, params: Any, name: str = "params") -> tuple[NDArray[Any], NDArray[Any]]:
         """(coefficients times x_scale, intercepts) as the loops take them."""
@@ -116,7 +123,7 @@ class Problem:
                 one_pass(*arguments, curvature) if self._dense else one_pass_csr(*arguments)
             )
             if bad >= 0:
-                raise data.wrong_target(self.model, self._y, bad, self._dtype, classes)
+                raise data.wrong_target(self.model, self._y[bad], bad, self._dtype, classes)
             gradient = gradient[:classes] * self._x_scale
             if self.fit_intercept:
                 gradient = np.concatenate([gradient, slopes[:classes, np.newaxis]], axis=1)
@@ -126,7 +133,8 @@ class Problem:
         """A second class of probability 0: the loops are made for two or more."""
         wrong = self._y != 0
         if wrong.any():
-            raise data.wrong_target(self.model, self._y, int(np.argmax(wrong)), self._dtype, 1)
+            at = int(np.argmax(wrong))
+            raise data.wrong_target(self.model, self._y[at], at, self._dtype, 1)
 
         def extended(a: Any, b: Any, last: float) -> tuple[Any, Any]:
             return np.concatenate([a, 0 * a]), np.array([b[0], last], b.dtype)

@@ -65,28 +65,28 @@ class Scaling:
 
 
 def moments(
-    X: Any, weight: NDArray[Any] | None, *, step: int, x_scale: float, fit_intercept: bool, full: bool
+    X: Any, weight: Any, *, step: int, x_scale: float, fit_intercept: bool, full: bool, xp: Any = np
 ) -> tuple[NDArray[np.float64], float]:
     """(Σ weight·x·xᵀ, or its diagonal; Σ weight) over every ``step``-th row of an array or CSR matrix, x with
-    ``x_scale`` and a 1 for the intercept. Additive over blocks of rows.
+    ``x_scale`` and a 1 for the intercept. Additive over blocks of rows. ``xp``: the library whose arrays they are.
     """
     with np.errstate(all="ignore"):  # what overflows is noticed by `scaling`
         rows = X[::step]
-        weight = np.ones(rows.shape[0]) if weight is None else weight[::step].astype(np.float64)
+        weight = xp.ones(rows.shape[0]) if weight is None else weight[::step].astype(np.float64)
         columns = rows.shape[1] + fit_intercept
         if not full and hasattr(rows, "tocsr"):  # which as an array might be larger than memory
             found = np.ones(columns) * weight.sum()
             found[: rows.shape[1]] = rows.astype(np.float64).power(2).T @ weight * x_scale**2
             return found, float(weight.sum())
-        found = np.zeros((columns, columns) if full else columns)
+        found = xp.zeros((columns, columns) if full else columns)
         size = max(1, PIECE // columns)
         for start in range(0, rows.shape[0], size):
             x, w = rows[start : start + size], weight[start : start + size, np.newaxis]
             x = (x.toarray() if hasattr(x, "tocsr") else x).astype(np.float64) * x_scale
             if fit_intercept:
-                x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
-            x *= np.sqrt(w)
-            found += x.T @ x if full else np.einsum("ij,ij->j", x, x)
+                x = xp.concatenate([x, xp.ones((len(x), 1))], axis=1)
+            x *= xp.sqrt(w)
+            found += x.T @ x if full else xp.einsum("ij,ij->j", x, x)
         return found, float(weight.sum())
 
 

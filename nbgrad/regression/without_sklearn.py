@@ -110,22 +110,37 @@ def validate_data(
         raise ValueError(f"This {name} estimator requires y to be passed, but the target y is None.")
     _check_feature_names(estimator, X, reset)
     X = _matrix(X, name)
+    check_features(estimator, X, reset)
+    if isinstance(y, str) and y == "no_validation":
+        return X
+    y = _column(y, X.shape[0])
+    check_finite(y, "y", name)
+    return X, y.astype(np.float64) if y_numeric and y.dtype.kind == "O" else y
+
+
+def check_features(estimator: Any, X: Any, reset: bool) -> None:
+    """The number of features: kept, or held against that of `fit`."""
+    name = type(estimator).__name__
     if not reset and X.shape[1] != estimator.n_features_in_:
         raise ValueError(
             f"X has {X.shape[1]} features, but {name} is expecting {estimator.n_features_in_} features as input."
         )
     if reset:
         estimator.n_features_in_ = X.shape[1]
-    if isinstance(y, str) and y == "no_validation":
-        return X
-    y = _column(y, X.shape[0])
-    _check_finite(y, "y", name)
-    return X, y.astype(np.float64) if y_numeric and y.dtype.kind == "O" else y
 
 
 def _matrix(X: Any, name: str) -> Any:
     sparse = _is_sparse(X)
     X = X.tocsr() if sparse else np.asarray(X)
+    check_shape(X, name)
+    if X.dtype.kind not in "fiub":
+        X = X.astype(np.float64)
+    check_finite(X.data if sparse else X, "X", name)
+    return X
+
+
+def check_shape(X: Any, name: str) -> None:
+    """Real numbers in two dimensions, some."""
     if X.dtype.kind == "c":
         raise ValueError(f"Complex data not supported\n{X}\n")
     if X.ndim != 2:
@@ -134,15 +149,11 @@ def _matrix(X: Any, name: str) -> Any:
             "array.reshape(-1, 1) if your data has a single feature or array.reshape(1, -1) if it contains a single "
             "sample."
         )
-    if X.dtype.kind not in "fiub":
-        X = X.astype(np.float64)
     for count, what in zip(X.shape, ("sample(s)", "feature(s)"), strict=True):
         if not count:
             raise ValueError(
                 f"Found array with 0 {what} (shape={X.shape}) while a minimum of 1 is required by {name}."
             )
-    _check_finite(X.data if sparse else X, "X", name)
-    return X
 
 
 def _column(y: Any, rows: int) -> NDArray[Any]:
@@ -151,13 +162,17 @@ def _column(y: Any, rows: int) -> NDArray[Any]:
             "Sparse data was passed for y, but dense data is required. Use '.toarray()' to convert to a dense numpy "
             "array."
         )
-    y = np.asarray(y)
+    return as_column(np.asarray(y), rows)
+
+
+def as_column(y: Any, rows: int) -> Any:
+    """An array of targets as one of one dimension."""
     if y.ndim == 2 and y.shape[1] == 1:
         warnings.warn(
             "A column-vector y was passed when a 1d array was expected. Please change the shape of y to (n_samples, ), "
             "for example using ravel().",
             DataConversionWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
         y = y.ravel()
     if y.ndim != 1:
@@ -169,7 +184,7 @@ def _column(y: Any, rows: int) -> NDArray[Any]:
     return y
 
 
-def _check_finite(array: NDArray[Any], argument: str, name: str) -> None:
+def check_finite(array: Any, argument: str, name: str) -> None:
     # A sum needs no memory for its answers, and X may be larger than memory. It can overflow: then in blocks.
     with np.errstate(all="ignore"):
         if array.dtype.kind != "f" or np.isfinite(array.sum()):

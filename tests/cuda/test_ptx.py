@@ -128,8 +128,8 @@ def test_machine_code(name, number, capability, monkeypatch, tmp_path):
     assembled(ptx, capability, tmp_path)
 
 
-def assembled(ptx, capability, folder):
-    """`ptxas` takes it, and keeps everything in registers."""
+def assembled(ptx, capability, folder, most=128):
+    """`ptxas` takes it, and keeps everything in registers, at most so many: 512 threads of a block have room with 128."""
     ptxas = shutil.which("ptxas")
     if ptxas is None:
         return
@@ -144,4 +144,4 @@ def assembled(ptx, capability, folder):
     assert done.returncode == 0, done.stderr
     assert "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in done.stderr, done.stderr
     registers = int(re.search(r"Used (\d+) registers", done.stderr)[1])
-    assert registers <= 128, "512 threads of a block would not fit"
+    assert registers <= most

@@ -1,0 +1,248 @@
+"""`DeviceProblem`: the `Problem` whose X, y and weights lie on a GPU.
+
+``params`` decide where the answers are. On the CPU (as SciPy and the estimators have them): value and gradient are
+Python's and NumPy's, and a pass copies ``params`` there and the sums back. On the GPU: all stays there, in ``params``'
+dtype and kind of array, and nobody waits; a wrong target is then an error of a later call, as
+`nbgrad.kernels.device_labels` has it.
+
+X is read once a pass by `nbgrad.backends.cuda_regression`. Where its parameters are too many for that it is read
+twice, by CuPy's matrix products, in pieces of rows: beyond 8 192 features of one score, 2 048 of 10 classes, 512 of 32
+(float64: half of that), and with more than 32 classes.
+
+X of float32, float64 or uint8 in C order is not copied; another is converted once. The weights are checked when the
+problem is made, which waits for the GPU. Sums are in two parts of the products' precision.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nbgrad.arrays import FLOAT32, FLOAT64, as_float, check_choice, on_device
+from nbgrad.backends.regression_models import models
+from nbgrad.kernels.device import Call
+from nbgrad.kernels.device_labels import alarm
+from nbgrad.regression import data
+from nbgrad.regression.problem import MODELS, Problem, with_penalty
+from nbgrad.regression.scaling import moments
+
+__all__ = ["DeviceProblem"]
+
+#: Numbers of X that a matrix product takes at a time.
+PIECE = 2**26
+
+
+class DeviceProblem(Problem):
+    """See the module. Arguments and methods are those of `nbgrad.regression.Problem`."""
+
+    def __init__(
+        self,
+        model: str,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        l2: float = 0.0,
+        fit_intercept: bool = True,
+        x_scale: float = 1.0,
+        dtype: Any = None,
+    ) -> None:
+        check_choice(model, "model", MODELS)
+        self.model, self._loops, self.l2 = model, models()[model], data.penalty(l2)
+        self.fit_intercept = data.flag(fit_intercept, "fit_intercept")
+        self._x_scale = data.finite(x_scale, "x_scale")
+        self._like = X
+        with Call(X=X, y=y, sample_weight=sample_weight) as call:
+            self._target, self._xp = call.target, call.xp
+            x = call.arrays["X"]
+            if x.ndim != 2:
+                raise ValueError(f"X: expected shape (rows, features), got {x.shape}")
+            self.rows, self.n_features = x.shape
+            self._dtype = data.precision(dtype, x.dtype)
+            if x.dtype not in (FLOAT32, FLOAT64, np.uint8):
+                x = call.cast(call.float("X"), self._dtype)
+            self._flat = call.contiguous(x, x.shape)
+            self._X = self._flat.reshape(x.shape)
+            self._y = self._targets(call)
+            self._weight, self._unit, self.weight_sum = self._weights(call)
+            self._nothing = self._xp.zeros(16, x.dtype)
+            self._views = [self._target.view(a) for a in (self._flat, self._y, self._weight, self._nothing)]
+
+    def _targets(self, call: Any) -> Any:
+        y = call.arrays.get("y")
+        if y is None or y.shape != (self.rows,):
+            got = np.shape(call.values.get("y"))
+            raise ValueError(f"y: expected shape ({self.rows},), a target for each row of X, got {got}")
+        if self.model == "softmax":
+            if y.dtype.kind not in "iu":
+                raise TypeError(f"y: expected integer class labels, got {y.dtype}")
+            return call.contiguous(y.astype(np.int64, copy=False), y.shape)
+        if y.dtype.kind not in "iub":
+            y = call.float("y")
+        with call.quiet():
+            return call.contiguous(call.cast(y, self._dtype), y.shape)
+
+    def _weights(self, call: Any) -> tuple[Any, float, np.float64]:
+        """`nbgrad.regression.data.weights`"""
+        n, xp = self.rows, call.xp
+        if "sample_weight" not in call.values:
+            return xp.empty(0, self._dtype), 1.0, np.float64(n)
+        weight = call.float("sample_weight")
+        if weight.shape != (n,):
+            raise ValueError(
+                f"sample_weight: expected shape ({n},), a weight for each row of X, got {weight.shape}"
+            )
+        unit = data.weight_unit(*(float(weight.min()), float(weight.max())) if n else (0.0, 0.0))
+        scaled = call.cast(weight / weight.dtype.type(unit), self._dtype)
+        return call.contiguous(scaled, (n,)), unit, np.float64(float(weight.sum(dtype=np.float64)))
+
+    def _pass(self, params: Any, direction: Any = None, curvature: Any = None) -> tuple[Any, Any]:
+        """(Σ w·loss, its gradient or the Hessian's product with ``direction``, in params' shape): float64, on the
+        CPU or, as CuPy's, on the GPU.
+        """
+        stays = on_device(params)
+        with Call(X=self._like, **({"params": params, "v": direction} if stays else {})) as call, call.quiet():
+            xp, given = call.xp if stays else np, {"params": params, "v": direction}
+            numbers = {
+                name: call.float(name) if stays else as_float(value, name)
+                for name, value in given.items() if value is not None
+            }  # fmt: skip
+            parts = [self._scaled(value, name, xp) for name, value in numbers.items()]
+            watch, expected = alarm(call, "y"), data.expected_targets(self.model, self._dtype, len(parts[0][0]))
+            flag = watch.arm(expected)
+            loss, gradient, slopes = self._on_gpu(parts, flag, stays)
+            if stays:
+                watch.look()
+            elif flag[0]:
+                flag[0] = 0
+                raise self._wrong_target(len(parts[0][0]))
+            gradient = gradient * self._x_scale
+            if self.fit_intercept:
+                gradient = xp.concatenate([gradient, slopes[:, np.newaxis]], axis=1)
+            return loss * self._unit, (gradient * self._unit).reshape(numbers["params"].shape)
+
+    def _scaled(self, array: Any, name: str, xp: Any) -> tuple[Any, Any]:
+        """(coefficients times x_scale, intercepts) in the precision of the products"""
+        features = self.n_features
+        matrix = data.coefficients(array, features, self.fit_intercept, self._loops.matrix, name)
+        w = (matrix[:, :features].astype(FLOAT64) * self._x_scale).astype(self._dtype)
+        b = matrix[:, features] if self.fit_intercept else xp.zeros(len(matrix))
+        return w, b.astype(self._dtype)
+
+    def _on_gpu(self, parts: list[tuple[Any, Any]], flag: Any, stays: bool) -> tuple[Any, Any, Any]:
+        """(loss, gradient (classes, features), sums of the residuals (classes,)), where the params are."""
+        from nbgrad.backends import cuda_regression
+
+        xp, target, classes = self._xp, self._target, len(parts[0][0])
+        aligned = target.address(self._flat) % 16 == 0
+        tile = cuda_regression.tile_of(classes, self.n_features, self._dtype, self._flat.dtype, aligned)
+        if tile is None or not self.rows:
+            cuda_regression.check_targets(self.model, self._y, classes, flag)
+            loss, gradient, slopes = self._two_products([(xp.asarray(w), xp.asarray(b)) for w, b in parts])
+            if stays:
+                return loss, gradient, slopes
+            return target.to_host(loss), target.to_host(gradient), target.to_host(slopes)
+        beside = xp if stays else np
+        packed = xp.asarray(cuda_regression.packed(parts, tile, beside))
+        x, y, weight, nothing = self._views
+        sums = cuda_regression.one_pass(
+            self.model, len(parts) > 1, tile, x, self.rows, self.n_features, y, weight, packed, nothing, flag
+        )
+        sums = sums if stays else target.to_host(sums)
+        return cuda_regression.unpacked(sums, tile, self.n_features, beside)
+
+    def _two_products(self, parts: list[tuple[Any, Any]]) -> tuple[Any, Any, Any]:
+        """The same by matrix products, piece by piece."""
+        xp, (w, b), v = self._xp, parts[0], parts[1:]
+        loss, gradient, slopes = xp.zeros(()), xp.zeros(w.shape), xp.zeros(len(w))
+        step = max(1, PIECE // max(self.n_features, len(w)))
+        for start in range(0, self.rows, step):
+            at = slice(start, start + step)
+            x = self._X[at].astype(self._dtype, copy=False)
+            scores = [x @ w.T + b for w, b in ((w, b), *v)]
+            losses, change = self._terms(scores, self._y[at], self._weight[at])
+            loss = loss + losses.sum(dtype=FLOAT64)
+            gradient += change.T @ x
+            slopes += change.sum(axis=0, dtype=FLOAT64)
+        return loss, gradient, slopes
+
+    def _terms(self, scores: list[Any], y: Any, weight: Any) -> tuple[Any, Any]:
+        """(weighted losses of the rows, weighted residuals or their change (rows, classes))"""
+        from nbgrad.backends import cuda_regression
+
+        n, classes = scores[0].shape
+        xp, losses, bent = self._xp, self._xp.zeros(n, self._dtype), len(scores) > 1
+        if self.model != "softmax":
+            change = xp.empty((n, 1), self._dtype)
+            cuda_regression.number_terms(self.model, scores, y, weight, losses, change)
+            return losses, change
+        change = cuda_regression.label_terms(scores, y, losses)
+        if bent:
+            top = change.argmax(axis=1)[:, np.newaxis]
+            d = scores[1] - xp.take_along_axis(scores[1], top, axis=1)
+            change = change * (d - (change * d).sum(axis=1, keepdims=True))
+        if weight.size:
+            zero = self._dtype.type(0)  # a row of weight 0 is absent, even where its loss is infinite
+            losses = xp.where(weight == 0, zero, weight * losses)
+            weight = weight[:, np.newaxis]
+            change = xp.where(weight == 0, zero, weight * change)
+        return losses, change
+
+    def _wrong_target(self, classes: int) -> ValueError:
+        xp, y = self._xp, self._y
+        if self.model == "linear":
+            wrong = ~xp.isfinite(y)
+        else:
+            wrong = (y < 0) | (y >= classes) if self.model == "softmax" else (y != 0) & (y != 1)
+        at = int(wrong.argmax())
+        value = self._target.to_host(y[at : at + 1])[0]
+        return data.wrong_target(self.model, value, at, self._dtype, classes)
+
+    def _answers(self, params: Any, direction: Any, divided: bool, dtype: Any = None) -> tuple[Any, Any]:
+        """Value and gradient (or product), divided and with the penalty or not, as ``params``' kind of array."""
+        with Call(X=self._like, params=params) as call, call.quiet():
+            array = call.float("params")
+            value, gradient = self._pass(params, direction)
+            if divided:
+                at = array
+                if direction is not None:
+                    with Call(v=direction) as other:
+                        at = other.float("v")
+                value, gradient = with_penalty(self, value, gradient, self.weight_sum, at, call.xp)
+            answers = (call.xp.asarray(a).astype(dtype or array.dtype) for a in (value, gradient))
+            value, gradient = (self._target.restore(a, params) for a in answers)
+            return value, gradient
+
+    def sums(self, params: Any) -> tuple[Any, Any, np.float64]:
+        """(Σ weight·loss, its gradient, Σ weight), additive over the rows; without ``l2``. float64, beside params."""
+        if on_device(params):
+            return *self._answers(params, None, False, FLOAT64), self.weight_sum
+        return super().sums(params)
+
+    def value_and_grad(self, params: Any) -> tuple[Any, Any]:
+        """(mean loss + ½·l2·‖w‖², its gradient in the shape of ``params``), where ``params`` are."""
+        return self._answers(params, None, True) if on_device(params) else super().value_and_grad(params)
+
+    def hessp(self, params: Any, v: Any, *, curvature: Any = None) -> Any:
+        """The Hessian at ``params`` times ``v``, in one pass over X. (Nothing is kept in ``curvature``: X is read
+        for the scores of ``v`` anyway, and those of ``params`` come with it.)
+        """
+        if not on_device(params):
+            return super().hessp(params, v)
+        if on_device(v) and tuple(v.shape) != tuple(params.shape):
+            raise ValueError(f"v: expected params' shape {tuple(params.shape)}, got {tuple(v.shape)}")
+        return self._answers(params, v, True)[1]
+
+    def hessian(self, params: Any) -> Any:
+        """The Hessian at ``params`` (on the CPU) as SciPy's operator."""
+        return super().hessian(as_float(params, "params"))
+
+    def moments(self, step: int, full: bool) -> tuple[Any, float]:
+        """`nbgrad.regression.scaling.moments` of every ``step``-th row, on the CPU."""
+        with Call(X=self._like) as call, call.quiet():
+            found, total = moments(
+                self._X, self._weight if self._weight.size else None,
+                step=step, x_scale=self._x_scale, fit_intercept=self.fit_intercept, full=full, xp=call.xp,
+            )  # fmt: skip
+            return self._target.to_host(found) * self._unit, total * self._unit

@@ -1,0 +1,91 @@
+"""What the estimators need of data on a GPU: the checks that scikit-learn makes of NumPy's arrays, with the same words,
+and answers in the caller's kind of array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nbgrad.arrays import on_device
+from nbgrad.kernels.device import Call
+from nbgrad.regression.base import check_classification_targets, check_weight
+from nbgrad.regression.without_sklearn import as_column, check_features, check_finite, check_shape
+
+__all__ = ["Labelled", "answer", "to_host"]
+
+
+def to_host(value: Any) -> Any:
+    """A copy in the CPU's memory of what lies on a GPU; other values as they are."""
+    if not on_device(value):
+        return value
+    with Call(value=value) as call:
+        return call.target.to_host(call.arrays["value"])
+
+
+def answer(estimator: Any, function: Callable[[Any, Any], Any], X: Any) -> Any:
+    """``function(estimator, X)`` of a fitted estimator, as the caller's kind of array."""
+    with Call(X=X) as call, call.quiet():
+        result = function(estimator, _numbers(_checked(estimator, call, reset=False)))
+        return call.result(result, None) if isinstance(result, call.xp.ndarray) else result
+
+
+def _checked(estimator: Any, call: Any, reset: bool) -> Any:
+    X, name = call.arrays["X"], type(estimator).__name__
+    check_shape(X, name)
+    if X.dtype.kind not in "iub":
+        call.floats("X")  # refuses float16
+    check_finite(X, "X", name)
+    check_features(estimator, X, reset)
+    return X
+
+
+def _numbers(X: Any) -> Any:
+    return X if X.dtype in (np.float32, np.float64, np.uint8) else X.astype(np.float64)
+
+
+class Labelled:
+    """Rows with labels, checked for `fit`: ``labels`` are the labels' places in ``classes`` (NumPy's), ``weight`` None
+    or a weight for each row, ``dtype`` X's.
+    """
+
+    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
+        name = type(estimator).__name__
+        if y is None:
+            raise ValueError(f"This {name} estimator requires y to be passed, but the target y is None.")
+        with Call(X=X, y=y, sample_weight=sample_weight) as call, call.quiet():
+            self.target, self.like, xp = call.target, X, call.xp
+            rows = _checked(estimator, call, reset=True)
+            vars(estimator).pop("feature_names_in_", None)
+            if "y" not in call.arrays:
+                raise TypeError(f"y: expected a CUDA array as X is, got {type(y).__name__}")
+            labels = as_column(call.arrays["y"], len(rows))
+            check_finite(labels, "y", name)
+            classes, places = xp.unique(labels, return_inverse=True)
+            self.classes, self.dtype = self.target.to_host(classes), rows.dtype
+            check_classification_targets(np.repeat(self.classes, 2))  # labels that all differ look like a regression
+            self.labels, self.weight = self._held(places.astype(np.int64)), None
+            if sample_weight is not None:
+                weight = call.float("sample_weight").astype(np.float64, copy=False)
+                weight = xp.full(len(rows), weight) if weight.ndim == 0 else weight
+                check_weight(weight, len(rows))
+                self.weight = self._held(weight)
+
+    def _held(self, array: Any) -> Any:
+        return self.target.restore(array, None)
+
+    def count(self) -> Any:
+        """The samples of each class, weighted."""
+        with Call(X=self.like, labels=self.labels, weight=self.weight) as call:
+            weight = call.arrays.get("weight")
+            found = call.xp.bincount(call.arrays["labels"], weights=weight, minlength=len(self.classes))
+            return self.target.to_host(found).astype(np.float64)
+
+    def multiply(self, by_class: Any) -> None:
+        """The weights, by a number for each class."""
+        with Call(X=self.like, labels=self.labels, weight=self.weight) as call:
+            of_class = call.xp.asarray(by_class)[call.arrays["labels"]]
+            weight = call.arrays.get("weight")
+            self.weight = self._held(of_class if weight is None else weight * of_class)

@@ -1,0 +1,99 @@
+"""The regression models' CUDA kernels as machine code: like ``test_ptx``, with as many blocks side by side as are launched."""
+
+from types import SimpleNamespace
+
+import numba
+import numpy as np
+import pytest
+from numba import float32, float64, int64
+from test_ptx import CAPABILITIES, L, assembled, i
+
+pytestmark = pytest.mark.cuda
+
+# (model, Hessian, classes, features, dtype of X, of the products): those that must be fast
+FAST = [
+    ("logistic", False, 1, 100, "float32", "float32"),
+    ("softmax", False, 10, 100, "float32", "float32"),
+    ("softmax", False, 10, 784, "float32", "float32"),
+    ("softmax", True, 10, 784, "float32", "float32"),
+    ("softmax", False, 10, 784, "uint8", "float32"),
+    ("logistic", False, 1, 784, "float32", "float32"),
+]
+# other ways to take rows, up to the widest; registers are scarcest for 8.0
+OTHERS = [
+    ("logistic_mse", True, 1, 784, "float32", "float32"),
+    ("linear", False, 1, 33, "float32", "float32"),
+    ("logistic", False, 1, 8192, "float32", "float32"),
+    ("softmax", False, 32, 60, "float32", "float32"),
+    ("softmax", True, 10, 2048, "float32", "float32"),
+    ("softmax", False, 10, 100, "float32", "float64"),
+    ("logistic", True, 1, 784, "float64", "float64"),
+    ("softmax", True, 32, 256, "float64", "float64"),
+]
+
+
+@pytest.fixture(params=CAPABILITIES, ids=lambda c: f"{c[0]}.{c[1]}")
+def capability(request, monkeypatch):
+    from numba.cuda import dispatcher
+
+    device = SimpleNamespace(compute_capability=request.param, id=0)
+    monkeypatch.setattr(dispatcher, "get_current_device", lambda: device)
+    return request.param
+
+
+def code(kernel, types, capability, bounds=None):
+    from numba import cuda
+
+    ptx = cuda.compile_ptx(kernel.py_func, types, cc=capability, launch_bounds=bounds)[0]
+    assert "call" not in ptx and ".local" not in ptx and "atom." not in ptx
+    return ptx
+
+
+@pytest.mark.parametrize("case", FAST + OTHERS, ids=lambda c: "-".join(map(str, c)))
+def test_passes(case, capability, tmp_path):
+    if case in OTHERS and capability != CAPABILITIES[0]:
+        return
+    from nbgrad.backends import cuda_regression
+
+    model, bent, classes, features, x_dtype, name = case
+    dtype, x, numbers = np.dtype(name), getattr(numba, x_dtype)[::1], getattr(numba, name)[::1]
+    tile = cuda_regression.tile_of(classes, features, dtype, x_dtype, True)
+    kernel = cuda_regression.pass_kernel(model, bent, dtype, tile)
+    target = L if model == "softmax" else numbers
+    threads, side_by_side = bounds = kernel.targetoptions["launch_bounds"]
+    ptx = code(kernel, (x, i, i, target, numbers, numbers, x, L, numbers), capability, bounds)
+    assert name == "float64" or ".f64" not in ptx
+    if tile.width > 1:  # each line of X once before the loop, and once in it: the next tile
+        line = {"float32": "v4.f32", "float64": "v2.f64", "uint8": "v4.u8"}[x_dtype]
+        assert ptx.count(f"ld.global.{line}") >= 2 * tile.rows * tile.lines
+    assembled(ptx, capability, tmp_path, 65536 // (threads * side_by_side))
+
+
+@pytest.mark.parametrize("number", [float32, float64], ids=str)
+def test_what_is_around_them(number, capability, tmp_path):
+    from nbgrad.backends import cuda_regression
+
+    a, dtype = number[::1], np.dtype(str(number))
+    for kernel, types in (
+        (cuda_regression.collect(dtype), (a, i, i, a)),
+        (cuda_regression.terms_kernel("logistic", False, dtype), (a, a, a, a, a, a)),
+        (cuda_regression.terms_kernel("logistic_mse", True, dtype), (a, a, a, a, a, a)),
+        (cuda_regression.targets_kernel("linear"), (a, i, L)),
+        (cuda_regression.targets_kernel("softmax"), (int64[::1], i, L)),
+    ):
+        ptx = code(kernel, types, capability)
+        assert number is float64 or ".f64" not in ptx
+        assembled(ptx, capability, tmp_path)
+
+
+def test_what_fits():
+    """Where X is read once: the table of the documentation."""
+    from nbgrad.backends import cuda_regression
+
+    def fits(classes, features, dtype=np.float32):
+        return cuda_regression.tile_of(classes, features, dtype, dtype, True) is not None
+
+    for classes, features in ((1, 8192), (10, 2048), (32, 512)):
+        assert fits(classes, features) and not fits(classes, features + 4)
+    assert fits(classes, features - 1) and (classes == 32 or fits(classes, features // 2, np.float64))
+    assert not fits(33, 1)
