@@ -23,6 +23,7 @@ import numpy as np
 
 from nbgrad.autograd import rules_kernels as rules
 from nbgrad.autograd.arithmetic import apply
+from nbgrad.autograd.devices import on_cpu
 from nbgrad.autograd.shaping import choose_axis
 from nbgrad.autograd.tensor import Tensor
 from nbgrad.ops import OPS
@@ -188,8 +189,16 @@ def dropout(
     if not training or p == 0:
         return x
     rng = np.random.default_rng() if rng is None else rng
-    keep = rng.random(x.shape, dtype=np.float32) >= p
-    return x * np.multiply(keep, 1 / (1 - p) if p < 1 else 0, dtype=x.dtype)
+    return x * _kept(rng, p, 1 / (1 - p) if p < 1 else 0, x._data)
+
+
+def _kept(rng: np.random.Generator, p: float, scale: float, like: Any) -> Any:
+    """`dropout`'s factor of each element: 0 with probability p, else ``scale``."""
+    if on_cpu(like):
+        return np.multiply(rng.random(like.shape, dtype=np.float32) >= p, scale, dtype=like.dtype)
+    from nbgrad.backends import cuda_random
+
+    return cuda_random.kept(int(rng.integers(1 << 63)), p, scale, like)
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from nbgrad.autograd.convert import check_device
+from nbgrad.autograd.devices import move
 from nbgrad.autograd.tape import no_grad
 from nbgrad.autograd.tensor import Tensor
 
@@ -78,7 +78,7 @@ class Module:
         >>> sorted(Linear(3, 2).state_dict())
         ['bias', 'weight']
         """
-        return {name: Tensor(value.numpy().copy()) for name, value in self._state()}
+        return {name: Tensor(value._own().copy()) for name, value in self._state()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> Self:
         """Copy tensors or arrays into the module's tensors. Returns the module.
@@ -99,7 +99,7 @@ class Module:
                 f"state_dict: expected the names {sorted(own)}; missing {missing}, not expected {unexpected}"
             )
         arrays = {
-            name: value.numpy() if isinstance(value, Tensor) else np.asarray(value)
+            name: value.cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
             for name, value in state_dict.items()
         }
         for name, array in arrays.items():
@@ -109,7 +109,7 @@ class Module:
                 raise TypeError(f"state_dict: {name}: expected {own[name].dtype}, got {array.dtype}")
         with no_grad():
             for name, array in arrays.items():
-                own[name][...] = array
+                own[name][...] = move(array, own[name].device)
         return self
 
     def train(self, mode: bool = True) -> Self:
@@ -128,9 +128,25 @@ class Module:
             parameter.grad = None
 
     def to(self, device: str) -> Self:
-        """The module itself, for "cpu"; there is no other device."""
-        check_device(device)
+        """Move all tensors, and the gradients they have, to "cpu", "cuda" or "cuda:1". Returns the module.
+
+        The tensors stay the same objects: an optimiser made before still has them, and moves what it remembers of them
+        (momentum) at its next step.
+        """
+        moved = [(value, move(value._own(), device)) for _, value in self._state()]  # all or, on an error, none
+        for value, data in moved:
+            value._data, value._viewed = data, False
+            if value.grad is not None:
+                value.grad = value.grad.to(device=device)
         return self
+
+    def cuda(self) -> Self:
+        """`to("cuda")`"""
+        return self.to("cuda")
+
+    def cpu(self) -> Self:
+        """`to("cpu")`"""
+        return self.to("cpu")
 
     def __repr__(self) -> str:
         left_out = Tensor | np.random.Generator

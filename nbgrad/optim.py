@@ -20,8 +20,10 @@ from typing import Any
 import numpy as np
 from numba import prange
 
+from nbgrad.autograd.devices import move, on_cpu
 from nbgrad.autograd.tape import note_mutation
 from nbgrad.autograd.tensor import Tensor
+from nbgrad.formulas import updates
 from nbgrad.jit import Loop
 
 __all__ = ["SGD", "Adam", "Optimizer"]
@@ -33,30 +35,37 @@ __all__ = ["SGD", "Adam", "Optimizer"]
 
 def _sgd(p, g, lr, weight_decay):
     for i in prange(p.size):
-        p[i] -= lr * (g[i] + weight_decay * p[i])
+        p[i] = updates.sgd(p[i], g[i], lr, weight_decay)
 
 
 def _sgd_momentum(p, g, buffer, lr, weight_decay, momentum, nesterov):
     for i in prange(p.size):
-        d = g[i] + weight_decay * p[i]
-        b = momentum * buffer[i] + d
-        buffer[i] = b
-        p[i] -= lr * (d + momentum * b if nesterov else b)
+        p[i], buffer[i] = updates.sgd_momentum(p[i], g[i], buffer[i], lr, weight_decay, momentum, nesterov)
 
 
 def _adam(p, g, mean, square, rate, root, eps, weight_decay, rest1, beta2, rest2):
     for i in prange(p.size):
-        d = g[i] + weight_decay * p[i]
-        m = mean[i] + rest1 * (d - mean[i])
-        s = beta2 * square[i] + rest2 * d * d
-        mean[i] = m
-        square[i] = s
-        p[i] -= rate * m / (np.sqrt(s) / root + eps)
+        p[i], mean[i], square[i] = updates.adam(
+            p[i], g[i], mean[i], square[i], rate, root, eps, weight_decay, rest1, beta2, rest2
+        )
 
 
 # Serial up to 4 million weights. An update follows matrix products whose BLAS threads are still spinning: see
 # `nbgrad.jit.serial_loops`.
-_sgd_loop, _sgd_momentum_loop, _adam_loop = (Loop(f, threshold=1 << 22) for f in (_sgd, _sgd_momentum, _adam))
+_LOOPS = {f.__name__[1:]: Loop(f, threshold=1 << 22) for f in (_sgd, _sgd_momentum, _adam)}
+
+
+def _run(name: str, arrays: tuple[Any, ...], numbers: Iterable[Any]) -> None:
+    """Update flat arrays, the parameter and its gradient first, in place; numbers take the parameter's precision."""
+    p, g, *memory = arrays
+    converted = tuple(n if isinstance(n, bool) else p.dtype.type(n) for n in numbers)
+    if on_cpu(p):
+        arrays = (p, np.ascontiguousarray(g).reshape(-1), *(m.reshape(-1) for m in memory))
+        _LOOPS[name](p.size, *arrays, *converted)
+        return
+    from nbgrad.backends import cuda_updates
+
+    cuda_updates.run(name, (p, g.reshape(-1), *(m.reshape(-1) for m in memory)), converted)
 
 
 class Optimizer:
@@ -94,13 +103,16 @@ class Optimizer:
             if param.grad is None:
                 continue
             p = param._own()
-            if not (p.flags.c_contiguous and p.flags.writeable):
+            if not p.flags.c_contiguous or (on_cpu(p) and not p.flags.writeable):
                 raise ValueError("params: expected writeable arrays in C order to update in place")
             if not state:
                 state["step"] = 0
-                state.update((name, np.zeros(p.shape, p.dtype)) for name in self.arrays)
+                state.update((name, np.zeros_like(p)) for name in self.arrays)
+            for name in self.arrays:
+                if on_cpu(state[name]) != on_cpu(p):  # the parameter was moved
+                    state[name] = move(state[name], param.device)
             state["step"] += 1
-            self._update(p.reshape(-1), np.ascontiguousarray(param.grad._data).reshape(-1), state)
+            self._update(p.reshape(-1), param.grad._data, state)
             note_mutation(p)
 
     def _update(self, p: np.ndarray, g: np.ndarray, state: dict[str, Any]) -> None:
@@ -113,7 +125,7 @@ class Optimizer:
         out: dict[str, Any] = {name: getattr(self, name) for name in self.hyperparameters}
         for i, state in enumerate(self.state):
             out |= {
-                f"{i}.{name}": value.copy() if isinstance(value, np.ndarray) else value
+                f"{i}.{name}": value if name == "step" else move(value, "cpu").copy()
                 for name, value in state.items()
             }
         return out
@@ -147,7 +159,7 @@ class Optimizer:
                 shape = () if name == "step" else param.shape
                 if array.shape != shape:
                     raise ValueError(f"state_dict: {i}.{name}: expected shape {shape}, got {array.shape}")
-                state[name] = int(array) if name == "step" else array.astype(param.dtype)
+                state[name] = int(array) if name == "step" else move(array.astype(param.dtype), param.device)
         if rest:
             raise ValueError(f"state_dict: {sorted(rest)[0]} is not expected")
         self.state = states
@@ -191,14 +203,11 @@ class SGD(Optimizer):
         self.arrays = ("momentum_buffer",) if momentum else ()
 
     def _update(self, p: np.ndarray, g: np.ndarray, state: dict[str, Any]) -> None:
-        T = p.dtype.type
         if not self.arrays:
-            _sgd_loop(p.size, p, g, T(self.lr), T(self.weight_decay))
+            _run("sgd", (p, g), (self.lr, self.weight_decay))
             return
-        buffer = state["momentum_buffer"].reshape(-1)
-        _sgd_momentum_loop(
-            p.size, p, g, buffer, T(self.lr), T(self.weight_decay), T(self.momentum), self.nesterov
-        )
+        numbers = self.lr, self.weight_decay, self.momentum, self.nesterov
+        _run("sgd_momentum", (p, g, state["momentum_buffer"]), numbers)
 
 
 class Adam(Optimizer):
@@ -230,11 +239,4 @@ class Adam(Optimizer):
         rate = self.lr / (1 - self.beta1 ** state["step"])
         root = (1 - self.beta2 ** state["step"]) ** 0.5
         numbers = rate, root, self.eps, self.weight_decay, 1 - self.beta1, self.beta2, 1 - self.beta2
-        _adam_loop(
-            p.size,
-            p,
-            g,
-            state["exp_avg"].reshape(-1),
-            state["exp_avg_sq"].reshape(-1),
-            *map(p.dtype.type, numbers),
-        )
+        _run("adam", (p, g, state["exp_avg"], state["exp_avg_sq"]), numbers)

@@ -87,7 +87,7 @@ ERRORS = [
     ("train --lr nan", "lr: expected a finite number above 0"),
     ("train --lr 1e38 --out {tmp}/lr", "lr: expected one that keeps the loss finite"),
     ("train --seed -1", "seed: expected at least 0"),
-    ("train --device cuda", "device: expected cpu, got cuda"),
+    ("train --device cuda", "device: cuda is not available: "),
     ("train --device tpu", "--device: invalid choice: 'tpu'"),
     ("train --out {tmp}/file", "out: cannot write to"),
     ("train --resume --out {tmp}/none", "resume: there is no checkpoint.npz"),

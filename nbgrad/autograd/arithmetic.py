@@ -15,8 +15,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from nbgrad.arrays import on_device
 from nbgrad.autograd import rules_arithmetic as rules
-from nbgrad.autograd.convert import check_dtype
+from nbgrad.autograd.convert import as_array, check_dtype
+from nbgrad.autograd.devices import check_same_device, together
 from nbgrad.autograd.tape import _KEPT_SIZE, Node, mode, next_order
 
 __all__ = ["Arithmetic", "apply", "binary", "result"]
@@ -33,6 +35,8 @@ def _constant(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         check_dtype(value.dtype, "operand")
         return value
+    if on_device(value):
+        return as_array(value, copy=False)
     return value + 0 if isinstance(value, float | int) else NotImplemented  # an IntEnum is a number too
 
 
@@ -71,9 +75,14 @@ def binary(op: type[Node], a: Any, b: Any, *args: Any) -> Any:
         return _not_with(*((a, y) if x is NotImplemented else (b, x)))
     node = op()
     node._edges = edge_a, edge_b
-    return result(
-        cls, node, node.forward(x, y, *args), (edge_a is not None or edge_b is not None) and mode.enabled
-    )
+    try:
+        data = node.forward(x, y, *args)
+    except TypeError:
+        numbers = together(x, y)
+        if numbers is None:
+            raise
+        data = node.forward(*numbers, *args)
+    return result(cls, node, data, (edge_a is not None or edge_b is not None) and mode.enabled)
 
 
 def _not_with(other: Any, data: Any) -> Any:
@@ -95,7 +104,13 @@ def apply(node: Node, inputs: tuple[Any, ...], *args: Any) -> Any:
     recorded = mode.enabled and any([t._node is not None for t in inputs])
     # Without a graph no edge is set: the losses look there whether to compute a gradient with the value.
     node._edges = tuple([t._node if recorded else None for t in inputs])
-    return result(type(inputs[0]), node, node.forward(*[t._data for t in inputs], *args), recorded)
+    try:
+        data = node.forward(*[t._data for t in inputs], *args)
+    except TypeError as error:
+        if ": expected" not in str(error):  # a kernel's error names its arguments already
+            check_same_device(*[t._data for t in inputs])
+        raise
+    return result(type(inputs[0]), node, data, recorded)
 
 
 def _compare(function: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:

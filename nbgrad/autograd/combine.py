@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from nbgrad.arrays import on_device
 from nbgrad.autograd import rules_arithmetic, rules_shape
 from nbgrad.autograd.arithmetic import apply, binary
 from nbgrad.autograd.shaping import choose_axis
@@ -69,6 +70,8 @@ def where(condition: Any, input: Any, other: Any) -> Tensor:
     >>> where(x > 0, x, 0.0)
     tensor([0., 2.])
     """
+    if not isinstance(condition, Tensor) and on_device(condition):
+        condition = Tensor(condition)
     condition = condition._data if isinstance(condition, Tensor) else np.array(condition)
     if condition.dtype != bool:
         raise TypeError(f"condition: expected bools, got {condition.dtype}")

@@ -1,29 +1,20 @@
-"""What a tensor may be made of: dtypes, devices, and arrays from Python's numbers."""
+"""What a tensor may be made of: dtypes, and arrays from Python's numbers or other libraries' arrays."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
 
-__all__ = ["as_array", "check_device", "check_dtype"]
+from nbgrad.arrays import on_device
+
+__all__ = ["as_array", "check_dtype"]
 
 
 def check_dtype(dtype: np.dtype[Any], name: str) -> None:
     """TypeError unless a tensor may have this dtype: float32, float64, any integer, bool."""
     if not (dtype.kind in "iub" or (dtype.kind == "f" and dtype.itemsize in (4, 8))):
         raise TypeError(f"{name}: expected dtype float32, float64, an integer or bool, got {dtype}")
-
-
-def check_device(device: Any) -> None:
-    """RuntimeError for "cuda", which this version does not have; ValueError for what is no device."""
-    if re.fullmatch(r"cuda(:\d+)?", str(device)):
-        raise RuntimeError(
-            f"device: {device} is not available: this version of nbgrad computes on the CPU only"
-        )
-    if str(device) not in ("cpu", "cpu:0"):
-        raise ValueError(f"device: expected cpu or cuda, got {device!r}")
 
 
 def as_array(data: Any, *, copy: bool) -> Any:
@@ -34,6 +25,12 @@ def as_array(data: Any, *, copy: bool) -> Any:
     """
     if hasattr(data, "mask") and isinstance(data, np.ma.MaskedArray):
         raise TypeError("data: expected an array without a mask, got a masked array")
+    if type(data) is not np.ndarray and on_device(data._data if hasattr(data, "_viewed") else data):
+        from nbgrad.backends import cuda_tensor
+
+        array = data._data if hasattr(data, "_viewed") else cuda_tensor.adopt(data)
+        check_dtype(array.dtype, "data")
+        return array.copy() if copy else array
     if isinstance(data, np.ndarray):
         check_dtype(data.dtype, "data")
         # np.dtype(type) is the dtype object that all other arrays have: dtypes are compared with `is`

@@ -150,7 +150,11 @@ class _FunctionNode(Node):
     def vjp(self, gradient: Any) -> tuple[Any, ...]:
         name = self.function.__name__
         if self.several:
-            grads = [gradient[i] if i in gradient else np.zeros(*kind) for i, kind in enumerate(self.kinds)]
+            like = next(iter(gradient.values()))
+            grads = [
+                gradient[i] if i in gradient else np.zeros_like(like, dtype, shape=shape)
+                for i, (shape, dtype) in enumerate(self.kinds)
+            ]
         else:
             grads = [gradient]
         with no_grad():

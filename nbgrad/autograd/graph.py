@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nbgrad.autograd.devices import move
 from nbgrad.autograd.layout import layered
 from nbgrad.autograd.tape import Leaf, Node, propagate
 from nbgrad.autograd.tensor import Tensor
@@ -175,7 +176,7 @@ def _labels(tensor: Tensor, nodes: list[Node], names: Mapping[str, Any]) -> dict
             name_of.setdefault(value._node, str(name).replace("\n", " "))
     root, data = nodes[-1], tensor._data
     grads = (
-        propagate(root, np.ones(data.shape, data.dtype), retain_graph=True, every_node=True)
+        propagate(root, tensor._seed(None), retain_graph=True, every_node=True)
         if data.size == 1
         else {}
     )
@@ -189,6 +190,7 @@ def _labels(tensor: Tensor, nodes: list[Node], names: Mapping[str, Any]) -> dict
         small = int(np.prod(node._shape)) <= _SHOWN_SIZE
         labels[node] = [title] if small else [title, f"shape   = {node._shape}"]
         for quantity, array in (("value", data if node is root else _value(node)), ("grad", grads.get(node))):
+            array = array if array is None else move(array, "cpu")
             if array is None:
                 if quantity == "value":
                     labels[node].append("value not kept")

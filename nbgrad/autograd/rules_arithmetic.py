@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from nbgrad.autograd.devices import device_name, move
 from nbgrad.autograd.tape import Node
 
 
@@ -237,6 +238,19 @@ class Clip(Node):
         x, low, high = self._saved
         inside = (low is None or x >= low) & (high is None or x <= high)
         return (np.where(inside, g, 0),)
+
+
+class Move(Node):
+    """The same elements on another device; the gradient goes back."""
+
+    __slots__ = ()
+
+    def forward(self, x, moved):
+        self._saved = device_name(x)
+        return moved
+
+    def vjp(self, g):
+        return (move(g, self._saved),)
 
 
 class Cast(Node):

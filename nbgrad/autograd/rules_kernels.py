@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nbgrad import kernels
+from nbgrad.autograd.devices import add_up, on_cpu
 from nbgrad.autograd.rules_arithmetic import rows
 from nbgrad.autograd.tape import Node
 
@@ -108,7 +109,7 @@ class Linear(Node):
         g = rows(g)
         a = a and (g @ w).reshape(shape)
         c = c and g.T @ rows(x)
-        return a, c, *(b and np.add.reduce(g, axis=0) for b in bias)
+        return a, c, *(b and add_up(g, 0) for b in bias)
 
 
 class Loss(Node):
@@ -137,7 +138,7 @@ class Loss(Node):
         a, b = self._edges
         gradient, x = self._saved
         g = self.spread(g, gradient)
-        a = a and (gradient if g.size == 1 and g == 1 else gradient * g)
+        a = a and (gradient if on_cpu(g) and g.size == 1 and g == 1 else gradient * g)
         return a, b and self.target_gradient(gradient, x) * g
 
     def spread(self, g: Any, gradient: Any) -> Any:
@@ -158,12 +159,16 @@ class BinaryCrossEntropy(Loss):
 
     def target_gradient(self, gradient: Any, x: Any) -> Any:
         # d/dt of weight·[pos_weight·t·softplus(−x) + (1 − t)·softplus(x)]
-        weight, pos_weight = (
-            np.asarray(1 if w is None else w, x.dtype)
-            for w in map(self.parameters.get, ("weight", "pos_weight"))
-        )
+        weight, pos_weight = self._weight("weight", x.dtype), self._weight("pos_weight", x.dtype)
         zero = x.dtype.type(0)
         return weight * (pos_weight * np.logaddexp(zero, -x) - np.logaddexp(zero, x)) * self.scale(x.size)
+
+
+    def _weight(self, name: str, dtype: Any) -> Any:
+        weight: Any = self.parameters[name]
+        if hasattr(weight, "astype"):
+            return weight.astype(dtype)
+        return np.asarray(1 if weight is None else weight, dtype)[()]
 
 
 class CrossEntropy(Loss):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nbgrad.autograd.devices import add_at, add_up, empty, last, picks_by_number, write_at, zeros
 from nbgrad.autograd.tape import Node
 
 
@@ -22,9 +23,7 @@ def _kept(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
 
 def _spread(g: Any, shape: tuple[int, ...], axis: Any) -> Any:
     """The gradient of a sum: its own, repeated along the axes summed over."""
-    out = np.empty(
-        shape, g.dtype
-    )  # not broadcast_to: it takes three times as long, and a leaf may keep this array
+    out = empty(shape, g)  # not broadcast_to: it takes three times as long, and a leaf may keep this array
     out[...] = g.reshape(_kept(shape, axis))
     return out
 
@@ -34,7 +33,7 @@ class Sum(Node):
 
     def forward(self, x, axis, keepdims):
         self._saved = x.shape, axis
-        return np.add.reduce(x, axis=axis, keepdims=keepdims)
+        return add_up(x, axis, keepdims)
 
     def vjp(self, g):
         return (_spread(g, *self._saved),)
@@ -44,7 +43,7 @@ class Mean(Node):
     __slots__ = ()
 
     def forward(self, x, axis, keepdims):
-        total = np.add.reduce(x, axis=axis, keepdims=keepdims)
+        total = add_up(x, axis, keepdims)
         count = math.prod(n for n, kept in zip(x.shape, _kept(x.shape, axis), strict=True) if n != kept)
         self._saved = x.shape, axis, count
         if count:
@@ -79,7 +78,7 @@ class Max(Node):
 
     def vjp(self, g):
         shape, axis, index = self._saved
-        out = np.zeros(shape, g.dtype)
+        out = zeros(shape, g)
         if axis is None:
             out.reshape(-1)[index] = g.reshape(())
         else:
@@ -119,11 +118,6 @@ class Permute(Node):
         return (g.transpose(sorted(range(g.ndim), key=axes.__getitem__)),)
 
 
-def _picks_by_number(key: tuple[Any, ...]) -> bool:
-    """Whether a key has an integer array: only then an element may be picked more than once."""
-    return any(isinstance(k, np.ndarray) and k.dtype != bool for k in key)
-
-
 class GetItem(Node):
     """x[key] for a tuple `key`."""
 
@@ -135,9 +129,9 @@ class GetItem(Node):
 
     def vjp(self, g):
         shape, key = self._saved
-        out = np.zeros(shape, g.dtype)
-        if _picks_by_number(key):
-            np.add.at(out, key, g)
+        out = zeros(shape, g)
+        if picks_by_number(key):
+            add_at(out, key, g)
         else:
             out[key] = g
         return (out,)
@@ -151,7 +145,7 @@ class SetItem(Node):
 
     def forward(self, x, value, key):
         self._saved = key
-        x[key] = value
+        write_at(x, key, value)
         return x
 
     def vjp(self, g):
@@ -159,13 +153,9 @@ class SetItem(Node):
         a, b = self._edges
         if b:
             b = g[key]
-            if _picks_by_number(
-                key
-            ):  # of several values for one element the last stays, and it alone has a gradient
-                written = np.full(g.shape, -1)
-                numbers = np.arange(b.size).reshape(b.shape)
-                written[key] = numbers
-                b = np.where(written[key] == numbers, b, 0)
+            if picks_by_number(key):  # of several values for one element the last has the gradient
+                staying, numbers = last(g, key)
+                b = np.where(staying == numbers, b, 0)
         if a:
             a = g.copy()
             a[key] = 0
@@ -179,7 +169,7 @@ class Cat(Node):
     def forward(self, *args):
         *arrays, axis = args
         y = np.concatenate(arrays, axis)
-        self._saved = np.cumsum([x.shape[axis] for x in arrays])[:-1], axis
+        self._saved = np.cumsum([x.shape[axis] for x in arrays])[:-1].tolist(), axis
         return y
 
     def vjp(self, g):

@@ -6,8 +6,11 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from nbgrad.arrays import on_device
 from nbgrad.autograd import rules_shape as rules
 from nbgrad.autograd.arithmetic import Arithmetic, apply, result
+from nbgrad.autograd.convert import as_array
+from nbgrad.autograd.devices import check_same_device, device_name, move, on_cpu, write_at
 from nbgrad.autograd.tape import Leaf, Node, mode, note_mutation
 
 __all__ = ["Extreme", "Shaping"]
@@ -30,7 +33,9 @@ def _plain_key(key: Any) -> tuple[tuple[Any, ...], bool]:
     for part in key if isinstance(key, tuple) else (key,):
         if isinstance(part, Arithmetic):
             part = part._data
-        if isinstance(part, list | np.ndarray | np.bool_ | bool):
+        if on_device(part):
+            part, basic = as_array(part, copy=True), False
+        elif isinstance(part, list | np.ndarray | np.bool_ | bool):
             part, basic = np.array(part), False
             if part.dtype.kind == "f" and not part.size:  # [] picks nothing
                 part = part.astype(np.intp)
@@ -67,7 +72,7 @@ class Shaping(Arithmetic):
         """The elements as an array that changes with the tensor (`_data` may be a NumPy scalar, which cannot
         change).
         """
-        if type(self._data) is not np.ndarray:
+        if isinstance(self._data, np.generic):
             self._data = np.array(self._data)
         return self._data
 
@@ -91,16 +96,23 @@ class Shaping(Arithmetic):
                 raise RuntimeError(
                     "a tensor that shares its memory with a view cannot be changed in place; change a clone()"
                 )
-            value = (
-                value
-                if isinstance(value, Arithmetic)
-                else result(type(self), None, np.asarray(value, data.dtype), False)
-            )
+            if not isinstance(value, Arithmetic):
+                value = result(type(self), None, self._beside(value), False)
+            check_same_device(data, value._data)
             note_mutation(data)
             self._node = apply(rules.SetItem(), (self, value), key)._node
         else:
-            data[key] = value._data if isinstance(value, Arithmetic) else value
+            value = value._data if isinstance(value, Arithmetic) else value if on_cpu(data) else self._beside(value)
+            check_same_device(data, value)
+            write_at(data, key, value)
             note_mutation(data)
+
+    def _beside(self, value: Any) -> Any:
+        """Numbers or an array as an array of the tensor's dtype; numbers on its device."""
+        if on_device(value):
+            return as_array(value, copy=False)
+        array = np.asarray(value, self._data.dtype)
+        return array if isinstance(value, np.ndarray) and array.ndim else move(array, device_name(self._data))
 
     def __iadd__(self, other: Any) -> Self:
         return self._replace(self + other)

@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from nbgrad.autograd.devices import add_up, move, on_cpu
+
 __all__ = ["Leaf", "Node", "enable_grad", "is_grad_enabled", "no_grad", "propagate"]
 
 # Counts downwards: heapq gives the smallest first, and that is to be the latest node.
@@ -149,6 +151,13 @@ class Leaf(Node):
         """The leaf tensor; None where it is gone."""
         return self._variable()
 
+    def at_home(self, gradient: Any) -> Any:
+        """A gradient on a GPU as the leaf has it: a number on the CPU may have been an operand there."""
+        variable = self.variable
+        if variable is None or not on_cpu(variable._data):
+            return gradient
+        return move(gradient, "cpu")
+
     def name(self) -> str:
         return "AccumulateGrad"
 
@@ -163,6 +172,8 @@ class Leaf(Node):
 
 def accumulate(node: Node, gradient: Any, wrap: Callable[[Any], Any]) -> None:
     """Add an array of the caller's own to a node's `.grad`; `wrap` makes a tensor of it."""
+    if not on_cpu(gradient) and type(node) is Leaf:
+        gradient = node.at_home(gradient)
     if node._grad is None:
         node._grad = wrap(gradient)
     else:
@@ -228,7 +239,7 @@ def fit(gradient: Any, node: Node) -> Any:
     if gradient.shape != shape:
         extra = gradient.ndim - len(shape)
         stretched = (i + extra for i, n in enumerate(shape) if n == 1)
-        gradient = np.add.reduce(gradient, axis=(*range(extra), *stretched)).reshape(shape)
+        gradient = add_up(gradient, (*range(extra), *stretched)).reshape(shape)
     return gradient if gradient.dtype == node._dtype else gradient.astype(node._dtype)
 
 
@@ -240,7 +251,7 @@ _mutations: dict[int, tuple[weakref.ref[Any], int]] = {}
 
 
 def _owner(array: Any) -> Any:
-    while type(array.base) is np.ndarray:
+    while type(array.base) in (np.ndarray, type(array)):
         array = array.base
     return array
 
@@ -256,7 +267,7 @@ def check_unmodified(node: Node) -> None:
     """RuntimeError if an array that the node saved was changed in place since."""
     saved = getattr(node, "_saved", None)  # not every rule keeps something
     for array in saved if type(saved) is tuple else (saved,):
-        if type(array) is np.ndarray:
+        if hasattr(array, "base"):
             entry = _mutations.get(id(_owner(array)))
             if entry is not None and entry[1] < node._order:  # type: ignore[operator]
                 raise RuntimeError(

@@ -12,9 +12,11 @@ from typing import Any, Self
 
 import numpy as np
 
+from nbgrad.arrays import on_device
 from nbgrad.autograd import rules_arithmetic as rules
 from nbgrad.autograd.arithmetic import apply, result
-from nbgrad.autograd.convert import as_array, check_device, check_dtype
+from nbgrad.autograd.convert import as_array, check_dtype
+from nbgrad.autograd.devices import device_name, move, on_cpu
 from nbgrad.autograd.shaping import Shaping
 from nbgrad.autograd.tape import Leaf, Node, accumulate, mode, propagate
 
@@ -67,8 +69,8 @@ class Tensor(Shaping):
 
     @property
     def device(self) -> str:
-        """Where the elements are: "cpu"."""
-        return "cpu"
+        """Where the elements are: "cpu", "cuda:0" and so on."""
+        return device_name(self._data)
 
     def numel(self) -> int:
         """The number of elements."""
@@ -85,9 +87,11 @@ class Tensor(Shaping):
         return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
-        text = np.array2string(self._data, separator=", ", prefix="tensor(")
+        text = np.array2string(np.asarray(move(self._data, "cpu")), separator=", ", prefix="tensor(")
         if self.dtype not in (np.float32, np.int64, np.bool_):
             text += f", dtype={self.dtype}"
+        if not on_cpu(self._data):
+            text += f", device='{self.device}'"
         if self.grad_fn is not None:
             text += f", grad_fn={self.grad_fn}"
         elif self.requires_grad:
@@ -188,9 +192,18 @@ class Tensor(Shaping):
                 raise RuntimeError(
                     f"gradient: expected one, as the tensor has shape {self.shape} and is not a single number"
                 )
-            return data.dtype.type(1) if not data.ndim else np.ones_like(data)
-        seed = gradient._data if isinstance(gradient, Tensor) else np.asarray(gradient)
+            return data.dtype.type(1) if not data.ndim and on_cpu(data) else np.ones_like(data)
+        if isinstance(gradient, Tensor):
+            seed = gradient._data
+        else:
+            seed = as_array(gradient, copy=False) if on_device(gradient) else np.asarray(gradient)
         check_dtype(seed.dtype, "gradient")
+        if on_cpu(seed) != on_cpu(data):
+            if seed.ndim:
+                raise TypeError(
+                    f"gradient: expected one on {self.device} as the tensor is, got one on {device_name(seed)}"
+                )
+            seed = move(seed, self.device)
         if seed.shape != data.shape:
             raise ValueError(f"gradient: expected shape {data.shape}, got {seed.shape}")
         return seed.astype(data.dtype, copy=False)
@@ -211,15 +224,40 @@ class Tensor(Shaping):
         >>> tensor([1.0, 2.0], requires_grad=True).numpy()
         array([1., 2.], dtype=float32)
         """
+        self._check_cpu("numpy()")
         return self._own()
 
+    def _check_cpu(self, what: str) -> None:
+        if not on_cpu(self._data):
+            raise TypeError(f"{what}: expected a tensor on cpu, got one on {self.device}; use .cpu() first")
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        self._check_cpu("array")
         # np.dot(array, tensor) comes here: it would cut the graph unseen, and a gradient would be wrong.
         if self.requires_grad and mode.enabled:
             raise RuntimeError(
                 "a tensor that requires a gradient becomes no array unasked; use .numpy() or no_grad()"
             )
         return np.array(self._own(), dtype=dtype, copy=copy)
+
+    # For CuPy and PyTorch: `cupy.asarray(tensor)`, `torch.from_dlpack(tensor)`, over the same memory.
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        if on_cpu(self._data):
+            raise AttributeError("__cuda_array_interface__: the tensor is on cpu")
+        return self._outside_the_graph().__cuda_array_interface__
+
+    def __dlpack__(self, **keywords: Any) -> Any:
+        return self._outside_the_graph().__dlpack__(**keywords)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._own().__dlpack_device__()
+
+    def _outside_the_graph(self) -> Any:
+        if self.requires_grad:
+            raise RuntimeError("a tensor that requires a gradient becomes no array unasked; use .detach()")
+        return self._own()
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         # These call the tensor's method of their name, with arguments that only NumPy's has.
@@ -264,8 +302,8 @@ class Tensor(Shaping):
         return format(self.item(), spec) if spec and self._data.size == 1 else format(repr(self), spec)
 
     def to(self, *args: Any, dtype: Any = None, device: Any = None) -> Tensor:
-        """The tensor with another dtype, within the graph, or on another device (there is "cpu" only); itself
-        if it is so already.
+        """The tensor with another dtype, within the graph, or on another device ("cpu", "cuda", "cuda:1"), also
+        within the graph; itself if it is so already. RuntimeError where there is no usable GPU.
 
         >>> tensor([1, 2]).to(np.float32)
         tensor([1., 2.])
@@ -276,7 +314,8 @@ class Tensor(Shaping):
             else:
                 dtype = arg
         if device is not None:
-            check_device(device)
+            moved = self._move(device)
+            return moved if dtype is None else moved.to(dtype=dtype)
         if dtype is None:
             return self
         dtype = np.dtype(dtype)
@@ -288,12 +327,18 @@ class Tensor(Shaping):
         return apply(rules.Cast(), (self,), dtype)
 
     def cpu(self) -> Tensor:
-        """The tensor itself: it is there already."""
-        return self
+        """The tensor in the CPU's memory; itself if it is there already."""
+        return self if on_cpu(self._data) else self._move("cpu")
 
-    def cuda(self) -> Tensor:
-        """RuntimeError: this version of nbgrad computes on the CPU only."""
-        return self.to("cuda")
+    def cuda(self, device: int | None = None) -> Tensor:
+        """The tensor on a GPU, the current one or that of this number; itself if it is there already."""
+        return self._move("cuda" if device is None else f"cuda:{device}")
+
+    def _move(self, device: Any) -> Tensor:
+        data = move(self._data, device)
+        if data is self._data:
+            return self
+        return apply(rules.Move(), (self,), data)
 
     def __reduce__(self) -> tuple[Any, ...]:  # pickle, copy, deepcopy
         if not self.is_leaf:
@@ -312,11 +357,12 @@ def wrap(data: Any) -> Tensor:
     return result(Tensor, None, data, False)
 
 
-def tensor(data: Any, dtype: Any = None, *, requires_grad: bool = False, device: Any = "cpu") -> Tensor:
+def tensor(data: Any, dtype: Any = None, *, requires_grad: bool = False, device: Any = None) -> Tensor:
     """A new leaf tensor with a copy of `data`: numbers, nested lists of numbers, an array or a tensor.
 
     Of Python floats it makes float32, as PyTorch does, of Python integers int64; NumPy's values keep their
-    dtype. `dtype` overrides that. `requires_grad` is for float32 and float64 only. TypeError for other
+    dtype. `dtype` overrides that. `device`: "cpu" or "cuda"; None leaves the
+    data where they are. `requires_grad` is for float32 and float64 only. TypeError for other
     dtypes, ragged lists, objects.
 
     >>> tensor([[1.0, 2.0], [3.0, 4.0]])
@@ -325,9 +371,10 @@ def tensor(data: Any, dtype: Any = None, *, requires_grad: bool = False, device:
     >>> tensor(np.zeros(2)).dtype
     dtype('float64')
     """
-    check_device(device)
     array = as_array(data, copy=True)
     if dtype is not None:
         check_dtype(np.dtype(dtype), "dtype")
         array = array.astype(dtype)
+    if device is not None:
+        array = move(array, device)
     return Tensor(array, requires_grad)

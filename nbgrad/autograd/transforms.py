@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from nbgrad.arrays import on_device
+from nbgrad.autograd.devices import move
 from nbgrad.autograd.tape import Node, enable_grad, propagate
 from nbgrad.autograd.tensor import Tensor, tensor, wrap
 
@@ -64,7 +66,7 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) ->
         grads: dict[Node, Any] = {}
         if value._node is not None:
             # The graph may be a part of a greater one: it is left for that one's own pass.
-            grads = propagate(value._node, np.ones(value.shape, value.dtype), retain_graph=True)
+            grads = propagate(value._node, value._seed(None), retain_graph=True)
         if not outer.isdisjoint(grads):
             raise _second_derivative()
         found = [_map(functools.partial(_gradient, grads), arguments[number]) for number in numbers]
@@ -110,8 +112,10 @@ def _leaf(name: str, leaves: set[Node], value: Any) -> Tensor:
         if not value.is_leaf or value._node in _running.leaves:
             raise _second_derivative()
         out = value.detach()
-    elif isinstance(value, np.ndarray | np.generic | float):
-        out = Tensor(value) if isinstance(value, np.ndarray) else tensor(value)
+    elif isinstance(value, np.ndarray) or on_device(value):
+        out = Tensor(value)
+    elif isinstance(value, np.generic | float):
+        out = tensor(value)
     else:
         raise TypeError(f"{name}: expected floats to differentiate by, got {type(value).__name__}")
     if out.dtype.kind != "f":
@@ -123,4 +127,4 @@ def _leaf(name: str, leaves: set[Node], value: Any) -> Tensor:
 
 def _gradient(grads: dict[Node, Any], leaf: Tensor) -> Tensor:
     gradient = grads.get(leaf._node)  # type: ignore[arg-type]
-    return wrap(np.zeros(leaf.shape, leaf.dtype) if gradient is None else gradient)
+    return wrap(np.zeros_like(leaf._data) if gradient is None else move(gradient, leaf.device))

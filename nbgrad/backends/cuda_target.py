@@ -113,7 +113,7 @@ def _of_torch(value: Any) -> bool:
 def unwrap(value: Any, name: str) -> Any:
     """The caller's device array as one of `module`, over the same memory."""
     if SIMULATED:
-        return value._ary
+        return value.view(np.ndarray) if isinstance(value, np.ndarray) else value._ary
     cupy = module()
     if isinstance(value, cupy.ndarray):
         return value
@@ -132,6 +132,8 @@ def unwrap(value: Any, name: str) -> Any:
 def restore(result: Any, like: Any) -> Any:
     """A result as an array of the caller's kind (CuPy's where that has no way in), over the same memory."""
     if SIMULATED:
+        if isinstance(like, np.ndarray):
+            return np.asarray(result).view(type(like))
         return _simulated_array(np.asarray(result))
     if _of_torch(like):
         return sys.modules["torch"].from_dlpack(result)

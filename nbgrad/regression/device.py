@@ -132,13 +132,13 @@ class DeviceProblem(Problem):
 
     def _on_gpu(self, parts: list[tuple[Any, Any]], flag: Any, stays: bool) -> tuple[Any, Any, Any]:
         """(loss, gradient (classes, features), sums of the residuals (classes,)), where the params are."""
-        from nbgrad.backends import cuda_regression
+        from nbgrad.backends import cuda_regression, cuda_terms
 
         xp, target, classes = self._xp, self._target, len(parts[0][0])
         aligned = target.address(self._flat) % 16 == 0
         tile = cuda_regression.tile_of(classes, self.n_features, self._dtype, self._flat.dtype, aligned)
         if tile is None or not self.rows:
-            cuda_regression.check_targets(self.model, self._y, classes, flag)
+            cuda_terms.check_targets(self.model, self._y, classes, flag)
             loss, gradient, slopes = self._two_products([(xp.asarray(w), xp.asarray(b)) for w, b in parts])
             if stays:
                 return loss, gradient, slopes
@@ -169,15 +169,15 @@ class DeviceProblem(Problem):
 
     def _terms(self, scores: list[Any], y: Any, weight: Any) -> tuple[Any, Any]:
         """(weighted losses of the rows, weighted residuals or their change (rows, classes))"""
-        from nbgrad.backends import cuda_regression
+        from nbgrad.backends import cuda_terms
 
         n, classes = scores[0].shape
         xp, losses, bent = self._xp, self._xp.zeros(n, self._dtype), len(scores) > 1
         if self.model != "softmax":
             change = xp.empty((n, 1), self._dtype)
-            cuda_regression.number_terms(self.model, scores, y, weight, losses, change)
+            cuda_terms.number_terms(self.model, scores, y, weight, losses, change)
             return losses, change
-        change = cuda_regression.label_terms(scores, y, losses)
+        change = cuda_terms.label_terms(scores, y, losses)
         if bent:
             top = change.argmax(axis=1)[:, np.newaxis]
             d = scores[1] - xp.take_along_axis(scores[1], top, axis=1)

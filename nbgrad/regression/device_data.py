@@ -14,7 +14,7 @@ from nbgrad.kernels.device import Call
 from nbgrad.regression.base import check_classification_targets, check_weight
 from nbgrad.regression.without_sklearn import as_column, check_features, check_finite, check_shape
 
-__all__ = ["Labelled", "answer", "to_host"]
+__all__ = ["Labelled", "Measured", "answer", "to_host"]
 
 
 def to_host(value: Any) -> Any:
@@ -46,35 +46,61 @@ def _numbers(X: Any) -> Any:
     return X if X.dtype in (np.float32, np.float64, np.uint8) else X.astype(np.float64)
 
 
-class Labelled:
-    """Rows with labels, checked for `fit`: ``labels`` are the labels' places in ``classes`` (NumPy's), ``weight`` None
-    or a weight for each row, ``dtype`` X's.
-    """
+class _Rows:
+    """Rows with a target each, checked for `fit`: ``weight`` is None or a weight for each row, ``dtype`` X's."""
+
+    weight: Any = None
 
     def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
         name = type(estimator).__name__
         if y is None:
             raise ValueError(f"This {name} estimator requires y to be passed, but the target y is None.")
         with Call(X=X, y=y, sample_weight=sample_weight) as call, call.quiet():
-            self.target, self.like, xp = call.target, X, call.xp
+            self.target, self.like = call.target, X
             rows = _checked(estimator, call, reset=True)
             vars(estimator).pop("feature_names_in_", None)
             if "y" not in call.arrays:
                 raise TypeError(f"y: expected a CUDA array as X is, got {type(y).__name__}")
-            labels = as_column(call.arrays["y"], len(rows))
-            check_finite(labels, "y", name)
-            classes, places = xp.unique(labels, return_inverse=True)
-            self.classes, self.dtype = self.target.to_host(classes), rows.dtype
-            check_classification_targets(np.repeat(self.classes, 2))  # labels that all differ look like a regression
-            self.labels, self.weight = self._held(places.astype(np.int64)), None
+            targets = as_column(call.arrays["y"], len(rows))
+            check_finite(targets, "y", name)
+            self.dtype = rows.dtype
+            self._take(targets, call)
             if sample_weight is not None:
                 weight = call.float("sample_weight").astype(np.float64, copy=False)
-                weight = xp.full(len(rows), weight) if weight.ndim == 0 else weight
+                weight = call.xp.full(len(rows), weight) if weight.ndim == 0 else weight
                 check_weight(weight, len(rows))
                 self.weight = self._held(weight)
 
+    def _take(self, targets: Any, call: Any) -> None:
+        raise NotImplementedError
+
     def _held(self, array: Any) -> Any:
         return self.target.restore(array, None)
+
+
+class Measured(_Rows):
+    """Rows with numbers, as `least_squares` takes them."""
+
+    def _take(self, targets: Any, call: Any) -> None:
+        if targets.dtype.kind not in "iub":
+            call.floats("y")  # refuses float16
+        self.numbers = self._held(targets.astype(np.float64))
+
+    def reduce(self, name: str, function: Callable[..., Any], combine: Any, argument: Any) -> Any:
+        """`Blocks.reduce` of one block, where it lies."""
+        with Call(X=self.like, y=self.numbers, weight=self.weight) as call, call.quiet():
+            X, y, weight = (call.arrays.get(key) for key in ("X", "y", "weight"))
+            return function(0, (_numbers(X), y, weight), argument)
+
+
+class Labelled(_Rows):
+    """Rows with labels: ``labels`` are the labels' places in ``classes`` (NumPy's)."""
+
+    def _take(self, targets: Any, call: Any) -> None:
+        classes, places = call.xp.unique(targets, return_inverse=True)
+        self.classes = self.target.to_host(classes)
+        check_classification_targets(np.repeat(self.classes, 2))  # labels that all differ look like a regression
+        self.labels = self._held(places.astype(np.int64))
 
     def count(self) -> Any:
         """The samples of each class, weighted."""

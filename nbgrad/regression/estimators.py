@@ -105,13 +105,14 @@ class LinearRegression(RegressorMixin, BaseEstimator):
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fit to the numbers ``y`` (n_samples,)."""
         check_parameters(self)
-        if on_device(X):
-            raise TypeError(
-                f"X: expected an array in the CPU's memory, got a CUDA array ({type(X).__name__}): LinearRegression "
-                'factors X on the CPU; nbgrad.regression.Problem("linear", X, y) takes it for scipy.optimize'
-            )
-        blocks = as_blocks(X, y, sample_weight)
-        if blocks is None:
+        device = on_device(X)
+        blocks: Any = None if device else as_blocks(X, y, sample_weight)
+        if device:
+            from nbgrad.regression.device_data import Measured
+
+            X = Measured(self, X, y, sample_weight)
+            y, sample_weight, dtype = None, None, X.dtype
+        elif blocks is None:
             X, y = check_X_y(self, X, y, y_numeric=True)
             sample_weight = check_sample_weight(sample_weight, X.shape[0])
             y, dtype = y.astype(np.float64, copy=False), X.dtype

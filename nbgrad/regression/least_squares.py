@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nbgrad.arrays import on_device
 from nbgrad.elementary.division import two_product, two_sum
 from nbgrad.jit import Loop
 from nbgrad.regression.blocks import Blocks
@@ -42,9 +43,10 @@ def least_squares(
 ) -> tuple[NDArray[np.float64], float, int]:
     """(coef, intercept, rank) that minimize Σ weight·½(x·coef + intercept − y)² / Σ weight + ½·l2·‖coef‖².
 
-    ``X``: an array or CSR; or `Blocks` or `DaskBlocks`, which hold the targets and weights. Where that leaves a choice
-    (rank below n_features), ``coef`` is the shortest of the solutions, as `numpy.linalg.lstsq` has it. The rank is that
-    of the centred columns, each divided by the length that it had before, so that units of measurement do not count.
+    ``X``: an array or CSR; or `Blocks`, `DaskBlocks` or `Measured` (on a GPU), which hold targets and weights. Where
+    that leaves a choice (rank below n_features), ``coef`` is the shortest of the solutions, as `numpy.linalg.lstsq` has
+    it. The rank is that of the centred columns, each divided by the length that it had before, so that units of
+    measurement do not count.
 
     Source: Å. Björck, Numerical methods for least squares problems (SIAM, 1996), sections 2.4, 2.7 and 6.2; of blocks:
     J. Demmel, L. Grigori, M. Hoemmen, J. Langou, Communication-optimal parallel and sequential QR and LU
@@ -76,29 +78,42 @@ def least_squares(
 def _factor(i: int, block: tuple[Any, Any, Any], argument: tuple[bool, float]) -> tuple[NDArray[Any], int, float]:
     """(the triangle of [1, X·x_scale, y], its number of rows, their Σ weight)"""
     (X, y, weight), (fit_intercept, x_scale) = block, argument
-    triangle = np.zeros((0, X.shape[1] + fit_intercept + 1), order="F")
+    xp = _library(X)
+    triangle = xp.zeros((0, X.shape[1] + fit_intercept + 1), order="F")
     for rows, of_rows in _rows(X, y, weight, fit_intercept, x_scale, "F"):
         if of_rows is not None:
             rows *= np.sqrt(of_rows)[:, None]
-        triangle = _triangle(np.concatenate([triangle, rows]))
-    return triangle, len(y), float(len(y) if weight is None else np.sum(weight, dtype=np.float64))
+        triangle = _triangle(xp.concatenate([triangle, rows]), xp)
+    return _host(triangle, xp), len(y), float(len(y) if weight is None else weight.sum(dtype=np.float64))
+
+
+def _library(X: Any) -> Any:
+    """Whose functions take X: CuPy for an array on a GPU, else NumPy."""
+    if isinstance(X, np.ndarray) or not on_device(X):
+        return np
+    from nbgrad.backends.cuda_target import module
+
+    return module()
+
+
+def _host(array: Any, xp: Any) -> Any:
+    return array if xp is np else xp.asnumpy(array)
 
 
 def _rows(
     X: Any, y: NDArray[Any], weight: Any, fit_intercept: bool, x_scale: float, order: Literal["C", "F"]
 ) -> Iterator[tuple[NDArray[np.float64], Any]]:
     """(rows of [1, X·x_scale, y], their weights or None), some thousand rows at a time."""
-    n, features = X.shape
+    (n, features), xp = X.shape, _library(X)
     step = max(BLOCK_ROWS, BLOCK_WIDTHS * features)
     for start in range(0, n, step):
         some = slice(start, start + step)
         part = X[some]
-        if not isinstance(part, np.ndarray):
-            part = part.toarray()
-        rows = np.ones((len(part), features + fit_intercept + 1), order=order)
+        part = part.toarray() if hasattr(part, "toarray") else part
+        rows = xp.ones((len(part), features + fit_intercept + 1), order=order)
         np.multiply(part, x_scale, out=rows[:, fit_intercept:-1])
         rows[:, -1] = y[some]
-        yield rows, None if weight is None else np.asarray(weight[some], np.float64)
+        yield rows, None if weight is None else weight[some].astype(np.float64)
 
 
 def _stack(*parts: tuple[NDArray[Any], int, float]) -> tuple[NDArray[Any], int, float]:
@@ -106,7 +121,9 @@ def _stack(*parts: tuple[NDArray[Any], int, float]) -> tuple[NDArray[Any], int, 
     return _triangle(np.concatenate(triangles)), sum(rows), sum(weights)
 
 
-def _triangle(A: NDArray[np.float64]) -> NDArray[np.float64]:
+def _triangle(A: Any, xp: Any = np) -> Any:
+    if xp is not np:
+        return xp.linalg.qr(A, mode="r")
     from scipy.linalg import qr
 
     (R,) = qr(A, mode="r", overwrite_a=True, check_finite=False)
@@ -155,8 +172,10 @@ def _refine(
 def _block_gradient(i: int, block: tuple[Any, Any, Any], argument: tuple[Any, bool, float]) -> tuple[Any, Any]:
     (X, y, weight), (coef, fit_intercept, x_scale) = block, argument
     high, low = np.zeros_like(coef), np.zeros_like(coef)
+    xp = _library(X)
     for rows, of_rows in _rows(X, y, weight, fit_intercept, x_scale, "C"):
-        of_rows = np.ones(len(rows)) if of_rows is None else of_rows
+        rows = _host(rows, xp)  # from a GPU block by block: the loop is the CPU's
+        of_rows = np.ones(len(rows)) if of_rows is None else _host(of_rows, xp)
         _double_precision_gradient.serial(rows, of_rows, coef, high, low)
     return high, low
 

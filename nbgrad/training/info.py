@@ -51,10 +51,11 @@ def _threading_layer() -> str:
 
 def _cuda() -> str:
     """Told from what is installed: importing the CUDA target or asking the driver would start it."""
-    target = _version("numba-cuda")
+    versions = (_version(name) for name in ("cupy-cuda13x", "cupy-cuda12x", "cupy"))
+    cupy = next((version for version in versions if version != "not installed"), "not installed")
     library = "nvcuda" if os.name == "nt" else "cuda"
     driver = "found" if ctypes.util.find_library(library) else "not found"
-    return f"not used by this version (numba-cuda: {target}, driver: {driver})"
+    return f"numba-cuda: {_version('numba-cuda')}, CuPy: {cupy}, driver: {driver}"
 
 
 def _kernel_cache() -> str:

@@ -6,6 +6,7 @@ validating on the last 10 000, for the digits by 4-fold cross-validation. The te
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from nbgrad import functional, kernels, nn
+from nbgrad.autograd.devices import device_name, move
 from nbgrad.autograd.tape import no_grad
 from nbgrad.autograd.tensor import Tensor
 from nbgrad.training import checkpoint
@@ -62,7 +64,12 @@ def one_hot(labels: np.ndarray, num_classes: int, dtype: Any = np.float32) -> np
     array([[0., 0., 1.],
            [1., 0., 0.]], dtype=float32)
     """
-    return np.eye(num_classes, dtype=dtype)[labels]
+    return _unit_rows(num_classes, np.dtype(dtype), device_name(labels))[labels]
+
+
+@functools.cache
+def _unit_rows(num_classes: int, dtype: np.dtype[Any], device: str) -> Any:
+    return move(np.eye(num_classes, dtype=dtype), device)
 
 
 def _linear(features: int, classes: int, recipe: Recipe, rng: np.random.Generator) -> nn.Sequential:
@@ -169,8 +176,12 @@ def score(net: nn.Sequential, images: np.ndarray, max_value: int) -> np.ndarray:
     net.eval()
     pixels = images.reshape(len(images), -1)
     scale = np.float32(1 / max_value)
+    device = next(net.parameters()).device
     with no_grad():  # a thousand at once: the matrix products are large, the activations stay in the cache
-        parts = [net(Tensor(pixels[at : at + 1000] * scale)).numpy() for at in range(0, len(pixels), 1000)]
+        parts = [
+            net(Tensor(pixels[at : at + 1000] * scale).to(device)).cpu().numpy()
+            for at in range(0, len(pixels), 1000)
+        ]
     return np.concatenate(parts)
 
 
@@ -197,7 +208,7 @@ def save_model(folder: str | os.PathLike[str], net: nn.Sequential, description: 
     atomically, and `model.json` holds the checksum of the weights: `load_model` notices a pair that does not
     belong together.
     """
-    arrays = {name: np.asarray(value) for name, value in net.state_dict().items()}
+    arrays = {name: value.cpu().numpy() for name, value in net.state_dict().items()}
     checksum = checkpoint.save(Path(folder, WEIGHTS_FILE), arrays, {})
     text = json.dumps({**description, "weights_sha256": checksum}, indent=2) + "\n"
     checkpoint.write_atomically(Path(folder, DESCRIPTION_FILE), text.encode())

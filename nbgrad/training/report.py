@@ -99,7 +99,7 @@ def write(
     }
     layers = list(net.parameters())
     if len(layers) == 2:  # one Linear layer: a row of its matrix is a class's weights
-        images = np.asarray(layers[0].detach()).reshape(classes, height, width)
+        images = layers[0].detach().cpu().numpy().reshape(classes, height, width)
         pictures["weights.png"] = plots.weights(images, f"{name}: weights of each class")
     for file, figure in pictures.items():
         write_atomically(folder / file, plots.to_bytes(figure))

@@ -207,8 +207,10 @@ def test_errors():
         Problem("logistic", *there).hessp(put(params), params)
     with pytest.raises(TypeError, match="X: expected float32, float64, integers or bools, got float16"):
         Problem("logistic", put(X.astype(np.float16)), there[1])
-    with pytest.raises(TypeError, match="X: expected an array in the CPU's memory, got a CUDA array"):
-        LinearRegression().fit(*there)
+    with pytest.raises(TypeError, match="y: expected a CUDA array as X is"):
+        LinearRegression().fit(there[0], y)
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        LinearRegression().fit(there[0], put(np.full(5, np.nan)))
     with pytest.raises(ValueError, match=r"Input X contains NaN.\nLogisticRegression does not accept"):
         LogisticRegression().fit(put(np.where(X > 1, np.nan, X)), there[1])
     with pytest.raises(ValueError, match=r"inconsistent numbers of samples: \[5, 4\]"):
@@ -238,7 +240,7 @@ def hard(classes, rows=14):
 def test_estimators(estimator, weighted):
     X, y = hard(2 if isinstance(estimator, LogisticRegression) else 3)
     weight = np.linspace(0, 2, len(y)) if weighted else None
-    here = type(estimator)(**vars(estimator)).fit(X, y, weight)
+    here = type(estimator)(**estimator.get_params()).fit(X, y, weight)
     there = estimator.fit(put(X), put(y), None if weight is None else put(weight))
     assert type(there.coef_) is np.ndarray and there.n_iter_ == here.n_iter_
     np.testing.assert_allclose(there.coef_, here.coef_, rtol=1e-9, atol=1e-9)
@@ -247,6 +249,32 @@ def test_estimators(estimator, weighted):
     for name in ("decision_function", "predict_proba", "predict_log_proba"):
         np.testing.assert_allclose(get(getattr(here, name)(put(X))), getattr(here, name)(X), rtol=1e-12)
     assert here.score(put(X), put(y)) == here.score(X, y)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "weighted"),
+    [(LinearRegression(), False), (LinearRegression(l2=0.1, fit_intercept=False), True), (LinearRegression(x_scale=0.5), True)],
+    ids=str,
+)
+def test_linear_regression(estimator, weighted, dtype):
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(9000, 3)).astype(dtype)  # several blocks
+    y = X @ np.array([1.0, -2.0, 3.0]) + rng.normal(size=len(X))
+    weight = rng.uniform(size=len(X)) if weighted else None
+    here = type(estimator)(**estimator.get_params()).fit(X, y, weight)
+    there = estimator.fit(put(X), put(y), None if weight is None else put(weight))
+    assert type(there.coef_) is np.ndarray and there.coef_.dtype == here.coef_.dtype and there.rank_ == here.rank_
+    np.testing.assert_allclose(there.coef_, here.coef_, rtol=1e-12 if dtype == np.float64 else 1e-6)
+    np.testing.assert_allclose(there.intercept_, here.intercept_, rtol=1e-10 if dtype == np.float64 else 1e-5)
+    assert there.score(put(X), put(y)) == pytest.approx(here.score(X, y), rel=1e-9)
+
+
+def test_linear_regression_of_a_high_condition_is_refined():
+    x = np.arange(21.0)
+    X = x[:, np.newaxis] ** np.arange(1, 6)  # NIST's Wampler5
+    y = 1 + X.sum(axis=1) + 1e4 * np.where(np.arange(21) % 2, -1, 1) * np.sin(x)
+    here, there = LinearRegression().fit(X, y), LinearRegression().fit(put(X), put(y))
+    np.testing.assert_allclose(there.coef_, here.coef_, rtol=1e-11)
 
 
 def test_a_model_of_the_cpu_answers_on_the_gpu(dtype):

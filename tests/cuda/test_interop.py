@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from nbgrad import kernels
+import nbgrad
+from nbgrad import functional, kernels, nn, optim
 
 pytestmark = pytest.mark.gpu
 X = np.linspace(-3, 3, 7, dtype=np.float32)
@@ -83,6 +84,19 @@ def test_anything_with_dlpack(cupy):
     close(cupy.asnumpy(kernels.sigmoid(Capsule(cupy.asarray(X)))), Y)
 
 
+def test_tensors(cupy, torch):
+    """Over the same memory, there and back."""
+    x = cupy.asarray(X)
+    t = nbgrad.Tensor(x)
+    assert cupy.asarray(t).data.ptr == torch.from_dlpack(t).data_ptr() == torch.as_tensor(t).data_ptr() == x.data.ptr
+    y = nbgrad.Tensor(torch.from_numpy(X).cuda()).requires_grad_()
+    (functional.sigmoid(y) * x).sum().backward()
+    close(y.grad.cpu().numpy(), Y * (1 - Y.astype(np.float64)) * X)
+    with pytest.raises(RuntimeError, match=r"use \.detach\(\)"):
+        cupy.asarray(y)
+    assert isinstance(x + t, nbgrad.Tensor)
+
+
 def slow(cupy, x):
     """Work on the current stream that a kernel on another stream would overtake."""
     big = cupy.ones((3000, 3000), np.float32)
@@ -127,6 +141,28 @@ def test_nobody_waits(cupy):
     done.record()
     kernels.sigmoid(x)
     kernels.cross_entropy_value_and_grad(logits, labels)
+    waited = done.done
+    done.synchronize()
+    assert not waited
+
+
+def test_a_training_step_waits_for_nobody(cupy):
+    net = nn.Sequential(nn.Dropout(0.1), nn.Linear(7, 5), nn.ReLU(), nn.Linear(5, 3)).cuda()
+    optimizer = optim.Adam(net.parameters())
+    x, labels = nbgrad.tensor(np.ones((9, 7), np.float32), device="cuda"), cupy.zeros(9, np.int64)
+
+    def step():
+        optimizer.zero_grad()
+        functional.cross_entropy(net(x), labels).backward()
+        optimizer.step()
+
+    for _ in range(2):  # compiled, and memory in CuPy's pool
+        step()
+    done = cupy.cuda.Event()
+    for _ in range(4):
+        slow(cupy, cupy.empty(7, np.float32))
+    done.record()
+    step()
     waited = done.done
     done.synchronize()
     assert not waited

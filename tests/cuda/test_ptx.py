@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from numba import boolean, float32, float64, int64
+from numba import boolean, float32, float64, int64, uint64
 
 from nbgrad.ops import LOSSES, OPS
 
@@ -53,6 +53,24 @@ def _labels():
     from nbgrad.backends import cuda_labels
 
     return cuda_labels
+
+
+def _updates(name):
+    from nbgrad.backends import cuda_updates
+
+    return cuda_updates.UPDATES[name]
+
+
+def _indexing():
+    from nbgrad.backends import cuda_indexing
+
+    return cuda_indexing
+
+
+def _random():
+    from nbgrad.backends import cuda_random
+
+    return cuda_random
 
 
 def _maxout():
@@ -104,6 +122,12 @@ KERNELS = {
         True,
         lambda T, t, a: (_labels().soft_cross_entropy(True, T), (B, a, a, a, i, i, i, i, a, a)),
     ),
+    "sgd": (False, lambda T, t, a: (_updates("sgd"), (a, a, t, t))),
+    "sgd_momentum": (False, lambda T, t, a: (_updates("sgd_momentum"), (a, a, a, t, t, t, boolean))),
+    "adam": (False, lambda T, t, a: (_updates("adam"), (a, a, a, a, *[t] * 7))),
+    "sums_of_picks": (False, lambda T, t, a: (_indexing()._sums_kernel, (L, L, a, a))),
+    "last_of_picks": (False, lambda T, t, a: (_indexing()._lasts_kernel, (L, L, L))),
+    "dropout": (False, lambda T, t, a: (_random()._kernel(T), (a, uint64, uint64, uint64, t))),
     "maxout": (False, lambda T, t, a: (_maxout().maxout(T), (a, i, i, a, L))),
     "maxout_backward": (False, lambda T, t, a: (_maxout().maxout_backward(T), (a, L, i, i, L, a))),
 }
@@ -145,3 +169,10 @@ def assembled(ptx, capability, folder, most=128):
     assert "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in done.stderr, done.stderr
     registers = int(re.search(r"Used (\d+) registers", done.stderr)[1])
     assert registers <= most
+
+
+def test_cupy_has_what_tensors_call():
+    cupy = pytest.importorskip("cupy")
+    from nbgrad.backends.cuda_tensor import USED
+
+    assert not [name for name in USED if not hasattr(cupy, name)]

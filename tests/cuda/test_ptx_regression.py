@@ -71,15 +71,15 @@ def test_passes(case, capability, tmp_path):
 
 @pytest.mark.parametrize("number", [float32, float64], ids=str)
 def test_what_is_around_them(number, capability, tmp_path):
-    from nbgrad.backends import cuda_regression
+    from nbgrad.backends import cuda_regression, cuda_terms
 
     a, dtype = number[::1], np.dtype(str(number))
     for kernel, types in (
         (cuda_regression.collect(dtype), (a, i, i, a)),
-        (cuda_regression.terms_kernel("logistic", False, dtype), (a, a, a, a, a, a)),
-        (cuda_regression.terms_kernel("logistic_mse", True, dtype), (a, a, a, a, a, a)),
-        (cuda_regression.targets_kernel("linear"), (a, i, L)),
-        (cuda_regression.targets_kernel("softmax"), (int64[::1], i, L)),
+        (cuda_terms.terms_kernel("logistic", False, dtype), (a, a, a, a, a, a)),
+        (cuda_terms.terms_kernel("logistic_mse", True, dtype), (a, a, a, a, a, a)),
+        (cuda_terms.targets_kernel("linear"), (a, i, L)),
+        (cuda_terms.targets_kernel("softmax"), (int64[::1], i, L)),
     ):
         ptx = code(kernel, types, capability)
         assert number is float64 or ".f64" not in ptx

@@ -284,7 +284,7 @@ def test_a_diverging_training_stops_and_keeps_the_last_good_checkpoint(tmp_path,
         ({"lr": math.inf}, ValueError, "lr: expected a finite number above 0, got inf"),
         ({"lr": "fast"}, TypeError, "lr: expected a number, got str"),
         ({"device": "tpu"}, ValueError, "device: expected one of cpu, cuda, got 'tpu'"),
-        ({"device": "cuda"}, ValueError, "device: expected cpu, got cuda"),
+        ({"device": "cuda"}, RuntimeError, "device: cuda is not available: "),
     ],
 )
 def test_wrong_settings_are_refused_before_anything_is_written(tmp_path, option, error, message):
