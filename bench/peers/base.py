@@ -21,6 +21,8 @@ class Peer:
     """
 
     title: str
+    #: (function, direction): how far its result is off, relative to the largest; what it is said of was looked into
+    rough: dict[tuple[str, str], float] = {}
 
     def elementwise(self, op: Any, x: Any, g: Any, out: Any) -> Calls:
         """ "forward": op(x); "backward": g·op'(x)."""

@@ -4,6 +4,7 @@ import numpy as np
 
 from bench.limits import Limit
 from bench.method import interleaved
+from bench.peers.base import Peer
 from bench.session import Case, Key, Session, both
 
 
@@ -40,6 +41,16 @@ def test_a_wrong_peer_is_not_timed():
     assert {(r.who, r.direction) for r in records if r.who != "nbgrad"} == {("Right", "forward")}
     assert len(session.wrong) == 5 and any("Wrong: f 4 float64 forward: differs" in w for w in session.wrong)
     assert all(r.ratio for r in records if r.who != "nbgrad")
+
+
+def test_a_peer_of_less_precision_is_timed_where_that_was_looked_into():
+    class Rough(Peer):
+        title, rough = "Rough", {("f", "forward"): 2e-6}
+
+    session = Session({"rough": Rough()}, quick=True)
+    records = session.measure(case(Rough=lambda: np.full(4, 1 + 1.5e-6)))
+    assert {(r.who, r.direction) for r in records if r.who != "nbgrad"} == {("Rough", "forward")}
+    assert len(session.wrong) == 1 and "Rough: f 4 float64 backward: differs" in session.wrong[0]
 
 
 def test_a_peer_that_fails_is_named():
