@@ -17,8 +17,8 @@ import numpy as np
 
 from nbgrad.arrays import on_device
 from nbgrad.autograd import rules_arithmetic as rules
-from nbgrad.autograd.convert import as_array, check_dtype
 from nbgrad.autograd.devices import check_same_device, together
+from nbgrad.autograd.inputs import as_array, check_dtype
 from nbgrad.autograd.tape import _KEPT_SIZE, Node, mode, next_order
 
 __all__ = ["Arithmetic", "apply", "binary", "result"]

@@ -9,8 +9,8 @@ import numpy as np
 from nbgrad.arrays import on_device
 from nbgrad.autograd import rules_shape as rules
 from nbgrad.autograd.arithmetic import Arithmetic, apply, result
-from nbgrad.autograd.convert import as_array
 from nbgrad.autograd.devices import check_same_device, device_name, move, on_cpu, write_at
+from nbgrad.autograd.inputs import as_array
 from nbgrad.autograd.tape import Leaf, Node, mode, note_mutation
 
 __all__ = ["Extreme", "Shaping"]

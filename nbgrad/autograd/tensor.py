@@ -1,29 +1,27 @@
-"""`Tensor`: an array with a gradient. Here: making one, its place in the graph, conversions.
+"""`Tensor`: an array with a gradient. Here: making one, and its place in the graph.
 
 Its operators are in `nbgrad.autograd.arithmetic`; indexing, changes in place, shapes, reductions in
-`nbgrad.autograd.shaping`.
+`nbgrad.autograd.shaping`; conversions, dtypes and devices in `nbgrad.autograd.conversions`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
 
 from nbgrad.arrays import on_device
-from nbgrad.autograd import rules_arithmetic as rules
-from nbgrad.autograd.arithmetic import apply, result
-from nbgrad.autograd.convert import as_array, check_dtype
+from nbgrad.autograd.arithmetic import result
+from nbgrad.autograd.conversions import Conversions
 from nbgrad.autograd.devices import device_name, move, on_cpu
-from nbgrad.autograd.shaping import Shaping
-from nbgrad.autograd.tape import Leaf, Node, accumulate, mode, propagate
+from nbgrad.autograd.inputs import as_array, check_dtype
+from nbgrad.autograd.tape import Leaf, Node, accumulate, propagate
 
 __all__ = ["Tensor", "tensor"]
 
 
-class Tensor(Shaping):
+class Tensor(Conversions):
     """An n-dimensional array of float32, float64, integers or bools that can be differentiated through.
 
     `Tensor(array)` shares the memory of a NumPy array (of a byte-swapped one it takes a copy); `tensor(data)`
@@ -215,130 +213,6 @@ class Tensor(Shaping):
         tensor([1.])
         """
         return Tensor(self._own())
-
-    # ---- conversions
-
-    def numpy(self) -> np.ndarray:
-        """The elements as a NumPy array that shares the tensor's memory and is outside the graph.
-
-        >>> tensor([1.0, 2.0], requires_grad=True).numpy()
-        array([1., 2.], dtype=float32)
-        """
-        self._check_cpu("numpy()")
-        return self._own()
-
-    def _check_cpu(self, what: str) -> None:
-        if not on_cpu(self._data):
-            raise TypeError(f"{what}: expected a tensor on cpu, got one on {self.device}; use .cpu() first")
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        self._check_cpu("array")
-        # np.dot(array, tensor) comes here: it would cut the graph unseen, and a gradient would be wrong.
-        if self.requires_grad and mode.enabled:
-            raise RuntimeError(
-                "a tensor that requires a gradient becomes no array unasked; use .numpy() or no_grad()"
-            )
-        return np.array(self._own(), dtype=dtype, copy=copy)
-
-    # For CuPy and PyTorch: `cupy.asarray(tensor)`, `torch.from_dlpack(tensor)`, over the same memory.
-
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        if on_cpu(self._data):
-            raise AttributeError("__cuda_array_interface__: the tensor is on cpu")
-        return self._outside_the_graph().__cuda_array_interface__
-
-    def __dlpack__(self, **keywords: Any) -> Any:
-        return self._outside_the_graph().__dlpack__(**keywords)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return self._own().__dlpack_device__()
-
-    def _outside_the_graph(self) -> Any:
-        if self.requires_grad:
-            raise RuntimeError("a tensor that requires a gradient becomes no array unasked; use .detach()")
-        return self._own()
-
-    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        # These call the tensor's method of their name, with arguments that only NumPy's has.
-        if function in (np.sum, np.mean, np.max, np.min, np.amax, np.amin):
-            name = function.__name__.removeprefix("a")
-            raise TypeError(f"numpy.{name}: expected an array, got a Tensor; use its own {name}() or .numpy()")
-        return function._implementation(*args, **kwargs)
-
-    def item(self) -> Any:
-        """The one element as a Python number.
-
-        >>> tensor([2.5]).item()
-        2.5
-        """
-        if self._data.size != 1:
-            raise ValueError(f"item: expected a tensor of one element, got shape {self.shape}")
-        return self._data.item()
-
-    def tolist(self) -> Any:
-        """The elements as nested lists of Python numbers."""
-        return self._data.tolist()
-
-    def __bool__(self) -> bool:
-        if self._data.size != 1:
-            raise ValueError(
-                f"the truth value of a tensor of shape {self.shape} is ambiguous; use .numpy().all() or any()"
-            )
-        return bool(self._data)
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __index__(self) -> int:
-        if self._data.dtype.kind not in "iu" or self._data.ndim:
-            raise TypeError(f"index: expected a 0-d integer tensor, got {self.dtype} of shape {self.shape}")
-        return int(self._data)
-
-    def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec and self._data.size == 1 else format(repr(self), spec)
-
-    def to(self, *args: Any, dtype: Any = None, device: Any = None) -> Tensor:
-        """The tensor with another dtype, within the graph, or on another device ("cpu", "cuda", "cuda:1"), also
-        within the graph; itself if it is so already. RuntimeError where there is no usable GPU.
-
-        >>> tensor([1, 2]).to(np.float32)
-        tensor([1., 2.])
-        """
-        for arg in args:
-            if isinstance(arg, str) and re.fullmatch(r"(cpu|cuda)(:\d+)?", arg):
-                device = arg
-            else:
-                dtype = arg
-        if device is not None:
-            moved = self._move(device)
-            return moved if dtype is None else moved.to(dtype=dtype)
-        if dtype is None:
-            return self
-        dtype = np.dtype(dtype)
-        check_dtype(dtype, "dtype")
-        if dtype == self.dtype:
-            return self
-        if dtype.kind != "f":
-            return Tensor(self._data.astype(dtype))
-        return apply(rules.Cast(), (self,), dtype)
-
-    def cpu(self) -> Tensor:
-        """The tensor in the CPU's memory; itself if it is there already."""
-        return self if on_cpu(self._data) else self._move("cpu")
-
-    def cuda(self, device: int | None = None) -> Tensor:
-        """The tensor on a GPU, the current one or that of this number; itself if it is there already."""
-        return self._move("cuda" if device is None else f"cuda:{device}")
-
-    def _move(self, device: Any) -> Tensor:
-        data = move(self._data, device)
-        if data is self._data:
-            return self
-        return apply(rules.Move(), (self,), data)
 
     def __reduce__(self) -> tuple[Any, ...]:  # pickle, copy, deepcopy
         if not self.is_leaf:

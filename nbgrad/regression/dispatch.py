@@ -8,7 +8,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from nbgrad.regression.blocks import BlockProblem, Blocks
+from nbgrad.regression.block_problem import BlockProblem
+from nbgrad.regression.blocks import Blocks
 from nbgrad.regression.problem import Problem
 
 __all__ = ["as_blocks", "as_problem", "is_dask_array"]

@@ -8,7 +8,7 @@ Rules they share:
 * `fit` takes blocks of rows, too: dask arrays ``X``, ``y`` (and ``sample_weight``); or, with ``y`` None, as ``X`` a
   list of ``(X, y)`` or ``(X, y, sample_weight)``, a function that returns an iterator of such, or a list of Dask's
   futures. The same blocks give the same bits. On a dask.array what predicts answers with one, lazily; `score` computes.
-* The classifiers' `fit` takes ``X``, ``y`` (and ``sample_weight``) on a GPU, too, and computes there; whatever predicts
+* `fit` takes ``X``, ``y`` (and ``sample_weight``) on a GPU, too, and computes there; whatever predicts
   takes ``X`` there and answers with its kind of array (labels that are no numbers: NumPy's). ``coef_`` and all that is
   fitted are NumPy's.
 * ``x_scale`` multiplies X in the kernels (pixels: 1/255), in `fit` and after; ``coef_`` belongs to the scaled features.
@@ -21,8 +21,7 @@ Rules they share:
 
 from __future__ import annotations
 
-import warnings
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,26 +30,19 @@ from nbgrad import kernels
 from nbgrad.arrays import on_device
 from nbgrad.regression.base import (
     BaseEstimator,
-    ClassifierMixin,
-    ConvergenceWarning,
     RegressorMixin,
     by_rows,
     check_blocks,
-    check_classification_targets,
     check_parameters,
     check_sample_weight,
     check_X_y,
-    class_weights,
     linear_scores,
     precision,
     score,
-    take,
 )
-from nbgrad.regression.blocks import BlockProblem, Blocks
+from nbgrad.regression.classifier import Classifier
 from nbgrad.regression.dispatch import as_blocks
 from nbgrad.regression.least_squares import least_squares
-from nbgrad.regression.minimize import minimize
-from nbgrad.regression.problem import Problem
 
 __all__ = ["LinearRegression", "LogisticRegression", "SoftmaxRegression"]
 
@@ -141,157 +133,7 @@ class LinearRegression(RegressorMixin, BaseEstimator):
         return tags
 
 
-class _Classifier(ClassifierMixin, BaseEstimator):
-    """What logistic and softmax regression share."""
-
-    classes_: NDArray[Any]
-    coef_: NDArray[Any]
-    intercept_: NDArray[Any]
-    n_iter_: NDArray[np.int32]
-    n_features_in_: int
-    _model: str
-
-    def __init__(
-        self,
-        *,
-        C: float = 1.0,
-        fit_intercept: bool = True,
-        tol: float = 1e-4,
-        solver: Literal["lbfgs", "newton-cg", "scaled-lbfgs"] = "lbfgs",
-        max_iter: int = 100,
-        class_weight: Any = None,
-        warm_start: bool = False,
-        random_state: Any = None,
-        verbose: int = 0,
-        x_scale: float = 1.0,
-    ) -> None:
-        self.C = C
-        self.fit_intercept = fit_intercept
-        self.tol = tol
-        self.solver = solver
-        self.max_iter = max_iter
-        self.class_weight = class_weight
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.verbose = verbose
-        self.x_scale = x_scale
-
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Fit to the labels ``y`` (n_samples,): numbers, bools or strings."""
-        check_parameters(self)
-        device = on_device(X)
-        blocks: Any = None if device else as_blocks(X, y, sample_weight)
-        problem: Any
-        if device:
-            problem, dtype = self._device_problem(X, y, sample_weight)
-        elif blocks is None:
-            X, y = check_X_y(self, X, y)
-            problem, dtype, blocks = self._problem(X, y, sample_weight), X.dtype, Blocks([(X, y)])
-        else:
-            problem = self._block_problem(blocks)
-            dtype = problem.summary.dtype
-        problem.l2 = 1 / (float(self.C) * float(problem.weight_sum))
-        start = self._start()
-        found = minimize(
-            problem, start, solver=self.solver,
-            tol=float(self.tol), max_iter=int(self.max_iter), verbose=int(self.verbose), stacklevel=3,
-        )  # fmt: skip
-        self.n_iter_ = np.array([found.n_iter], np.int32)
-        matrix = found.params.reshape(-1, start.shape[-1]).astype(precision(dtype))
-        self.coef_ = matrix[:, : self.n_features_in_].copy()
-        self.intercept_ = matrix[:, -1].copy() if self.fit_intercept else np.zeros(len(matrix), matrix.dtype)
-        if np.isinf(self.C) and (
-            self.score(X, y) == 1 if device else blocks.reduce("separated", _separated, _all, self)
-        ):
-            warnings.warn(
-                "The classes are separated without an error, and without a penalty (C=inf) there are no best "
-                f"coefficients: they grow for ever. Kept are those after {found.n_iter} iteration(s). Use a finite C.",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-        return self
-
-    def _problem(self, X: Any, y: NDArray[Any], sample_weight: Any) -> Problem:
-        check_classification_targets(y)
-        self.classes_, labels = np.unique(y, return_inverse=True)
-        self._check_classes()
-        weight = check_sample_weight(sample_weight, len(labels))
-        if self.class_weight is not None:
-            count = np.bincount(labels, weights=weight, minlength=len(self.classes_))
-            by_class = class_weights(self.class_weight, self.classes_, count)[labels]
-            weight = by_class if weight is None else weight * by_class
-        return Problem(self._model, X, labels, sample_weight=weight, **self._options())
-
-    def _device_problem(self, X: Any, y: Any, sample_weight: Any) -> tuple[Problem, Any]:
-        from nbgrad.regression import device_data
-
-        data = device_data.Labelled(self, X, y, sample_weight)
-        self.classes_ = data.classes
-        self._check_classes()
-        if self.class_weight is not None:
-            data.multiply(class_weights(self.class_weight, self.classes_, data.count()))
-        return Problem(self._model, X, data.labels, sample_weight=data.weight, **self._options()), data.dtype
-
-    def _block_problem(self, blocks: Any) -> BlockProblem:
-        summary = check_blocks(self, blocks, classify=True)
-        assert summary.classes is not None and summary.class_weights is not None
-        self.classes_ = summary.classes
-        self._check_classes()
-        by_class = None
-        if self.class_weight is not None:
-            by_class = class_weights(self.class_weight, self.classes_, summary.class_weights)
-        return BlockProblem(self._model, blocks, summary=summary, class_weight=by_class, **self._options())
-
-    def _options(self) -> dict[str, Any]:
-        return {"fit_intercept": bool(self.fit_intercept), "x_scale": float(self.x_scale)}
-
-    def _check_classes(self) -> None:
-        if len(self.classes_) < 2:
-            raise ValueError(
-                "This solver needs samples of at least 2 classes in the data, but the data contains only one class: "
-                f"{self.classes_[0]!r}"
-            )
-
-    def _params_shape(self) -> tuple[int, ...]:
-        raise NotImplementedError
-
-    def _start(self) -> NDArray[np.float64]:
-        """Zeros, or what the last `fit` found."""
-        start = np.zeros(self._params_shape())
-        if self.warm_start and hasattr(self, "coef_"):
-            last = np.column_stack([self.coef_, self.intercept_]) if self.fit_intercept else self.coef_
-            if last.size != start.size:
-                raise ValueError(
-                    f"Initialization coef is of shape {last.shape}, expected shape "
-                    f"{start.shape if start.ndim == 2 else (1, *start.shape)}"
-                )
-            start[...] = last.reshape(start.shape)
-        return start
-
-    def _scores(self, X: Any) -> NDArray[Any]:
-        return linear_scores(X, self.coef_, self.intercept_, self.x_scale)
-
-    def _most_likely(self, scores: NDArray[Any]) -> NDArray[np.intp]:
-        return (scores[:, 0] > 0).astype(np.intp) if scores.shape[1] == 1 else scores.argmax(axis=1)
-
-    def _labels(self, X: Any) -> Any:
-        return take(self.classes_, self._most_likely(self._scores(X)))
-
-    def predict(self, X: Any) -> Any:
-        """The most likely label of each row."""
-        return by_rows(self, type(self)._labels, X)
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """The share of rows whose label is predicted."""
-        return score(ClassifierMixin, self, X, y, sample_weight)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()  # type: ignore[misc]
-        tags.input_tags.sparse = True
-        return tags
-
-
-class LogisticRegression(_Classifier):
+class LogisticRegression(Classifier):
     """Two classes: P(second class) = σ(s) of the score s = x·coef + intercept.
 
     Minimizes the mean of ln(1 + e^−s) for rows of the second class and ln(1 + e^s) for the first, plus
@@ -377,7 +219,7 @@ class LogisticRegression(_Classifier):
         return tags
 
 
-class SoftmaxRegression(_Classifier):
+class SoftmaxRegression(Classifier):
     """Any number of classes: P(class k) = e^s_k / Σ e^s_j of the scores s = coef·x + intercept.
 
     Minimizes the mean of −ln P(label) plus ½·l2·‖coef‖², the same minimum as scikit-learn's
@@ -459,13 +301,3 @@ def _both_signs(scores: NDArray[Any]) -> NDArray[Any]:
 
 def _difference_of_two(scores: NDArray[Any]) -> NDArray[Any]:
     return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
-
-
-def _separated(i: int, block: tuple[Any, Any, Any], model: _Classifier) -> bool:
-    """Whether every label of the block is predicted."""
-    X, y, _ = block
-    return np.array_equal(model._labels(X), y)
-
-
-def _all(*parts: bool) -> bool:
-    return all(parts)

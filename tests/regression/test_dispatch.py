@@ -5,7 +5,8 @@ from processes import run
 from regression_models import example
 from scipy import sparse
 
-from nbgrad.regression.blocks import BlockProblem, Blocks
+from nbgrad.regression.block_problem import BlockProblem
+from nbgrad.regression.blocks import Blocks
 from nbgrad.regression.dispatch import as_blocks, as_problem, is_dask_array
 
 _, X, Y = example("softmax", 20, 3)

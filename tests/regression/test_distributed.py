@@ -14,7 +14,8 @@ from regression_models import cut, example, models, same, value_and_grad
 from scipy.optimize import minimize
 
 from nbgrad import LogisticRegression, SoftmaxRegression, jit, regression
-from nbgrad.regression.blocks import BlockProblem, Blocks, scan
+from nbgrad.regression.block_problem import BlockProblem
+from nbgrad.regression.blocks import Blocks, scan
 from nbgrad.regression.least_squares import least_squares
 
 dask = pytest.importorskip("dask")

@@ -9,7 +9,7 @@ from scipy import sparse
 
 import nbgrad
 from nbgrad import LinearRegression, LogisticRegression, SoftmaxRegression
-from nbgrad.regression import ConvergenceWarning
+from nbgrad.regression import ConvergenceWarning, classifier, estimators
 
 sklearn = pytest.importorskip("sklearn")
 from sklearn import datasets, linear_model  # noqa: E402
@@ -140,14 +140,14 @@ def test_a_memory_map_is_never_copied(estimator, dtype, tmp_path, monkeypatch):
     X[:] = np.random.default_rng(0).integers(0, 200, X.shape)
     y = (X[:, 0] > 100).astype(np.int64)
     seen = []
-    for name in ("Problem", "least_squares"):
-        original = getattr(nbgrad.regression.estimators, name)
+    for module, name in ((classifier, "Problem"), (estimators, "least_squares")):
+        original = getattr(module, name)
 
         def kept(*arguments, original=original, **more):
             seen.append(arguments[1] if isinstance(arguments[0], str) else arguments[0])
             return original(*arguments, **more)
 
-        monkeypatch.setattr(nbgrad.regression.estimators, name, kept)
+        monkeypatch.setattr(module, name, kept)
     model = estimator(x_scale=0.01).fit(X, y)
     assert len(seen) == 1 and np.shares_memory(seen[0], X) and seen[0].dtype == dtype
     assert model.score(X, y) > 0.5

@@ -88,10 +88,9 @@ def stand_ins(monkeypatch):
     """The estimators as they are without scikit-learn, but for their base classes."""
 
     def use():
-        import nbgrad.regression.base as base
-        import nbgrad.regression.estimators as estimators
+        from nbgrad.regression import base, classifier, estimators
 
-        for module in (base, estimators):
+        for module in (base, classifier, estimators):
             for name in ("validate_data", "check_is_fitted", "check_classification_targets"):
                 if hasattr(module, name):
                     monkeypatch.setattr(module, name, getattr(without_sklearn, name))
