@@ -206,6 +206,22 @@ def test_nothing_to_fit():
     assert fit([2, 1], np.ones((3, 2)), np.full(3, 4.0)).tolist() == pytest.approx([0, 0, 4])
 
 
+@pytest.mark.parametrize("columns", [1, 3])
+def test_constant_columns_say_nothing(columns):
+    """What centring leaves of them is rounding, however well conditioned it looks."""
+    rng = np.random.default_rng(0)
+    for n in (2, 3, 10, 1000, 20_000):
+        constants = rng.normal(size=columns) * 10.0 ** rng.integers(-5, 6, columns)
+        y = rng.normal(size=n)
+        coef, intercept, rank = least_squares(np.ones((n, columns)) * constants, y)
+        assert rank == 0 and not coef.any() and intercept == pytest.approx(y.mean(), abs=1e-12)
+        varying = rng.normal(size=(n, 1))
+        both = np.concatenate([np.ones((n, columns)) * constants, varying], axis=1)
+        coef, intercept, rank = least_squares(both, 2 * varying[:, 0] + 1)
+        assert rank == 1
+        np.testing.assert_allclose(both @ coef + intercept, 2 * varying[:, 0] + 1, atol=1e-9)
+
+
 def test_empty_blocks():
     X, y = np.arange(6.0)[:, None], np.arange(6.0) + 1
     np.testing.assert_allclose(fit([0] * 9 + [4, 2] + [0] * 9, X, y, l2=0.0), [1, 1], rtol=1e-12)
