@@ -68,6 +68,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=int, help="for everybody (default: as many as there are cores)")
     parser.add_argument("--save", metavar="FILE.json", help="keep the result, and a page of it beside it (.md)")
+    parser.add_argument("--pictures", metavar="FOLDER", help="draw the result's pictures into it")
 
 
 def _threads(arguments: list[str]) -> int:

@@ -78,6 +78,10 @@ def run(words: list[str], given: argparse.Namespace, suites: list[str], threads:
         print(f"{name}: {len(records)} records, {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
     first = tables.first_calls(result.records)
     show([first] if first else [])
+    if given.pictures:
+        from bench.pictures import draw
+
+        print(f"pictures: {', '.join(map(str, draw(result, given.pictures))) or 'none of these records'}")
     show_missing(dict(list(session.missing.items())[known:]), session.wrong)
     return 1 if session.wrong else 0
 

@@ -87,7 +87,7 @@ def test_peers_that_are_missing_are_named(monkeypatch):
 
 def test_the_command(tmp_path):
     command = [sys.executable, "-W", "error", "-m", "bench", "elementwise", "--quick", "--peers", "numpy", "--threads", "1", "--no-sweep"]
-    command += ["--only", "relu", "--sizes", "100", "--save", str(tmp_path / "r.json")]
+    command += ["--only", "relu", "--sizes", "100", "--save", str(tmp_path / "r.json"), "--pictures", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr
     assert "| relu 100 forward " in done.stdout and "1 threads for everybody" in done.stdout
@@ -95,5 +95,5 @@ def test_the_command(tmp_path):
     result = Result.load(tmp_path / "r.json")
     assert {(r.who, r.direction) for r in result} == {("nbgrad", "forward"), ("nbgrad", "backward"), ("nbgrad", "both"), ("NumPy", "forward")}
     assert "| relu 100 forward " in (tmp_path / "r.md").read_text()
-    assert [p.name for p in pictures.draw(result, tmp_path)] == ["peers.png"]
+    assert list(pictures.available(result)) == ["peers"] and f"pictures: {tmp_path / 'peers.png'}" in done.stdout
     assert (tmp_path / "peers.png").stat().st_size > 10_000
