@@ -83,6 +83,10 @@ class Classifier(ClassifierMixin, BaseEstimator):
         else:
             problem = self._block_problem(blocks)
             dtype = problem.summary.dtype
+        if not problem.weight_sum > 0:
+            raise ValueError(
+                f"class_weight: expected a weight above 0 for a class that has samples, got {self.class_weight!r}"
+            )
         problem.l2 = 1 / (float(self.C) * float(problem.weight_sum))
         start = self._start()
         found = minimize(

@@ -233,6 +233,8 @@ def test_class_weights_multiply_sample_weights(class_weight):
     np.testing.assert_allclose(a.coef_, b.coef_, rtol=1e-10)
     with pytest.raises(ValueError, match=r"The classes, \[0\], are not in class_weight"):
         LogisticRegression(class_weight={1: 1.0, 7: 1.0}).fit(X, y)
+    with pytest.raises(ValueError, match="class_weight: expected a weight above 0 for a class that has samples"):
+        LogisticRegression(class_weight={0: 0.0, 1: 0.0}).fit(X, y)
 
 
 def test_scores_of_an_unseen_label_and_of_labels_of_another_type():
