@@ -188,6 +188,8 @@ def dropout(
     x = _tensor(input)
     if not training or p == 0:
         return x
+    if x.dtype.kind != "f":
+        raise TypeError(f"input: expected float32 or float64, got {x.dtype}")
     rng = np.random.default_rng() if rng is None else rng
     return x * _kept(rng, p, 1 / (1 - p) if p < 1 else 0, x._data)
 

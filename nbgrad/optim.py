@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from nbgrad.autograd.devices import move, on_cpu
+from nbgrad.autograd.devices import move, on_cpu, zeros
 from nbgrad.autograd.tape import note_mutation
 from nbgrad.autograd.tensor import Tensor
 from nbgrad.formulas import updates
@@ -107,10 +107,11 @@ class Optimizer:
                 raise ValueError("params: expected writeable arrays in C order to update in place")
             if not state:
                 state["step"] = 0
-                state.update((name, np.zeros_like(p)) for name in self.arrays)
+                state.update((name, zeros(p.shape, p)) for name in self.arrays)
             for name in self.arrays:
-                if on_cpu(state[name]) != on_cpu(p):  # the parameter was moved
-                    state[name] = move(state[name], param.device)
+                if not on_cpu(p) or not on_cpu(state[name]):  # else the parameter was not moved
+                    moved = move(state[name], param.device)
+                    state[name] = np.array(moved) if on_cpu(moved) else moved  # not a NumPy scalar, which cannot change
             state["step"] += 1
             self._update(p.reshape(-1), param.grad._data, state)
             note_mutation(p)

@@ -17,13 +17,14 @@ import numpy as np
 
 from nbgrad.arrays import on_device
 from nbgrad.autograd import rules_arithmetic as rules
-from nbgrad.autograd.devices import check_same_device, together
+from nbgrad.autograd.devices import check_same_device, on_cpu, together
 from nbgrad.autograd.inputs import as_array, check_dtype
 from nbgrad.autograd.tape import _KEPT_SIZE, Node, mode, next_order
 
 __all__ = ["Arithmetic", "apply", "binary", "result"]
 
 _new = object.__new__
+_OF_NUMPY = frozenset({np.ndarray, *np.sctypeDict.values()})
 
 
 def _constant(value: Any) -> Any:
@@ -82,7 +83,19 @@ def binary(op: type[Node], a: Any, b: Any, *args: Any) -> Any:
         if numbers is None:
             raise
         data = node.forward(*numbers, *args)
-    return result(cls, node, data, (edge_a is not None or edge_b is not None) and mode.enabled)
+    recorded = (edge_a is not None or edge_b is not None) and mode.enabled
+    if recorded and type(data) not in _OF_NUMPY:
+        node._edges = _moved(cls, x, edge_a), _moved(cls, y, edge_b)
+    return result(cls, node, data, recorded)
+
+
+def _moved(cls: type, data: Any, edge: Any) -> Any:
+    """The edge of an operand of a result on a GPU: of a number on the CPU with a move between, for its gradient."""
+    if edge is None or not on_cpu(data):
+        return edge
+    node = rules.Move()
+    node._edges = (edge,)
+    return result(cls, node, node.forward(data, data), True)._node
 
 
 def _not_with(other: Any, data: Any) -> Any:
@@ -118,7 +131,14 @@ def _compare(function: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
     y = b._data if isinstance(b, Arithmetic) else _constant(b)
     if y is NotImplemented:
         return NotImplemented
-    return result(type(a), None, function(a._data, y), False)
+    try:
+        data = function(a._data, y)
+    except TypeError:
+        numbers = together(a._data, y)
+        if numbers is None:
+            raise
+        data = function(*numbers)
+    return result(type(a), None, data, False)
 
 
 class Arithmetic:

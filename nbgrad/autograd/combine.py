@@ -9,6 +9,7 @@ import numpy as np
 from nbgrad.arrays import on_device
 from nbgrad.autograd import rules_arithmetic, rules_shape
 from nbgrad.autograd.arithmetic import apply, binary
+from nbgrad.autograd.devices import device_name, on_cpu
 from nbgrad.autograd.shaping import choose_axis
 from nbgrad.autograd.tape import Node
 from nbgrad.autograd.tensor import Tensor
@@ -73,6 +74,11 @@ def where(condition: Any, input: Any, other: Any) -> Tensor:
     if not isinstance(condition, Tensor) and on_device(condition):
         condition = Tensor(condition)
     condition = condition._data if isinstance(condition, Tensor) else np.array(condition)
+    elsewhere = [t for t in (input, other) if isinstance(t, Tensor) and on_cpu(t._data) != on_cpu(condition)]
+    if elsewhere and condition.ndim == 0 and on_cpu(condition):
+        condition = condition[()]
+    elif any(t._data.ndim for t in elsewhere):
+        raise TypeError(f"condition: expected one on {elsewhere[0].device}, got one on {device_name(condition)}")
     if condition.dtype != bool:
         raise TypeError(f"condition: expected bools, got {condition.dtype}")
     return _pair(rules_arithmetic.Where, input, other, condition)

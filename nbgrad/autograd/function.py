@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nbgrad.autograd.arithmetic import result
+from nbgrad.autograd.devices import on_cpu, zeros
 from nbgrad.autograd.tape import Node, mode, no_grad
 from nbgrad.autograd.tensor import Tensor, wrap
 
@@ -152,7 +153,7 @@ class _FunctionNode(Node):
         if self.several:
             like = next(iter(gradient.values()))
             grads = [
-                gradient[i] if i in gradient else np.zeros_like(like, dtype, shape=shape)
+                gradient[i] if i in gradient else zeros(shape, like, dtype)
                 for i, (shape, dtype) in enumerate(self.kinds)
             ]
         else:
@@ -186,11 +187,13 @@ class _FunctionNode(Node):
 
 def _read_only(array: Any) -> Tensor:
     """A gradient for `backward`, which must not write into it: other branches of the graph may have the same
-    array.
+    array. On a GPU nothing can be made read-only: there it is a copy.
     """
-    if isinstance(array, np.ndarray):
+    if type(array) is np.ndarray:
         array = array.view()
         array.flags.writeable = False
+    elif not on_cpu(array):
+        array = array.copy()
     return wrap(array)
 
 

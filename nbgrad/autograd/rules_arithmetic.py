@@ -244,6 +244,7 @@ class Move(Node):
     """The same elements on another device; the gradient goes back."""
 
     __slots__ = ()
+    _shares = True
 
     def forward(self, x, moved):
         self._saved = device_name(x)

@@ -157,7 +157,7 @@ class SetItem(Node):
                 staying, numbers = last(g, key)
                 b = np.where(staying == numbers, b, 0)
         if a:
-            a = g.copy()
+            a = np.array(g) if isinstance(g, np.generic) else g.copy()
             a[key] = 0
         return a, b
 

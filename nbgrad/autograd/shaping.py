@@ -24,10 +24,11 @@ def _view(node: Node, tensor: Any, *args: Any) -> Any:
     return apply(node, (tensor,), *args)
 
 
-def _plain_key(key: Any) -> tuple[tuple[Any, ...], bool]:
-    """An index as a tuple without tensors, and whether it is basic (gives a view).
+def _plain_key(key: Any, data: Any) -> tuple[tuple[Any, ...], bool]:
+    """An index into ``data`` as a tuple without tensors, and whether it is basic (gives a view).
 
-    Arrays are copied: the caller may change his before the backward pass.
+    Arrays are copied: the caller may change his before the backward pass. CuPy takes indices modulo the length: those
+    of the CPU are checked here.
     """
     basic, parts = True, []
     for part in key if isinstance(key, tuple) else (key,):
@@ -40,6 +41,10 @@ def _plain_key(key: Any) -> tuple[tuple[Any, ...], bool]:
             if part.dtype.kind == "f" and not part.size:  # [] picks nothing
                 part = part.astype(np.intp)
         parts.append(part)
+    if not basic and not on_cpu(data):
+        there = [0 if on_device(part) else part for part in parts]
+        if not any(isinstance(part, np.ndarray) and part.dtype.kind == "b" for part in there):
+            np.broadcast_to(np.empty((), bool), data.shape)[tuple(there)]
     return tuple(parts), basic
 
 
@@ -65,7 +70,7 @@ class Shaping(Arithmetic):
     __slots__ = ()
 
     def __getitem__(self, key: Any) -> Self:
-        key, basic = _plain_key(key)
+        key, basic = _plain_key(key, self._data)
         return _view(rules.GetItem(), self, key) if basic else apply(rules.GetItem(), (self,), key)
 
     def _own(self) -> np.ndarray:
@@ -80,7 +85,7 @@ class Shaping(Arithmetic):
         """Write elements in place. Part of the graph where the tensor, then not a leaf, or the value requires
         a gradient.
         """
-        self._write(_plain_key(key)[0], value)
+        self._write(_plain_key(key, self._data)[0], value)
 
     def _write(self, key: tuple[Any, ...], value: Any) -> None:
         data = self._own()

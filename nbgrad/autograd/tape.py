@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.autograd.devices import add_up, move, on_cpu
+from nbgrad.autograd.devices import add_up
 
 __all__ = ["Leaf", "Node", "enable_grad", "is_grad_enabled", "no_grad", "propagate"]
 
@@ -151,13 +151,6 @@ class Leaf(Node):
         """The leaf tensor; None where it is gone."""
         return self._variable()
 
-    def at_home(self, gradient: Any) -> Any:
-        """A gradient on a GPU as the leaf has it: a number on the CPU may have been an operand there."""
-        variable = self.variable
-        if variable is None or not on_cpu(variable._data):
-            return gradient
-        return move(gradient, "cpu")
-
     def name(self) -> str:
         return "AccumulateGrad"
 
@@ -172,8 +165,6 @@ class Leaf(Node):
 
 def accumulate(node: Node, gradient: Any, wrap: Callable[[Any], Any]) -> None:
     """Add an array of the caller's own to a node's `.grad`; `wrap` makes a tensor of it."""
-    if not on_cpu(gradient) and type(node) is Leaf:
-        gradient = node.at_home(gradient)
     if node._grad is None:
         node._grad = wrap(gradient)
     else:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nbgrad.arrays import on_device
-from nbgrad.autograd.devices import move
+from nbgrad.autograd.devices import zeros
 from nbgrad.autograd.tape import Node, enable_grad, propagate
 from nbgrad.autograd.tensor import Tensor, tensor, wrap
 
@@ -127,4 +127,4 @@ def _leaf(name: str, leaves: set[Node], value: Any) -> Tensor:
 
 def _gradient(grads: dict[Node, Any], leaf: Tensor) -> Tensor:
     gradient = grads.get(leaf._node)  # type: ignore[arg-type]
-    return wrap(np.zeros_like(leaf._data) if gradient is None else move(gradient, leaf.device))
+    return wrap(zeros(leaf.shape, leaf._data) if gradient is None else gradient)

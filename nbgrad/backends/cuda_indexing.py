@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nbgrad.backends.cuda_device import block, block_size, blocks, thread
-from nbgrad.backends.cuda_target import BLOCK, SIMULATED, kernel, launch, module, processors
+from nbgrad.backends.cuda_target import BLOCK, SIMULATED, kernel, launch, module, processors, use
 
 __all__ = ["add_at", "last"]
 
@@ -67,16 +67,18 @@ def _run(compiled: Any, places: Any, *arguments: Any) -> None:
 
 def add_at(out: Any, key: Any, g: Any) -> None:
     """``out[key] += g``, an element as often as it is picked; ``out``, contiguous, changes in place."""
-    places, order, shape = _sorted(out.shape, key)
-    flat = module().ascontiguousarray(_array(g).reshape(shape)).reshape(-1)
-    _run(_sums_kernel, places, order, flat, _array(out).reshape(-1))
+    with use(out, out):
+        places, order, shape = _sorted(out.shape, key)
+        flat = module().ascontiguousarray(_array(g).reshape(shape)).reshape(-1)
+        _run(_sums_kernel, places, order, flat, _array(out).reshape(-1))
 
 
 def last(x: Any, key: Any) -> tuple[Any, Any]:
     """See `nbgrad.autograd.devices.last`."""
-    places, order, shape = _sorted(x.shape, key)
-    staying = module().empty_like(order)
-    _run(_lasts_kernel, places, order, staying)
+    with use(x, x):
+        places, order, shape = _sorted(x.shape, key)
+        staying = module().empty(order.size, order.dtype)
+        _run(_lasts_kernel, places, order, staying)
     return _like(staying.reshape(shape), x), _like(module().arange(order.size).reshape(shape), x)
 
 

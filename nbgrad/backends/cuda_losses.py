@@ -164,9 +164,9 @@ def tiles(size: int, dtype: Any) -> int:
 
 
 def finished(sums: Any, step: int, count: float, divisor: Any, out: Any = None) -> Any:
-    """One block's run of `finish`: an array of one number."""
-    out = module().empty(1, sums.dtype) if out is None else out
-    launch(finish(sums.dtype), 1, BLOCK, sums, step, sums.dtype.type(count), divisor, out)
+    """One block's run of `finish`: an array of no dimension, unless there is an ``out``."""
+    out = module().empty((), sums.dtype) if out is None else out
+    launch(finish(sums.dtype), 1, BLOCK, sums, step, sums.dtype.type(count), divisor, out.reshape(-1))
     return out
 
 

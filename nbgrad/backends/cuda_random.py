@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from nbgrad.backends.cuda_device import block, block_size, blocks, thread
-from nbgrad.backends.cuda_target import BLOCK, SIMULATED, kernel, launch, module, processors
+from nbgrad.backends.cuda_target import BLOCK, SIMULATED, kernel, launch, module, processors, use
 from nbgrad.jit import scalar
 
 __all__ = ["kept", "philox"]
@@ -51,9 +51,10 @@ def _kernel(dtype: Any) -> Any:
 
 def kept(seed: int, p: float, scale: float, like: Any) -> Any:
     """An array like ``like``: 0 with probability p, else ``scale``; ``seed``: 63 bits."""
-    out = module().empty(like.shape, like.dtype)
     least = np.uint64(min(1 << 32, round(p * (1 << 32))))
     halves = np.uint64(seed & 0xFFFFFFFF), np.uint64(seed >> 32)
-    count = min(-(-out.size // BLOCK), 8 * processors())
-    launch(_kernel(like.dtype), count, BLOCK, out.reshape(-1), *halves, least, like.dtype.type(scale))
+    with use(like, like):
+        out = module().empty(like.shape, like.dtype)
+        count = min(-(-out.size // BLOCK), 8 * processors())
+        launch(_kernel(like.dtype), count, BLOCK, out.reshape(-1), *halves, least, like.dtype.type(scale))
     return out.view(type(like)) if SIMULATED else out

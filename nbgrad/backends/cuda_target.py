@@ -21,8 +21,8 @@ import numpy as np
 from numba import config, cuda
 
 __all__ = [
-    "BLOCK", "SIMULATED", "WARP", "address", "blocking", "context", "cuda", "device_of", "guard", "kernel", "launch",
-    "mapped", "module", "processors", "restore", "synchronize", "to_host", "unwrap", "use", "view",
+    "BLOCK", "SIMULATED", "WARP", "address", "after", "blocking", "context", "cuda", "device_of", "guard", "kernel",
+    "launch", "mapped", "module", "processors", "restore", "synchronize", "to_host", "unwrap", "use", "view",
 ]  # fmt: skip
 
 #: Whether Numba's simulator runs the kernels, in Python.
@@ -133,7 +133,9 @@ def restore(result: Any, like: Any) -> Any:
     """A result as an array of the caller's kind (CuPy's where that has no way in), over the same memory."""
     if SIMULATED:
         if isinstance(like, np.ndarray):
-            return np.asarray(result).view(type(like))
+            out = np.ndarray.__new__(type(like), np.shape(result), result.dtype)  # not a view: it owns its memory
+            out.view(np.ndarray)[...] = result
+            return out
         return _simulated_array(np.asarray(result))
     if _of_torch(like):
         return sys.modules["torch"].from_dlpack(result)
@@ -244,9 +246,28 @@ def launch(compiled: Any, blocks: int, threads: int, *arguments: Any) -> None:
             warnings.simplefilter("ignore", RuntimeWarning)
             compiled[blocks, threads](*map(_argument, arguments))
         return
-    pointer = module().cuda.get_current_stream().ptr
-    stream = cuda.external_stream(pointer) if pointer else 0
-    compiled[blocks, threads, stream](*map(_argument, arguments))
+    current = module().cuda.get_current_stream()
+    _configured(compiled, blocks, threads, current.ptr, getattr(current, "device_id", -1))(*map(_argument, arguments))
+
+
+@functools.lru_cache(maxsize=4096)
+def _configured(compiled: Any, blocks: int, threads: int, pointer: int, device: int) -> Any:
+    """The kernel with its grid and stream. Kept: Numba's own memory of it does not know a stream again."""
+    from numba.core.errors import NumbaPerformanceWarning
+
+    with warnings.catch_warnings():  # "Grid size 1 will likely result in GPU under-utilization": it is the last sum
+        warnings.simplefilter("ignore", NumbaPerformanceWarning)
+        return compiled[blocks, threads, cuda.external_stream(pointer) if pointer else 0]
+
+
+def after(value: Any) -> None:
+    """CuPy's current stream waits for what PyTorch's has still to do, where the value is a tensor of PyTorch's."""
+    if SIMULATED or not _of_torch(value):
+        return
+    theirs = sys.modules["torch"].cuda.current_stream(value.device.index).cuda_stream
+    current = module().cuda.get_current_stream()
+    if theirs != current.ptr:
+        current.wait_event(_stream(theirs, value.device.index).record())
 
 
 def synchronize() -> None:

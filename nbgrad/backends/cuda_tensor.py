@@ -14,14 +14,14 @@ import numpy as np
 
 from nbgrad.backends import cuda_target
 
-__all__ = ["USED", "adopt", "get", "name", "put"]
+__all__ = ["USED", "adopt", "apart", "empty", "get", "name", "put", "zeros"]
 
 #: NumPy's functions that the rules call with a GPU's arrays: CuPy has each (``tests/cuda/test_ptx.py`` asks it).
 USED = frozenset(
-    """absolute add argmax argmin broadcast_to clip concatenate divide empty_like equal exp expand_dims greater
+    """absolute add argmax argmin broadcast_to clip concatenate divide equal exp expand_dims greater
     greater_equal less less_equal log logaddexp matmul maximum minimum moveaxis multiply negative not_equal ones_like
     power put_along_axis reshape shape sign split sqrt square stack subtract swapaxes take_along_axis where
-    bitwise_and bitwise_or bitwise_xor invert zeros_like""".split()
+    bitwise_and bitwise_or bitwise_xor invert""".split()
 )
 
 
@@ -83,10 +83,34 @@ def _marked(result: Any) -> Any:
 
 
 def simulated(array: Any) -> Simulated:
-    """A copy on the simulated device, which owns its memory."""
-    out = Simulated(np.shape(array), array.dtype)
+    """A copy on the simulated device, which owns its memory; in the array's order, as CuPy's results are."""
+    fortran = isinstance(array, np.ndarray) and array.flags.f_contiguous and not array.flags.c_contiguous
+    out = Simulated(np.shape(array), array.dtype, order="F" if fortran else "C")
     out[...] = array if isinstance(array, np.generic) else array.view(Simulated)
     return out
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> Any:
+    """An array in C order."""
+    return Simulated(shape, dtype) if cuda_target.SIMULATED else cuda_target.module().empty(shape, dtype)
+
+
+def zeros(shape: tuple[int, ...], dtype: Any) -> Any:
+    """An array of zeros in C order."""
+    out = empty(shape, dtype)
+    out[...] = 0
+    return out
+
+
+def apart(value: Any, other: Any) -> Any:
+    """The value, copied where it may share memory with the other array."""
+    if not isinstance(value, type(other)) or not cuda_target.module().may_share_memory(_of(value), _of(other)):
+        return value
+    return value.copy()
+
+
+def _of(array: Any) -> Any:
+    return array.view(np.ndarray) if cuda_target.SIMULATED else array
 
 
 def name(array: Any) -> str:
@@ -97,6 +121,7 @@ def name(array: Any) -> str:
 def adopt(data: Any) -> Any:
     """The caller's device array as a tensor's array, over the same memory."""
     array = cuda_target.unwrap(data, "data")
+    cuda_target.after(data)
     return array.view(Simulated) if cuda_target.SIMULATED else array
 
 

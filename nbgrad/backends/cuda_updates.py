@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nbgrad.backends.cuda_device import block, block_size, blocks, thread
-from nbgrad.backends.cuda_target import BLOCK, SIMULATED, kernel, launch, processors
+from nbgrad.backends.cuda_target import BLOCK, SIMULATED, kernel, launch, processors, use
 from nbgrad.formulas import updates
 
 __all__ = ["UPDATES", "run"]
@@ -43,4 +43,5 @@ def run(name: str, arrays: tuple[Any, ...], numbers: tuple[Any, ...]) -> None:
     """Update flat, contiguous arrays of one size, the parameter first, in place."""
     size = arrays[0].size
     views = [a.view(np.ndarray) for a in arrays] if SIMULATED else arrays
-    launch(UPDATES[name], min(-(-size // BLOCK), 8 * processors()), BLOCK, *views, *numbers)
+    with use(arrays[0], arrays[0]):
+        launch(UPDATES[name], min(-(-size // BLOCK), 8 * processors()), BLOCK, *views, *numbers)

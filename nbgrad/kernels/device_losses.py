@@ -47,7 +47,7 @@ def put_sum(call: Call, losses: Any, gradient: Any, mean: bool, divisor: Any, gr
 
     flat = call.contiguous(losses, losses.shape)
     value = cuda_losses.array_sum(flat, float(flat.size) if mean else 1.0, divisor)
-    return put(call, value.reshape(()), gradient, None, grad_out)
+    return put(call, value, gradient, None, grad_out)
 
 
 def loss(
@@ -78,7 +78,7 @@ def loss(
         if grad:
             gradient = call.room(grad_place, array.shape, array.dtype, *flat, in_place=False)
         flat_gradient = None if gradient is None else gradient.reshape(-1)
-        value = cuda_losses.loss_sum(op, flat[0], flat[1], flat_gradient, mean, numbers).reshape(())
+        value = cuda_losses.loss_sum(op, flat[0], flat[1], flat_gradient, mean, numbers)
         return put(call, value, gradient, None, grad_place)
 
 

@@ -105,8 +105,11 @@ class Labelled(_Rows):
     def count(self) -> Any:
         """The samples of each class, weighted."""
         with Call(X=self.like, labels=self.labels, weight=self.weight) as call:
-            weight = call.arrays.get("weight")
-            found = call.xp.bincount(call.arrays["labels"], weights=weight, minlength=len(self.classes))
+            labels, weight, xp = call.arrays["labels"], call.arrays.get("weight"), call.xp
+            if weight is None:
+                found = xp.bincount(labels, minlength=len(self.classes))
+            else:  # CuPy's bincount adds weights up in any order
+                found = xp.stack([xp.where(labels == k, weight, 0.0).sum() for k in range(len(self.classes))])
             return self.target.to_host(found).astype(np.float64)
 
     def multiply(self, by_class: Any) -> None:

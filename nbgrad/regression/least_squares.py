@@ -139,13 +139,13 @@ def _shortest(
 
     features, R = R.shape[1], R / scale
     square = R[:features]
-    inverse_condition = dtrcon(square)[0] if len(square) == features > 0 else 0.0
+    inverse_condition = float(dtrcon(square)[0]) if len(square) == features > 0 else 0.0
     # Columns that centring has left nothing of but rounding errors are well conditioned, too: the smallest singular
     # value counts itself, beside its share of the largest. (The columns' lengths were 1 before.)
     if inverse_condition * min(1.0, float(np.abs(square).sum(axis=0).max(initial=0.0))) > tolerance:
         scaled = solve_triangular(square, z[:features], check_finite=False)
         tangent = np.linalg.norm(z[features:]) / max(float(np.linalg.norm(z[:features])), 1e-300)
-        return scaled / scale, features, EPS / inverse_condition * (1 + tangent / inverse_condition)
+        return scaled / scale, features, float(EPS / inverse_condition * (1 + tangent / inverse_condition))
     U, s, Vt = svd(R, full_matrices=False, check_finite=False)
     rank = int((s > tolerance * max(s[0], 1.0)).sum()) if len(s) else 0
     # What the data say about w is rank equations (Vt·scale)·w = c. In the scaled unknowns their shortest solution is

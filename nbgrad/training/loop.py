@@ -198,6 +198,10 @@ class _Run:
         features, classes = data.train_images[0].size, int(data.train_labels.max()) + 1
         self.net: nn.Sequential = self.model.build(features, classes, recipe, self.rng).to(settings["device"])
         self.optimizer = optim.Adam(self.net.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+        self.feed = Feed(
+            data.train_images.reshape(len(data.train_images), -1), data.train_labels.astype(np.int64),
+            min(settings["batch_size"], len(data.train_images)), data.max_value, settings["device"],
+        )  # fmt: skip
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
 
@@ -263,18 +267,17 @@ class _Run:
     def _epoch(self, bar: Any) -> dict[str, Any]:
         """Train for one epoch, evaluate; the epoch's entry in the history."""
         settings, net, optimizer, loss_of = self.settings, self.net, self.optimizer, self.model.loss
-        images, labels = self.data.train_images, self.data.train_labels.astype(np.int64)
-        size = min(settings["batch_size"], len(images))
+        images, size = self.data.train_images, self.feed.size
         batches = -(-len(images) // size)
         first_step = len(self.history) * batches
         order = self.rng.permutation(len(images))
-        feed = Feed(images.reshape(len(images), -1), labels, order, size, self.data.max_value, settings["device"])
+        self.feed.shuffle(order)
         net.train()
         started = time.perf_counter()
         # What a batch tells stays where it was computed: to ask for it would wait for a GPU in every step.
         losses = scores = None
         for batch in range(batches):
-            x, targets = feed(batch)
+            x, targets = self.feed(batch)
             optimizer.lr = _learning_rate(settings, first_step + batch, settings["epochs"] * batches)
             optimizer.zero_grad()
             predicted = net(Tensor(x))
@@ -296,7 +299,7 @@ class _Run:
         return {
             "epoch": len(self.history) + 1,
             "batch_loss": float(counts @ losses.astype(np.float64)) / len(images),
-            "batch_accuracy": float(np.mean(scores.argmax(axis=1) == labels[order])),
+            "batch_accuracy": float(np.mean(scores.argmax(axis=1) == self.data.train_labels[order])),
             "test_loss": test_loss,
             "test_accuracy": float(np.mean(test_scores.argmax(axis=1) == self.data.test_labels)),
             "seconds": seconds,

@@ -30,10 +30,11 @@ class Both(nbgrad.Function):
 
     @staticmethod
     def forward(ctx, x):
-        return x * 2, x * 3
+        return x * 2, x.sum()
 
     @staticmethod
     def backward(ctx, a, b):
+        assert b.shape == ()
         return a * 2 + b * 3
 
 
@@ -56,6 +57,8 @@ BINARY = {
     "write by numbers": written((slice(None), KEY), lambda y: y[0, 0] * 2),
     "write several": written(([0, 0], [1, 1]), lambda y: y[:, 0]),
     "write a number": written((0, 0), lambda y: 3.0),
+    "a number in place": lambda x, y: operator.iadd((x * y).sum(), y.sum()),
+    "a loss in place": lambda x, y: operator.iadd(functional.mse_loss(x, x * y), y.sum()),
     "in place": lambda x, y: operator.imul(operator.iadd(x * 1, y), 2),
 }
 UNARY = {
@@ -84,6 +87,7 @@ UNARY = {
     "part": lambda x: x[:, 1:] * x[0, 0],
     "mask": lambda x: x[x > 0],
     "by numbers": lambda x: x[:, KEY],
+    "by numbers, then turned": lambda x: x[[0, 0, 1, 1]].T * 1,
     "by numbers twice": lambda x: x[[1, 1, 0], [2, 2, 1]],
     "softmax": functional.softmax,
     "log_softmax": lambda x: functional.log_softmax(x, axis=0),
@@ -94,7 +98,7 @@ UNARY = {
     "huber_loss": lambda x: functional.huber_loss(x, x * x, reduction="sum"),
     "binary_cross_entropy": lambda x: functional.binary_cross_entropy_with_logits(x, functional.sigmoid(x)),
     "cross_entropy": lambda x: functional.cross_entropy(x, functional.softmax(x * x)),
-    "one of two results": lambda x: Both.apply(x)[1],
+    "one of two results": lambda x: Both.apply(x)[0],
     **{name: getattr(functional, name) for name in OPS},
 }
 
@@ -181,6 +185,51 @@ def test_a_number_on_the_cpu_meets_a_tensor_on_the_device():
     assert gradient.device == "cpu" and value.device == "cuda:0"
 
 
+def test_a_computed_number_on_the_cpu_too():
+    x, w = nbgrad.tensor(X, device="cuda"), nbgrad.tensor([1.0, 2.0], requires_grad=True)
+    s = (w * w).sum()
+    (x * s).sum().backward()
+    np.testing.assert_allclose(w.grad.numpy(), 2 * np.array([1.0, 2.0]) * X.sum(), atol=1e-5)
+    parameter = nbgrad.tensor(3.0, requires_grad=True)
+    parameter.detach().numpy()  # an array of no dimension from now on
+    (parameter * x[1, 1]).backward()
+    assert parameter.grad.device == "cpu" and parameter.grad.item() == X[1, 1]
+
+
+def test_indices_out_of_range():
+    """CuPy takes them modulo the length."""
+    x = nbgrad.tensor(X, device="cuda")
+    for key in ([0, 7], (slice(None), np.array([0, -4])), 7):
+        with pytest.raises(IndexError):
+            x[key]
+        with pytest.raises(IndexError):
+            x[key] = 0.0
+    assert x[..., [0, 2]].shape == (2, 2) and x[None, [True, False]].shape == (1, 1, 3)
+
+
+def test_parts_that_overlap():
+    x = nbgrad.tensor(np.arange(5.0), device="cuda")
+    x[1:] = x[:-1]
+    assert x.tolist() == [0, 0, 1, 2, 3]
+
+
+def test_a_gradient_handed_to_backward_is_nobody_elses():
+    class Careless(nbgrad.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            g *= 2
+            return g
+
+    x = nbgrad.tensor(X, device="cuda", requires_grad=True)
+    y = x * 1
+    (Careless.apply(y) + y).sum().backward()
+    np.testing.assert_array_equal(x.grad.cpu().numpy(), np.full_like(X, 3))
+
+
 def test_other_arrays_of_the_device():
     there = devices.put(X)
     x = nbgrad.Tensor(there)
@@ -214,11 +263,16 @@ def test_errors():
         np.asarray(y)
     mixed = (
         lambda: y + nbgrad.tensor(X), lambda: nbgrad.tensor(X) * y, lambda: y @ nbgrad.tensor(X.T), lambda: y + X,
-        lambda: X + y, lambda: nbgrad.cat([y, nbgrad.tensor(X)]), lambda: operator.setitem(y, 0, X[0]),
+        lambda: X + y, lambda: y > nbgrad.tensor(X), lambda: nbgrad.cat([y, nbgrad.tensor(X)]), lambda: operator.setitem(y, 0, X[0]),
     )  # fmt: skip
     for mix in mixed:
         with pytest.raises(TypeError, match="operand 1: expected a tensor on"):
             mix()
+    with pytest.raises(TypeError, match="condition: expected one on cuda:0, got one on cpu"):
+        nbgrad.where(X > 0, y, 0.0)
+    assert nbgrad.where(True, y, 0.0).tolist() == X.tolist()
+    with pytest.raises(TypeError, match="input: expected float32 or float64, got int64"):
+        functional.dropout(nbgrad.tensor([1, 2], device="cuda"))
     with pytest.raises(TypeError, match="gradient: expected one on cuda:0 as the tensor is, got one on cpu"):
         (y.detach().requires_grad_() * 2).backward(X)
     with pytest.raises(TypeError, match="target: expected"):

@@ -41,6 +41,21 @@ def test_steps_as_on_the_cpu(name):
     np.testing.assert_allclose(weights[2], weights[0], rtol=1e-5, atol=1e-6)
 
 
+def test_what_is_remembered_of_a_number_comes_back_with_it():
+    seen = []
+    for back in (False, True):
+        p = nbgrad.tensor(2.0, device="cuda" if back else "cpu", requires_grad=True)
+        optimizer = optim.Adam([p])
+        for step in range(3):
+            if step == 1:
+                p._data = p.detach().cpu()._own()
+            optimizer.zero_grad()
+            (p * p).backward()
+            optimizer.step()
+        seen.append([float(optimizer.state[0][name]) for name in optimizer.arrays] + [p.item()])
+    np.testing.assert_allclose(seen[1], seen[0], rtol=1e-6)
+
+
 @pytest.fixture
 def few_digits(monkeypatch):
     """The first 60 of the digits, of 3 rows of pixels: the simulator is slow."""
