@@ -84,6 +84,7 @@ class BlockProblem:
     with the number of blocks but the logarithm of it, in gradients.
 
     >>> import numpy as np
+    >>> from nbgrad.regression.blocks import Blocks
     >>> blocks = Blocks([(np.array([[0.0], [1.0]]), ["no", "yes"]), (np.array([[2.0]]), ["yes"])])
     >>> problem = BlockProblem("logistic", blocks, l2=0.5)
     >>> problem.summary.classes.tolist()

@@ -13,7 +13,8 @@ from regression_models import MODELS, cut, example, models, reference, same, val
 from scipy import sparse
 from scipy.optimize import minimize
 
-from nbgrad.regression.blocks import FAN_IN, BlockProblem, Blocks, scan, tree
+from nbgrad.regression.block_problem import BlockProblem
+from nbgrad.regression.blocks import FAN_IN, Blocks, scan, tree
 
 
 @given(st.integers(0, 300))
@@ -204,7 +205,8 @@ BUDGET = """
 import resource, sys
 import numpy as np
 from nbgrad.regression import softmax_value_and_grad
-from nbgrad.regression.blocks import BlockProblem, Blocks
+from nbgrad.regression.block_problem import BlockProblem
+from nbgrad.regression.blocks import Blocks
 
 rows, features, path, how = 200_000, 800, sys.argv[1], sys.argv[2]
 X = np.memmap(path, np.uint8, "r", shape=(rows, features))

@@ -8,7 +8,8 @@ from regression_models import example
 from scipy import sparse
 
 from nbgrad.regression import Problem
-from nbgrad.regression.blocks import BlockProblem, Blocks
+from nbgrad.regression.block_problem import BlockProblem
+from nbgrad.regression.blocks import Blocks
 from nbgrad.regression.minimize import minimize
 from nbgrad.regression.scaling import LEFT, Scaling, moments, scaling
 
