@@ -21,7 +21,7 @@ from bench.machine import line, optional
 from bench.method import interleaved
 from bench.tables import Table, markdown
 from nbgrad.regression import softmax_value_and_grad
-from nbgrad.regression.blocks import BlockProblem
+from nbgrad.regression.block_problem import BlockProblem
 
 ROWS, FEATURES, CLASSES = 60_000, 784, 10
 

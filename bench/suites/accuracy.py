@@ -196,7 +196,7 @@ def _records(session: Session, arguments: argparse.Namespace, name: str, directi
     stride = 1 if arguments.exhaustive else arguments.stride or (6007 if session.quick else 61)
     if dtype == "float32":
         worst = worst_float32(list(functions.values()), name, direction, stride)
-        shape, inputs = f"every {stride}th input" if stride > 1 else "all inputs", -(-(1 << 32) // stride)
+        shape, inputs = f"one of {stride} inputs" if stride > 1 else "all inputs", -(-(1 << 32) // stride)
     else:
         points = min(arguments.points, 2000) if session.quick else arguments.points
         worst = worst_float64(list(functions.values()), name, direction, points)
