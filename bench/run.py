@@ -60,7 +60,8 @@ def run(words: list[str], given: argparse.Namespace, suites: list[str], threads:
     if given.peers is None and given.quick:
         missing |= {title: f"--quick leaves it out (--peers {name})" for name, title in SLOW.items()}
     session = Session(peers, threads, given.quick, given.rounds, missing)
-    result = Result(describe(threads, " ".join(["python -m bench", *words])), missing=session.missing)
+    measured = [w for i, w in enumerate(words) if "--pictures" not in (w, words[i - 1] if i else "")]
+    result = Result(describe(threads, " ".join(["python -m bench", *measured])), missing=session.missing)
     print(f"{line(result.machine)}\n{stated} for everybody\n{LEGEND}")
     show_missing(session.missing)
     known = len(session.missing)
