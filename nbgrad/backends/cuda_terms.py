@@ -8,6 +8,7 @@ matrix products.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,32 +26,24 @@ from nbgrad.jit import scalar
 __all__ = ["check_targets", "label_terms", "number_terms", "targets_kernel", "terms_kernel", "terms_of"]
 
 
-@scalar
-def _sum(value, width):
-    distance = width // 2
-    while distance > 0:
-        value += exchange(value, distance)
-        distance //= 2
-    return value
+def _over_lanes(combine: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """A function of (a lane's value, width): what ``combine`` makes of ``width`` lanes' values, in each."""
+    pair = scalar(combine)
+
+    @scalar
+    def combined(value, width):
+        distance = width // 2
+        while distance > 0:
+            value = pair(value, exchange(value, distance))
+            distance //= 2
+        return value
+
+    return combined
 
 
-@scalar
-def _largest(value, width):
-    distance = width // 2
-    while distance > 0:
-        value = larger(exchange(value, distance), value)
-        distance //= 2
-    return value
-
-
-@scalar
-def _first(value, width):
-    distance = width // 2
-    while distance > 0:
-        other = exchange(value, distance)
-        value = other if other < value else value
-        distance //= 2
-    return value
+_sum = _over_lanes(lambda own, other: own + other)
+_largest = _over_lanes(lambda own, other: larger(other, own))
+_first = _over_lanes(lambda own, other: other if other < own else own)
 
 
 def _number_terms(model: str, bent: bool) -> Any:

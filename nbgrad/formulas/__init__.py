@@ -2,6 +2,7 @@
 
 `classic`: sigmoid, tanh, relu, leaky_relu, elu. `smooth`: softplus, gelu and their kin. `piecewise`: what consists of
 pieces. `losses`: of an input and a target; `regression`: of a score and a label, with second derivatives.
+`updates`: the optimisers' steps (not derived, so not in the table).
 
 Plain functions of numbers. `nbgrad.ops` lists them; loops, CUDA kernels, autograd, tests and benchmarks are
 derived from that table. Conventions:

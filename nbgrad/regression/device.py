@@ -19,12 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.arrays import FLOAT32, FLOAT64, as_float, check_choice, on_device
-from nbgrad.backends.regression_models import models
+from nbgrad.arrays import FLOAT32, FLOAT64, as_float, on_device
 from nbgrad.kernels.device import Call
 from nbgrad.kernels.device_labels import alarm
 from nbgrad.regression import data
-from nbgrad.regression.problem import MODELS, Problem, with_penalty
+from nbgrad.regression.problem import Problem, with_penalty
 from nbgrad.regression.scaling import moments
 
 __all__ = ["DeviceProblem"]
@@ -48,10 +47,7 @@ class DeviceProblem(Problem):
         x_scale: float = 1.0,
         dtype: Any = None,
     ) -> None:
-        check_choice(model, "model", MODELS)
-        self.model, self._loops, self.l2 = model, models()[model], data.penalty(l2)
-        self.fit_intercept = data.flag(fit_intercept, "fit_intercept")
-        self._x_scale = data.finite(x_scale, "x_scale")
+        self._settle(model, l2, fit_intercept, x_scale)
         self._like = X
         with Call(X=X, y=y, sample_weight=sample_weight) as call:
             self._target, self._xp = call.target, call.xp

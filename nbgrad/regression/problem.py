@@ -85,17 +85,20 @@ class Problem:
         x_scale: float = 1.0,
         dtype: Any = None,
     ) -> None:
-        check_choice(model, "model", MODELS)
-        self.model, self._loops = model, models()[model]
-        self.l2 = data.penalty(l2)
+        self._settle(model, l2, fit_intercept, x_scale)
         self._X = data.matrix(X)
         self.rows, self.n_features = n, _ = self._X.shape
-        self.fit_intercept = data.flag(fit_intercept, "fit_intercept")
-        self._x_scale = data.finite(x_scale, "x_scale")
         self._dense = isinstance(self._X, np.ndarray)
         self._dtype = data.precision(dtype, self._X.dtype) if self._dense else FLOAT64
         self._y = data.targets(model, y, n, self._dtype)
         self._weight, self._unit, self.weight_sum = data.weights(sample_weight, n, self._dtype)
+
+    def _settle(self, model: str, l2: float, fit_intercept: bool, x_scale: float) -> None:
+        """What does not depend on the data, checked."""
+        check_choice(model, "model", MODELS)
+        self.model, self._loops, self.l2 = model, models()[model], data.penalty(l2)
+        self.fit_intercept = data.flag(fit_intercept, "fit_intercept")
+        self._x_scale = data.finite(x_scale, "x_scale")
 
     def _split(self, params: Any, name: str = "params") -> tuple[NDArray[Any], NDArray[Any]]:
         """(coefficients times x_scale, intercepts) as the loops take them."""
