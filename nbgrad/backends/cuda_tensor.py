@@ -50,6 +50,8 @@ class Simulated(np.ndarray):
         return _marked(self.view(np.ndarray)[_key(key)])
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        if isinstance(value, Simulated) and np.may_share_memory(self.view(np.ndarray), value.view(np.ndarray)):
+            raise RuntimeError("a copy between parts that overlap: what CuPy makes of it is undefined")
         self.view(np.ndarray)[_key(key)] = _plain(value)
 
 

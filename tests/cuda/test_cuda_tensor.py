@@ -196,14 +196,22 @@ def test_a_computed_number_on_the_cpu_too():
     assert parameter.grad.device == "cpu" and parameter.grad.item() == X[1, 1]
 
 
-def test_indices_out_of_range():
-    """CuPy takes them modulo the length."""
+def test_indices_out_of_range(monkeypatch):
+    """CuPy takes arrays of them modulo the length: nbgrad must not leave the check to the array."""
     x = nbgrad.tensor(X, device="cuda")
-    for key in ([0, 7], (slice(None), np.array([0, -4])), 7):
-        with pytest.raises(IndexError):
-            x[key]
-        with pytest.raises(IndexError):
-            x[key] = 0.0
+    with monkeypatch.context() as patch:
+        if devices.SIMULATED:
+            from nbgrad.backends.cuda_tensor import Simulated
+
+            patch.setattr(Simulated, "__getitem__", lambda self, key: self)
+            patch.setattr(Simulated, "__setitem__", lambda self, key, value: None)
+        for key in ([0, 7], (slice(None), np.array([0, -4]))):
+            with pytest.raises(IndexError):
+                x[key]
+            with pytest.raises(IndexError):
+                x[key] = 0.0
+    with pytest.raises(IndexError):
+        x[7]
     assert x[..., [0, 2]].shape == (2, 2) and x[None, [True, False]].shape == (1, 1, 3)
 
 
