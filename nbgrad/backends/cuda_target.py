@@ -290,6 +290,31 @@ def mapped(size: int) -> Any:
     return array
 
 
+def _race_free() -> None:
+    """Mend the simulator's ``cuda.shared.array``, which asks whether there is an array for the line that called it, and
+    then makes it: two of its threads that ask at once get two, and read memory that nobody has written. (One test of
+    sixty failed where six such processes ran side by side.)
+    """
+    from numba.core.types import Type
+    from numba.cuda.simulator.kernelapi import FakeCUDAShared
+    from numba.np.numpy_support import as_dtype
+
+    dynamic = FakeCUDAShared.array
+
+    def array(self: Any, shape: Any, dtype: Any) -> Any:
+        if shape == 0:
+            return dynamic(self, shape, dtype)
+        caller = sys._getframe(1)
+        made = np.empty(shape, as_dtype(dtype) if isinstance(dtype, Type) else dtype)
+        return self._allocations.setdefault((caller.f_code, caller.f_lineno), made)
+
+    FakeCUDAShared.array = array
+
+
+if SIMULATED:
+    _race_free()
+
+
 def context() -> Any:
     """The simulator's stand-in for the words of CUDA inside a kernel."""
     from numba.cuda.simulator.kernel import _get_kernel_context
