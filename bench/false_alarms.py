@@ -1,5 +1,5 @@
-"""Right functions that `nbgrad.testing` must pass: every kernel, row function, loss and objective, and the right
-versions of the planted faults.
+"""Right functions that `nbgrad.testing` must pass: every kernel, row function, loss and objective, the right versions
+of the planted faults, and foreign functions, written the ways users write them, where their libraries are installed.
 
 Prints a line for each, and exits with 1 if one is refused.
 """
@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent.parent / "tests" / "testing"))
+from foreign import FOREIGN  # noqa: E402
 from right import RIGHT  # noqa: E402
 
 __all__ = ["add_arguments", "run"]
@@ -27,7 +28,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     from nbgrad.testing import GradientError, GradientReport
 
-    chosen = {name: test for name, test in RIGHT.items() if arguments.only in name}
+    every = RIGHT | {f"foreign: {name}": test for name, test in FOREIGN.items()}
+    chosen = {name: test for name, test in every.items() if arguments.only in name}
     each = -(-arguments.examples // len(chosen))
     settings = hypothesis.settings(
         max_examples=each, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck),
