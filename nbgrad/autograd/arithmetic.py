@@ -144,7 +144,8 @@ def _compare(function: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
 class Arithmetic:
     """The computing half of `nbgrad.Tensor`; see there."""
 
-    __slots__ = ("__weakref__", "_data", "_node", "_viewed")
+    __slots__ = ("__weakref__", "_aside", "_data", "_node", "_viewed")
+    _aside: Node | None  # set only where a leaf was taken out of the graph: its node
     _data: Any  # the array; where ndim is 0 it may be a NumPy scalar
     _node: Node | None  # None: requires no gradient
     _viewed: bool  # a view of the memory was handed out

@@ -105,7 +105,11 @@ class Shaping(Arithmetic):
                 value = result(type(self), None, self._beside(value), False)
             check_same_device(data, value._data)
             note_mutation(data)
-            self._node = apply(rules.SetItem(), (self, value), key)._node
+            before, self._node = self._node, apply(rules.SetItem(), (self, value), key)._node
+            if before is not None and before._retain and self._node is not None:
+                # `retain_grad` was meant for the tensor, whose node is another now.
+                self._node._retain, self._node._grad = True, before._grad
+                before._retain = False
         else:
             value = value._data if isinstance(value, Arithmetic) else value if on_cpu(data) else self._beside(value)
             check_same_device(data, value)

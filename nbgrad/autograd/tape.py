@@ -13,10 +13,8 @@ What happens in a backward pass is not recorded itself: there are no second deri
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import itertools
-import threading
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -24,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from nbgrad.autograd.devices import add_up
+from nbgrad.autograd.modes import enable_grad, is_grad_enabled, mode, no_grad
 
-__all__ = ["Leaf", "Node", "enable_grad", "is_grad_enabled", "no_grad", "propagate"]
+__all__ = ["Leaf", "Node", "enable_grad", "is_grad_enabled", "mode", "no_grad", "propagate"]
 
 # Counts downwards: heapq gives the smallest first, and that is to be the latest node.
 next_order: Callable[[], int] = itertools.count(0, -1).__next__
@@ -164,7 +163,11 @@ class Leaf(Node):
 
 
 def accumulate(node: Node, gradient: Any, wrap: Callable[[Any], Any]) -> None:
-    """Add an array of the caller's own to a node's `.grad`; `wrap` makes a tensor of it."""
+    """Add an array of the caller's own to a node's `.grad`; `wrap` makes a tensor of it. A leaf that at the moment
+    requires no gradient gets none.
+    """
+    if type(node) is Leaf and node.variable is not None and node.variable._node is not node:
+        return
     if node._grad is None:
         node._grad = wrap(gradient)
     else:
@@ -265,54 +268,3 @@ def check_unmodified(node: Node) -> None:
                     f"{node.name()}: a tensor of shape {array.shape} that the gradient needs was changed "
                     "in place after its use; change a clone() instead"
                 )
-
-
-class _Mode(threading.local):
-    enabled = True
-
-
-mode = _Mode()
-
-
-def is_grad_enabled() -> bool:
-    """Whether operations of this thread are recorded.
-
-    >>> is_grad_enabled()
-    True
-    """
-    return mode.enabled
-
-
-class no_grad(contextlib.ContextDecorator):  # noqa: N801 (PyTorch's name)
-    """Records nothing within: a context manager, and a decorator. Per thread.
-
-    >>> import nbgrad
-    >>> w = nbgrad.tensor(3.0, requires_grad=True)
-    >>> with no_grad():
-    ...     y = 2 * w
-    >>> y.requires_grad
-    False
-    """
-
-    _enabled = False
-
-    def __enter__(self) -> None:
-        self._before = mode.enabled
-        mode.enabled = self._enabled
-
-    def __exit__(self, *exc: object) -> None:
-        mode.enabled = self._before
-
-    def _recreate_cm(self) -> no_grad:  # a decorated function may call itself
-        return type(self)()
-
-
-class enable_grad(no_grad):  # noqa: N801 (PyTorch's name)
-    """Records again, within a `no_grad`.
-
-    >>> with no_grad(), enable_grad():
-    ...     is_grad_enabled()
-    True
-    """
-
-    _enabled = True

@@ -108,11 +108,18 @@ class Tensor(Conversions):
         if value and self._node is None:
             if self._data.dtype.kind != "f":
                 raise TypeError(f"requires_grad: expected a float32 or float64 tensor, got {self.dtype}")
-            self._node = Leaf(self)
-        elif not value:
+            self._node = self._set_aside or Leaf(self)
+        elif not value and self._node is not None:
             if not self.is_leaf:
                 raise RuntimeError("requires_grad: only a leaf can be taken out of the graph; use detach()")
-            self._node = None
+            self._aside, self._node = self._node, None
+
+    @property
+    def _set_aside(self) -> Node | None:
+        """The node of a leaf that for the time being requires no gradient. Graphs made before still lead to it: the
+        gradients on their way arrive where it is the tensor's again.
+        """
+        return getattr(self, "_aside", None)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Set `requires_grad`; returns the tensor itself.
@@ -138,12 +145,12 @@ class Tensor(Conversions):
         """The gradient that backward passes have added up, a Tensor; None before the first. Of a non-leaf,
         see `retain_grad`.
         """
-        node = self._node
+        node = self._node or self._set_aside
         return node._grad if node is not None and (node._order is None or node._retain) else None
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
-        node = self._node
+        node = self._node or self._set_aside
         if value is not None:
             if not isinstance(value, Tensor):
                 raise TypeError(f"grad: expected a Tensor or None, got {type(value).__name__}")
@@ -221,8 +228,8 @@ class Tensor(Conversions):
 
 
 def _rebuild(cls: type[Tensor], data: np.ndarray, requires_grad: bool, grad: Tensor | None) -> Tensor:
-    out = cls(data, requires_grad)
-    out.grad = grad
+    out = cls(data, requires_grad or grad is not None)
+    out.grad, out.requires_grad = grad, requires_grad
     return out
 
 

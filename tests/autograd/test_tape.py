@@ -1,5 +1,6 @@
 """The tape, the backward pass, no_grad."""
 
+import copy
 import gc
 import threading
 import tracemalloc
@@ -141,6 +142,41 @@ def test_retain_grad(slides):
         tensor(1.0).retain_grad()
 
 
+@pytest.mark.parametrize("change", ["+=", "-=", "*=", "/=", "[0] =", "zero_"])
+def test_retain_grad_before_a_change_in_place(change):
+    """It is the tensor's gradient that is kept, whatever operation made it last."""
+    w = leaf(3.0, 5.0)
+    y = w * 1.0
+    y.retain_grad()
+    if change == "[0] =":
+        y[0] = 7.0
+    elif change == "zero_":
+        y.zero_()
+    else:
+        exec(f"y {change} 2.0")
+    (y * leaf(10.0, 20.0)).sum().backward()
+    assert y.grad.tolist() == [10, 20]
+    factors = {"+=": (1, 1), "-=": (1, 1), "*=": (2, 2), "/=": (0.5, 0.5), "[0] =": (0, 1), "zero_": (0, 0)}[change]
+    assert w.grad.tolist() == [10 * factors[0], 20 * factors[1]]
+
+
+def test_retain_grad_keeps_what_came_before_a_change_in_place():
+    w = leaf(3.0)
+    y = w * 2
+    y.retain_grad()
+    y.backward(retain_graph=True)
+    kept = y.grad
+    y += 1
+    y += w
+    assert y.grad is kept
+    (y * 5).backward()
+    assert y.grad is kept and kept.item() == 6 and w.grad.item() == 2 + 15
+    z = w * 1  # one that does not ask for it gets none
+    z += 1
+    z.backward()
+    assert z.grad is None
+
+
 def test_second_backward(slides):
     L = slides["L"]
     L.backward(retain_graph=True)
@@ -192,6 +228,35 @@ def test_requires_grad():
         y.requires_grad = False
     w.requires_grad_(False)
     assert not w.requires_grad and not (w * 2).requires_grad and not y.detach().requires_grad
+
+
+def test_a_gradient_on_its_way_arrives_where_requires_grad_is_on_again():
+    w, v = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    y = (w * v).sum()
+    w.requires_grad_(False).requires_grad_(True)
+    v.requires_grad = False
+    y.backward(retain_graph=True)  # as PyTorch: what requires no gradient at that moment gets none
+    assert w.grad.tolist() == [3, 4] and v.grad is None
+    kept = w.grad
+    w.requires_grad_(False)
+    assert w.grad is kept and w.is_leaf and not (w * 2).requires_grad
+    y.grad_fn.backward(tensor(1.0, np.float64))
+    y.backward(retain_graph=True)
+    v.requires_grad_(False).requires_grad_()
+    w.requires_grad = True
+    w.requires_grad = True
+    y.backward()
+    assert w.grad is kept and kept.tolist() == [6, 8] and v.grad.tolist() == [1, 2]
+    w.requires_grad = False
+    again = copy.deepcopy(w)
+    assert again.grad.tolist() == [6, 8] and not again.requires_grad
+    w.grad = None
+    assert w.requires_grad_().grad is None
+    for values in ([True], [False], [False, True, False]):  # of one that never took part in a graph
+        x = tensor([1.0])
+        for value in values:
+            x.requires_grad = value
+        assert x.requires_grad is values[-1] and x.grad is None
 
 
 DEPTH = 100_000
