@@ -6,6 +6,7 @@ import argparse
 import importlib
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tqdm import tqdm
@@ -25,14 +26,20 @@ __all__ = ["run", "run_suite"]
 SLOW = {"compile": "torch.compile", "numba": "plain Numba"}
 
 
-def _peers(given: argparse.Namespace) -> list[str]:
+def _peers(given: argparse.Namespace, suites: list[str]) -> list[str]:
+    if given.peers is None and suites == ["gpu"]:
+        return ["torch"]  # nobody else is measured there, and to start JAX and torch.compile takes half a minute
     if given.peers is None:
         return [n for n in NAMES if not (given.quick and n in SLOW)]
     return [n for n in given.peers if n != "none"]
 
 
-def run_suite(session: Session, name: str, given: argparse.Namespace) -> list[Record]:
-    """All records of a suite. ``given`` may lack the suite's own arguments, which have defaults."""
+def run_suite(
+    session: Session, name: str, given: argparse.Namespace, keep: Callable[[list[Record]], None] = lambda records: None
+) -> list[Record]:
+    """All records of a suite. ``given`` may lack the suite's own arguments, which have defaults. ``keep`` is handed
+    those of each job as it ends; a job that fails is named in ``session.wrong``, and the others go on.
+    """
     try:
         module = importlib.import_module(f"bench.suites.{name}")
     except ModuleNotFoundError as error:  # accuracy: mpmath
@@ -47,15 +54,22 @@ def run_suite(session: Session, name: str, given: argparse.Namespace) -> list[Re
     with tqdm(jobs, desc=name, disable=None, leave=False, file=sys.stderr, unit="case") as bar:
         for job in bar:
             bar.set_postfix_str(job.label)
-            records += job.run()
+            try:
+                found = job.run()
+            except Exception as error:
+                text = str(error).strip().splitlines()
+                session.wrong.append(f"{name}: {job.label}: {type(error).__name__}: {text[0] if text else ''}"[:300])
+                continue
+            keep(found)
+            records += found
     return records
 
 
 def run(words: list[str], given: argparse.Namespace, suites: list[str], threads: int) -> int:
-    """Measure, print, keep; 1 if a peer's results differ from nbgrad's."""
+    """Measure, print, keep; 1 if a peer's results differ from nbgrad's or a case failed."""
     # Peers first: with Numba's OpenMP threads started before PyTorch is imported, torch.tanh on 65536 elements takes
     # 4 ms instead of 0.17.
-    peers, missing = find(_peers(given), threads)
+    peers, missing = find(_peers(given, suites), threads)
     stated = set_threads(threads)
     if given.peers is None and given.quick:
         missing |= {title: f"--quick leaves it out (--peers {name})" for name, title in SLOW.items()}
@@ -65,16 +79,21 @@ def run(words: list[str], given: argparse.Namespace, suites: list[str], threads:
     print(f"{line(result.machine)}\n{stated} for everybody\n{LEGEND}")
     show_missing(session.missing)
     known = len(session.missing)
+
+    def keep(records: list[Record]) -> None:
+        """After each job: what comes later may be interrupted."""
+        result.records += records
+        if given.save:
+            result.save(given.save)
+
     for name in suites:
         start = time.perf_counter()
-        records = run_suite(session, name, given)
-        result.records += records
+        records = run_suite(session, name, given, keep)
         for suite in dict.fromkeys(r.suite for r in records):
             show(tables.of_suite([r for r in records if r.suite == suite]))
         if name == "elementwise":
             print(*summary(records, getattr(given, "check", False)), sep="\n")
-        if given.save:  # after each suite: what comes later may be interrupted
-            result.save(given.save)
+        if given.save:
             Path(given.save).with_suffix(".md").write_text(as_markdown(result), encoding="utf-8")
         print(f"{name}: {len(records)} records, {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
     first = tables.first_calls(result.records)
@@ -85,4 +104,3 @@ def run(words: list[str], given: argparse.Namespace, suites: list[str], threads:
         print(f"pictures: {', '.join(map(str, draw(result, given.pictures))) or 'none of these records'}")
     show_missing(dict(list(session.missing.items())[known:]), session.wrong)
     return 1 if session.wrong else 0
-

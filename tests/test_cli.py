@@ -7,7 +7,6 @@ import time
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import nbgrad
 from nbgrad.cli import main
@@ -15,6 +14,8 @@ from nbgrad.datasets import load_digits, write_idx
 from nbgrad.training import plots
 from nbgrad.training.loop import train
 from nbgrad.training.models import MODELS
+
+Image = pytest.importorskip("PIL.Image")
 
 
 def run(*arguments, **options):

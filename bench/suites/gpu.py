@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from functools import partial
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.machine import usable_cores
 from bench.peers.base import Peer
 from bench.place import Gpu
 from bench.record import Record, Spread
@@ -39,6 +41,8 @@ PASSES = (
     ("softmax", 10_000_000, 100, 10),
 )
 BATCHES = (100, 1000)
+#: seconds that the tests may take
+TESTS = 480
 PARTS = ("tests", "elementwise", "rows", "losses", "regression", "training")
 
 
@@ -57,19 +61,27 @@ def lacking() -> str | None:
 
 
 def _tests() -> list[Record]:
-    """``pytest -m gpu`` in a process of its own: how many passed, which failed."""
+    """``pytest -m gpu`` in processes of their own: how many passed, which failed."""
     start = time.perf_counter()
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-rfEs", "-p", "no:cacheprovider", "tests/cuda"]
+    if importlib.util.find_spec("xdist"):  # compiling is most of it: 14 processes take a minute or two, one takes ten
+        command += ["-n", str(max(1, usable_cores() - 2)), "--dist", "worksteal"]
     environment = {k: v for k, v in os.environ.items() if k != "NUMBA_ENABLE_CUDASIM"}
-    done = subprocess.run(
-        command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True, timeout=480
-    )
+    with tempfile.TemporaryFile("w+") as output:
+        try:
+            code: int | str = subprocess.run(
+                command, cwd=Path(__file__).parents[2], env=environment, stdout=output, stderr=subprocess.STDOUT,
+                timeout=TESTS,
+            ).returncode  # fmt: skip
+        except subprocess.TimeoutExpired:
+            code = f"stopped after {TESTS} s"
+        output.seek(0)
+        lines = output.read().strip().splitlines() or ["no output"]
     seconds = time.perf_counter() - start
-    lines = done.stdout.strip().splitlines() or [done.stderr.strip()[-200:]]
     counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|skipped|error)", lines[-1])}
     bad = [line[:300] for line in lines if line.startswith(("FAILED", "ERROR"))]
-    print(f"pytest -m gpu: {lines[-1]}", *bad, sep="\n", flush=True)
-    details = {"exit": done.returncode, **counts, "failures": bad}
+    print(f"pytest -m gpu: {code}; {lines[-1]}", *bad, sep="\n", flush=True)
+    details = {"exit": code, **counts, "failures": bad}
     return [Record("gpu", "pytest -m gpu", "", "", "tests", "nbgrad", Spread.of([seconds]), details=details)]
 
 

@@ -1,4 +1,4 @@
-"""THE one place that imports Numba's CUDA target: device and errors, arrays of other libraries, streams, launches.
+"""Numba's CUDA target: device and errors, arrays of other libraries, streams, launches.
 
 A kernel is written in the words of `nbgrad.backends.cuda_device`, compiled by `kernel` and run by `launch`. Device
 memory and whatever is no derived formula (broadcasting, copies to contiguous memory) is CuPy's work. Under Numba's
@@ -18,7 +18,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from numba import config, cuda
+from numba import config
+
+from nbgrad.backends.cuda_import import cuda
 
 __all__ = [
     "BLOCK", "SIMULATED", "WARP", "address", "after", "blocking", "context", "cuda", "device_of", "guard", "kernel",
@@ -253,10 +255,9 @@ def launch(compiled: Any, blocks: int, threads: int, *arguments: Any) -> None:
 @functools.lru_cache(maxsize=4096)
 def _configured(compiled: Any, blocks: int, threads: int, pointer: int, device: int) -> Any:
     """The kernel with its grid and stream. Kept: Numba's own memory of it does not know a stream again."""
-    from numba.core.errors import NumbaPerformanceWarning
-
     with warnings.catch_warnings():  # "Grid size 1 will likely result in GPU under-utilization": it is the last sum
-        warnings.simplefilter("ignore", NumbaPerformanceWarning)
+        # By its text: numba-cuda has a NumbaPerformanceWarning of its own, beside Numba's.
+        warnings.filterwarnings("ignore", "Grid size")
         return compiled[blocks, threads, cuda.external_stream(pointer) if pointer else 0]
 
 
@@ -288,31 +289,6 @@ def mapped(size: int) -> Any:
     array = cuda.mapped_array(size, dtype=np.int64)
     array[:] = 0
     return array
-
-
-def _race_free() -> None:
-    """Mend the simulator's ``cuda.shared.array``, which asks whether there is an array for the line that called it, and
-    then makes it: two of its threads that ask at once get two, and read memory that nobody has written. (One test of
-    sixty failed where six such processes ran side by side.)
-    """
-    from numba.core.types import Type
-    from numba.cuda.simulator.kernelapi import FakeCUDAShared
-    from numba.np.numpy_support import as_dtype
-
-    dynamic = FakeCUDAShared.array
-
-    def array(self: Any, shape: Any, dtype: Any) -> Any:
-        if shape == 0:
-            return dynamic(self, shape, dtype)
-        caller = sys._getframe(1)
-        made = np.empty(shape, as_dtype(dtype) if isinstance(dtype, Type) else dtype)
-        return self._allocations.setdefault((caller.f_code, caller.f_lineno), made)
-
-    FakeCUDAShared.array = array
-
-
-if SIMULATED:
-    _race_free()
 
 
 def context() -> Any:

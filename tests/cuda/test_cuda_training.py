@@ -59,6 +59,7 @@ def test_what_is_remembered_of_a_number_comes_back_with_it():
 @pytest.fixture
 def few_digits(monkeypatch):
     """The first 60 of the digits, of 3 rows of pixels: the simulator is slow."""
+    pytest.importorskip("matplotlib")  # a training ends with its pictures
     whole = loop.DATASETS["digits"]()
     part = whole._replace(
         train_images=whole.train_images[:60, 2:5], train_labels=whole.train_labels[:60],

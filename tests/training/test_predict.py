@@ -3,10 +3,11 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from nbgrad.datasets import write_idx
 from nbgrad.training.predict import mostly_white, name_of, read_images
+
+Image = pytest.importorskip("PIL.Image")
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 5, 4), dtype=np.uint8)
 IMAGES[0, 0, :2] = 0, 255
