@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -21,10 +22,16 @@ BOTH = (F32, F64)
 Make = Callable[[Any], Spec]
 
 
+_numbers = itertools.count()
+
+
 def _drawn(draw: Callable[[Any], Any], dtype: Any, **limits: Any) -> Spec:
-    """Arrays of a random generator whose seed is drawn: as users draw them."""
+    """Arrays of a random generator whose seed is drawn, as users draw them; another one for every argument, so that
+    equal seeds make no equal arguments.
+    """
+    own = next(_numbers)
     seeds = st.integers(0, 2**32 - 1)
-    return Spec(seeds.map(lambda seed: draw(np.random.default_rng(seed)).astype(dtype)), **limits)
+    return Spec(seeds.map(lambda seed: draw(np.random.default_rng([own, seed])).astype(dtype)), **limits)
 
 
 def normal(shape: Any, scale: float = 1.0, kinks: Any = ()) -> Make:
