@@ -1,4 +1,5 @@
-"""All Numba policy of nbgrad: compile options, disk cache, threads. No other file hands an option to Numba.
+"""All Numba policy of nbgrad: compile options, threads. No other file hands an option to Numba. (The disk cache:
+`nbgrad.cache`.)
 
 Two kinds of compiled functions:
 
@@ -23,14 +24,15 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import FunctionType
 from typing import Any, TypeVar
 
 import numba
-import numpy
 from numba.core.compiler import Flags
 from numba.core.typing.templates import builtin_registry
 from numba.extending import overload, register_jitable
+
+from nbgrad import cache
 
 __all__ = [
     "Loop", "array_overload", "is_serial", "overload_scalar", "part", "row", "scalar", "serial_loops", "source_hash",
@@ -167,70 +169,8 @@ def _compile(function: Callable[..., Any], name: str, options: dict[str, Any]) -
         compiled = numba.njit(cache=True, nogil=True, **options)(function)
     except RuntimeError:  # no folder for the cache can be written: compile for this process alone
         return numba.njit(nogil=True, **options)(function)
-    compiled._cache._index_key = _index_key(function)
-    compiled._cache = _Cache(compiled._cache)
+    cache.attach(compiled)
     return compiled
-
-
-def _index_key(function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
-    """A loop's key in its cache file, in place of Numba's, which hashes the pickled closure: those bytes differ
-    between a process that read the sources and one that read their .pyc files, and are random where a nested function
-    names an intrinsic. Each such process compiled everything anew.
-    """
-    digest = _digest(function)
-    return lambda signature, codegen: (signature, codegen.magic_tuple(), digest)
-
-
-def _digest(function: Callable[..., Any]) -> str:
-    """A hash of a function's code and of what its closure holds; what the globals say is in `source_hash`."""
-    digest, seen = hashlib.sha256(), set()
-
-    def add(value: Any) -> None:
-        if isinstance(value, FunctionType):
-            if id(value) not in seen:
-                seen.add(id(value))
-                add((value.__code__, value.__defaults__, [c.cell_contents for c in value.__closure__ or ()]))
-        elif isinstance(value, CodeType):
-            add((value.co_code, value.co_names, value.co_consts))
-        elif isinstance(value, (tuple, list)):
-            digest.update(b"(%d" % len(value))
-            for item in value:
-                add(item)
-        elif value is None or isinstance(value, (int, float, complex, str, bytes, numpy.generic, numpy.dtype)):
-            digest.update(repr((type(value).__name__, value)).encode())
-        else:  # a class, a module, an intrinsic
-            name = getattr(value, "__qualname__", getattr(value, "__name__", ""))
-            digest.update(f"{type(value).__qualname__} {getattr(value, '__module__', '')} {name}".encode())
-
-    add(function)
-    return digest.hexdigest()
-
-
-class _Cache:
-    """Numba's disk cache of one function, made unable to fail: Numba lets a full disk and a damaged file
-    through to the caller.
-    """
-
-    def __init__(self, cache: Any) -> None:
-        self._cache = cache
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._cache, name)
-
-    def load_overload(self, *arguments: Any) -> Any:
-        try:
-            return self._cache.load_overload(*arguments)
-        except Exception:  # whatever unpickling foreign bytes raises
-            self._try(self._cache.flush)
-            return None
-
-    def save_overload(self, *arguments: Any) -> None:
-        self._try(self._cache.save_overload, *arguments)
-
-    @staticmethod
-    def _try(action: Callable[..., Any], *arguments: Any) -> None:
-        with contextlib.suppress(Exception):
-            action(*arguments)
 
 
 class Loop:

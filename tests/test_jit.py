@@ -179,21 +179,6 @@ def test_a_filled_cache_that_cannot_be_written(tmp_path):
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
 
 
-def test_a_full_disk_and_a_damaged_cache(tmp_path):
-    cache = tmp_path / "cache"
-    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
-    relu = SIGMOID.replace("sigmoid", "relu")
-    assert run(COUNT + full + relu, cache).split()[0] == "0.0"
-    assert run(COUNT + relu, cache).split()[0] == "0.0"
-    for pattern, damage in (("*.nbc", b"garbage"), ("*.nbi", b"")):
-        files = list(cache.rglob(pattern))
-        assert files
-        for file in files:
-            file.write_bytes(damage)
-        assert run(COUNT + relu, cache).split()[0] == "0.0"
-    assert run(COUNT + relu, cache) == "0.0 0", "the cache is whole again"
-
-
 def recording_loop(**options):
     calls = []
     loop = jit.Loop(lambda x: None, name="recording", **options)
