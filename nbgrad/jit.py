@@ -62,7 +62,6 @@ COMPILED_SOURCES = (
     "formulas",
     "rows.py",
     "backends",
-    "optim.py",
 )
 
 F = TypeVar("F", bound=Callable[..., Any])

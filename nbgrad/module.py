@@ -9,7 +9,7 @@ import numpy as np
 
 from nbgrad.autograd.devices import move
 from nbgrad.autograd.tape import no_grad
-from nbgrad.autograd.tensor import Tensor
+from nbgrad.autograd.tensor import Tensor, forget_gradients
 
 __all__ = ["Module"]
 
@@ -122,10 +122,9 @@ class Module:
         """`train(False)`: for predictions."""
         return self.train(False)
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
-        for parameter in self.parameters():
-            parameter.grad = None
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters; without `set_to_none` they stay, all 0."""
+        forget_gradients((value for _, value in self._state()), set_to_none)
 
     def to(self, device: str) -> Self:
         """Move all tensors, and the gradients they have, to "cpu", "cuda" or "cuda:1". Returns the module.

@@ -6,7 +6,7 @@ Its operators are in `nbgrad.autograd.arithmetic`; indexing, changes in place, s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +16,7 @@ from nbgrad.autograd.arithmetic import result
 from nbgrad.autograd.conversions import Conversions
 from nbgrad.autograd.devices import device_name, move, on_cpu
 from nbgrad.autograd.inputs import as_array, check_dtype
+from nbgrad.autograd.modes import no_grad
 from nbgrad.autograd.tape import Leaf, Node, accumulate, propagate
 
 __all__ = ["Tensor", "tensor"]
@@ -236,6 +237,16 @@ def _rebuild(cls: type[Tensor], data: np.ndarray, requires_grad: bool, grad: Ten
 def wrap(data: Any) -> Tensor:
     """A tensor around the result of a computation, unchecked."""
     return result(Tensor, None, data, False)
+
+
+def forget_gradients(tensors: Iterable[Tensor], set_to_none: bool) -> None:
+    """Take the tensors' gradients away, or set all their elements to 0."""
+    for one in tensors:
+        if set_to_none:
+            one.grad = None
+        elif one.grad is not None:
+            with no_grad():
+                one.grad.zero_()
 
 
 def tensor(data: Any, dtype: Any = None, *, requires_grad: bool = False, device: Any = None) -> Tensor:

@@ -36,7 +36,16 @@ def _adam(p, g, mean, square, rate, root, eps, weight_decay, rest1, beta2, rest2
         i += block_size() * blocks()
 
 
-UPDATES = {f.__name__[1:]: kernel(f) for f in (_sgd, _sgd_momentum, _adam)}
+def _adamw(p, g, mean, square, rate, root, eps, decay, rest1, beta2, rest2):
+    i = block() * block_size() + thread()
+    while i < p.size:
+        p[i], mean[i], square[i] = updates.adamw(
+            p[i], g[i], mean[i], square[i], rate, root, eps, decay, rest1, beta2, rest2
+        )
+        i += block_size() * blocks()
+
+
+UPDATES = {f.__name__[1:]: kernel(f) for f in (_sgd, _sgd_momentum, _adam, _adamw)}
 
 
 def run(name: str, arrays: tuple[Any, ...], numbers: tuple[Any, ...]) -> None:

@@ -9,7 +9,7 @@ import math
 
 from nbgrad.jit import scalar
 
-__all__ = ["adam", "sgd", "sgd_momentum"]
+__all__ = ["adam", "adamw", "sgd", "sgd_momentum"]
 
 
 @scalar
@@ -27,10 +27,25 @@ def sgd_momentum(p, g, buffer, lr, weight_decay, momentum, nesterov):
 
 
 @scalar
-def adam(p, g, mean, square, rate, root, eps, weight_decay, rest1, beta2, rest2):
-    """With d = g + weight_decay·p: m ← m + (1 − β₁)(d − m), s ← β₂·s + (1 − β₂)·d², p ← p − rate·m/(√s/root + eps)."""
-    T = type(p)
-    d = g + weight_decay * p
+def _adam(d, mean, square, rate, root, eps, rest1, beta2, rest2):
+    """m ← m + (1 − β₁)(d − m), s ← β₂·s + (1 − β₂)·d²: what p goes down by, rate·m/(√s/root + eps), then m and s."""
+    T = type(d)
     m = mean + rest1 * (d - mean)
     s = beta2 * square + rest2 * d * d
-    return p - rate * m / (T(math.sqrt(s)) / root + eps), m, s
+    return rate * m / (T(math.sqrt(s)) / root + eps), m, s
+
+
+@scalar
+def adam(p, g, mean, square, rate, root, eps, weight_decay, rest1, beta2, rest2):
+    """Adam's step with d = g + weight_decay·p."""
+    change, m, s = _adam(g + weight_decay * p, mean, square, rate, root, eps, rest1, beta2, rest2)
+    return p - change, m, s
+
+
+@scalar
+def adamw(p, g, mean, square, rate, root, eps, decay, rest1, beta2, rest2):
+    """Adam's step with d = g, and beside it p goes down by decay·p. (Not p·(1 − decay): in float32 that factor has lost
+    most of a small decay's digits.)
+    """
+    change, m, s = _adam(g, mean, square, rate, root, eps, rest1, beta2, rest2)
+    return p - (decay * p + change), m, s

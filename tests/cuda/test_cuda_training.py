@@ -14,6 +14,7 @@ OPTIMIZERS = {
     "momentum": lambda p: optim.SGD(p, lr=0.1, momentum=0.9),
     "nesterov": lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
     "adam": lambda p: optim.Adam(p, lr=0.01, weight_decay=0.1),
+    "adamw": lambda p: optim.AdamW(p, lr=0.01, weight_decay=0.1),
 }
 
 

@@ -125,6 +125,7 @@ KERNELS = {
     "sgd": (False, lambda T, t, a: (_updates("sgd"), (a, a, t, t))),
     "sgd_momentum": (False, lambda T, t, a: (_updates("sgd_momentum"), (a, a, a, t, t, t, boolean))),
     "adam": (False, lambda T, t, a: (_updates("adam"), (a, a, a, a, *[t] * 7))),
+    "adamw": (False, lambda T, t, a: (_updates("adamw"), (a, a, a, a, *[t] * 7))),
     "sums_of_picks": (False, lambda T, t, a: (_indexing()._sums_kernel, (L, L, a, a))),
     "last_of_picks": (False, lambda T, t, a: (_indexing()._lasts_kernel, (L, L, L))),
     "dropout": (False, lambda T, t, a: (_random()._kernel(T), (a, uint64, uint64, uint64, t))),
