@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import threading
+from abc import ABCMeta
+from collections import deque
 from collections.abc import Iterator, Mapping
+from types import FunctionType
 from typing import Any, Self
 
 import numpy as np
@@ -14,8 +19,46 @@ from nbgrad.autograd.tensor import Tensor, forget_gradients
 __all__ = ["Module"]
 
 
-class Module:
+class _Running(threading.local):
+    modules: tuple[Module, ...] = ()  # those whose `forward` this thread is within
+
+
+_running = _Running()
+
+
+def _noted(forward: Any) -> Any:
+    """`forward`, which says by `_running` that it runs, whoever calls it."""
+
+    @functools.wraps(forward)
+    def noted(self: Module, *args: Any, **kwargs: Any) -> Any:
+        before = _running.modules
+        try:
+            _running.modules = (*before, self)
+            return forward(self, *args, **kwargs)
+        finally:
+            _running.modules = before
+
+    return noted
+
+
+class _Complete(ABCMeta):  # an ABCMeta, so that a Module may be an abstract base class, too
+    """Says when a Module's constructor, whatever classes it goes through, has ended."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        module = super().__call__(*args, **kwargs)
+        if isinstance(module, Module):
+            vars(module)["_complete"] = True
+            module._check_containers()
+        return module
+
+
+class Module(metaclass=_Complete):
     """Base class: a subclass sets tensors and Modules as attributes in `__init__` and defines `forward`.
+
+    Its state is what the constructor gives it: leaf tensors, and Modules with theirs. Later that is the Modules and the
+    leaf tensors that require a gradient, unless `forward` sets those: what it keeps under a new name is for its own
+    use, as is all that has a name with `_` in front. A plain list, tuple or dict with Modules or parameters in it is a
+    TypeError: `nn.ModuleList` and `nn.ModuleDict` hold them.
 
     >>> import nbgrad
     >>> class Scale(Module):
@@ -34,8 +77,55 @@ class Module:
         """The layer's function; to be overridden."""
         raise NotImplementedError(f"{type(self).__name__} needs a method forward")
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if isinstance(vars(cls).get("forward"), FunctionType):
+            cls.forward = _noted(cls.forward)  # type: ignore[method-assign]
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.forward(*args, **kwargs)
+
+    #: the names of attributes that are no state; a new set with each change, for a copy shares it
+    _kept: frozenset[str] = frozenset()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_") and not self._is_state(name):
+            within = any(module is self for module in _running.modules)
+            if isinstance(value, Tensor):
+                late = "_complete" in vars(self)
+                state = value.is_leaf and (value.requires_grad and not _running.modules if late else not within)
+            else:
+                state = not within
+            vars(self)["_kept"] = self._kept - {name} if state else self._kept | {name}
+            if not isinstance(value, Tensor | Module):
+                self._check_container(name, value)
+        super().__setattr__(name, value)
+
+    def _is_state(self, name: str) -> bool:
+        return name not in self._kept and isinstance(vars(self).get(name), Tensor | Module)
+
+    def _check_containers(self) -> None:
+        for name, value in self._members():
+            if not isinstance(value, Tensor | Module):
+                self._check_container(name, value)
+
+    def _check_container(self, name: str, value: Any) -> None:
+        """TypeError for a plain container with Modules or parameters in it that are not the module's otherwise."""
+        hidden = [part for part in _parts(value) if isinstance(part, Module) or name not in self._kept]
+        if not hidden:
+            return
+        own = {id(module) for module in self._modules()} | {id(tensor) for _, tensor in self._state()}
+        for part in hidden:
+            if id(part) not in own:
+                what, instead = (
+                    (f"a {type(part).__name__}", "Modules in an nn.ModuleList or nn.ModuleDict")
+                    if isinstance(part, Module)
+                    else ("a parameter", "attributes, of Modules in an nn.ModuleList or nn.ModuleDict if many")
+                )
+                raise TypeError(
+                    f"{name}: expected {instead}, got a {type(value).__name__} that holds {what}, which would not be "
+                    "found (a name with _ in front is for what is not to be found)"
+                )
 
     def _members(self) -> Iterator[tuple[str, Any]]:
         return ((name, value) for name, value in vars(self).items() if not name.startswith("_"))
@@ -51,14 +141,20 @@ class Module:
         for name, value in self._members():
             if isinstance(value, Module):
                 yield from value._state(f"{prefix}{name}.")
-            elif isinstance(value, Tensor) and value.is_leaf:
+            elif isinstance(value, Tensor) and name not in self._kept:
                 yield prefix + name, value
+
+    def _checked_state(self) -> Iterator[tuple[str, Tensor]]:
+        """The same, after a look into the lists and dicts, which may have been filled meanwhile."""
+        for module in self._modules():
+            module._check_containers()
+        return self._state()
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """The tensors that require a gradient, with their names; one that is shared comes once."""
         seen = set()
-        for name, value in self._state():
-            if value.requires_grad and value not in seen:
+        for name, value in self._checked_state():
+            if value.requires_grad and value.is_leaf and value not in seen:
                 seen.add(value)
                 yield name, value
 
@@ -78,7 +174,7 @@ class Module:
         >>> sorted(Linear(3, 2).state_dict())
         ['bias', 'weight']
         """
-        return {name: Tensor(value._own().copy()) for name, value in self._state()}
+        return {name: Tensor(value._own().copy()) for name, value in self._checked_state()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> Self:
         """Copy tensors or arrays into the module's tensors. Returns the module.
@@ -92,7 +188,7 @@ class Module:
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"state_dict: expected a dict of tensors, got {type(state_dict).__name__}")
-        own = dict(self._state())
+        own = dict(self._checked_state())
         missing, unexpected = sorted(own.keys() - state_dict.keys()), sorted(state_dict.keys() - own.keys())
         if missing or unexpected:
             raise ValueError(
@@ -114,7 +210,10 @@ class Module:
 
     def train(self, mode: bool = True) -> Self:
         """Set `training` here and in all modules below. Returns the module."""
-        for module in self._modules():
+        modules = list(self._modules())
+        for module in modules:
+            module._check_containers()
+        for module in modules:
             module.training = mode
         return self
 
@@ -132,7 +231,7 @@ class Module:
         The tensors stay the same objects: an optimiser made before still has them, and moves what it remembers of them
         (momentum) at its next step.
         """
-        moved = [(value, move(value._own(), device)) for _, value in self._state()]  # all or, on an error, none
+        moved = [(value, move(value._own(), device)) for _, value in self._checked_state()]  # all or, on an error, none
         for value, data in moved:
             value._data, value._viewed = data, False
             if value.grad is not None:
@@ -151,3 +250,16 @@ class Module:
         left_out = Tensor | np.random.Generator
         shown = [f"{k}={v!r}" for k, v in self._members() if k != "training" and not isinstance(v, left_out)]
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _parts(value: Any) -> Iterator[Module | Tensor]:
+    """The Modules and parameters in a plain container, and in those in it."""
+    seen: set[int] = set()
+    open_ = [value]
+    while open_:
+        value = open_.pop()
+        if isinstance(value, Module) or (isinstance(value, Tensor) and value.is_leaf and value.requires_grad):
+            yield value
+        elif isinstance(value, list | tuple | dict | set | frozenset | deque) and id(value) not in seen:
+            seen.add(id(value))
+            open_ += [*value, *value.values()] if isinstance(value, dict) else value

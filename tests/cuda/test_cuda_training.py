@@ -104,3 +104,16 @@ def test_dropout_goes_on_from_a_checkpoint_with_the_same_bits(few_digits, tmp_pa
     whole, parts = (np.load(tmp_path / name / "model.npz") for name in ("whole", "parts"))
     for name in whole.files:
         np.testing.assert_array_equal(whole[name], parts[name])
+
+
+def test_clipping_as_on_the_cpu():
+    grads = []
+    for device in ("cpu", "cuda"):
+        p = nbgrad.tensor([[0.0, 0.0]], device=device, requires_grad=True)
+        p.grad = nbgrad.tensor([[3.0, 4.0]], device=device)
+        assert nn.utils.clip_grad_norm_([p], 1.0).item() == 5 and p.grad.device.startswith(device)
+        grads.append(p.grad.cpu().numpy().copy())
+        p.grad.requires_grad = False
+        optim.SGD([p]).zero_grad(set_to_none=False)
+        assert p.grad.tolist() == [[0, 0]]
+    np.testing.assert_allclose(grads[1], grads[0], rtol=1e-6)

@@ -1,21 +1,7 @@
-"""Layers: functions with parameters of their own, as `torch.nn`. Losses are in `nbgrad.functional`,
-optimisers in `nbgrad.optim`.
-
-A Module needs no registration: every leaf tensor among its attributes belongs to its state, those that
-require a gradient are its parameters, and Modules among its attributes belong to it too. Names that begin
-with `_` are left out.
-
->>> import nbgrad
->>> net = Sequential(Linear(4, 8), ReLU(), Linear(8, 3))
->>> net(nbgrad.tensor([[1.0, 2.0, 3.0, 4.0]])).shape
-(1, 3)
->>> [name for name, _ in net.named_parameters()]
-['0.weight', '0.bias', '2.weight', '2.bias']
-"""
+"""Layers: functions with parameters of their own, or with settings alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -26,8 +12,8 @@ from nbgrad.autograd.tensor import Tensor
 from nbgrad.module import Module
 
 __all__ = [
-    "ELU", "Dropout", "Flatten", "LeakyReLU", "Linear", "LogSoftmax", "Maxout", "Module", "ReLU",
-    "Sequential", "Sigmoid", "Softmax", "Tanh",
+    "ELU", "Dropout", "Flatten", "LeakyReLU", "Linear", "LogSoftmax", "Maxout", "ReLU", "Sigmoid", "Softmax",
+    "Tanh",
 ]  # fmt: skip
 
 
@@ -193,34 +179,3 @@ class Flatten(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         return input.flatten(self.start_dim, self.end_dim)
-
-
-class Sequential(Module):
-    """Layers one after the other; in names they are numbered."""
-
-    def __init__(self, *layers: Module) -> None:
-        for layer in layers:
-            if not isinstance(layer, Module):
-                raise TypeError(f"layers: expected Modules, got {type(layer).__name__}")
-        self.layers = list(layers)
-
-    def _members(self) -> Iterator[tuple[str, Any]]:
-        return ((str(i), layer) for i, layer in enumerate(self.layers))
-
-    def forward(self, input: Any) -> Any:
-        for layer in self.layers:
-            input = layer(input)
-        return input
-
-    def __len__(self) -> int:
-        return len(self.layers)
-
-    def __iter__(self) -> Iterator[Module]:
-        return iter(self.layers)
-
-    def __getitem__(self, index: Any) -> Any:
-        return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
-
-    def __repr__(self) -> str:
-        lines = [line for i, layer in enumerate(self) for line in f"({i}): {layer!r}".split("\n")]
-        return "\n".join(["Sequential(", *("  " + line for line in lines), ")"])
