@@ -177,12 +177,12 @@ def run(arguments: argparse.Namespace) -> None:
     for fault in chosen:
         example, word = None, "MISSED"
         try:
-            gradient_test(fault.forward, fault.wrong, *fault.specs, settings=settings, **fault.keywords)()
+            gradient_test(fault.forward, fault.wrong, *fault.specs, settings=settings, strict=True, **fault.keywords)()
             missed.append(fault.name)
         except GradientError as error:
             word, example = error.verdict, error.arguments
         try:
-            gradient_test(fault.forward, fault.right, *fault.specs, settings=settings, **fault.keywords)()
+            gradient_test(fault.forward, fault.right, *fault.specs, settings=settings, strict=True, **fault.keywords)()
         except GradientError as error:
             alarms.append(f"{fault.name}: {error}")
         cells = []

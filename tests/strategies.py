@@ -126,4 +126,4 @@ def grid(shape, offset=0, low=-3, unique=False):
 
 def check_tensors(function, *arrays, rng=None):
     """The gradients of a function of Tensors against differences of it."""
-    check_autograd(function, *arrays, framework="nbgrad", rng=rng)
+    check_autograd(function, *arrays, framework="nbgrad", rng=rng, strict=True)

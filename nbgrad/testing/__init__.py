@@ -19,12 +19,12 @@ from nbgrad.testing.adapters import check_autograd
 from nbgrad.testing.check import check_gradient
 from nbgrad.testing.objectives import check_hessp, check_objective
 from nbgrad.testing.property import gradient_test
-from nbgrad.testing.report import GradientError, GradientReport
+from nbgrad.testing.report import GradientError, GradientReport, GradientWarning
 from nbgrad.testing.specs import array, drawing, labels, simplex
 
 __all__ = [
-    "GradientError", "GradientReport", "array", "check_autograd", "check_gradient", "check_hessp", "check_objective",
-    "gradient_test", "labels", "simplex", "strategies",
+    "GradientError", "GradientReport", "GradientWarning", "array", "check_autograd", "check_gradient", "check_hessp",
+    "check_objective", "gradient_test", "labels", "simplex", "strategies",
 ]  # fmt: skip
 
 

@@ -146,6 +146,7 @@ def check_autograd(
     grad_output: Any = None,
     rng: Any = None,
     reference: Callable[..., Any] | None = None,
+    strict: bool = False,
 ) -> GradientReport:
     """`check_gradient` for a function of tensors: the gradient is what the framework's automatic differentiation
     makes of ``f``.
@@ -168,5 +169,5 @@ def check_autograd(
     call = Call("check_autograd", {"f": f}, [], {"framework": name})
     return check(
         forward, backward, arrays, call, wrt=tuple(floats) if wrt is None else wrt, kinks=kinks, rtol=rtol,
-        grad_output=grad_output, rng=rng, reference=reference, layouts=name == "nbgrad",
+        grad_output=grad_output, rng=rng, reference=reference, strict=strict, layouts=name == "nbgrad",
     )  # fmt: skip

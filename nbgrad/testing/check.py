@@ -9,11 +9,12 @@ import numpy as np
 
 from nbgrad.testing.argument import ULPS, Lazy, check_argument
 from nbgrad.testing.compare import References
+from nbgrad.testing.conditioning import Sensitivity
 from nbgrad.testing.exact import ExactFunction
 from nbgrad.testing.precision import evaluated, wider
 from nbgrad.testing.problem import Problem, as_arguments, default_wrt
 from nbgrad.testing.properties import check_adjoint, check_layout, check_linear, check_out, check_repeatable
-from nbgrad.testing.report import Call, GradientReport
+from nbgrad.testing.report import Call, GradientError, GradientReport, warn
 
 __all__ = ["ULPS", "check", "check_gradient"]
 
@@ -29,6 +30,7 @@ def check_gradient(
     rng: Any = None,
     reference: Callable[..., Any] | None = None,
     terms: Callable[..., Any] | None = None,
+    strict: bool = False,
 ) -> GradientReport:
     """Hold ``backward(grad_output, *args)``, the gradient Σ_o grad_output_o · ∂forward_o/∂args, against the values of
     ``forward(*args)``; `GradientError` if it is wrong.
@@ -42,6 +44,10 @@ def check_gradient(
     ``terms``: a function with backward's arguments and form of result, the sizes of the terms that backward adds up
     where they are larger than the gradient: rtol times these is granted too. (The gradient y(g − Σ gy) of a softmax
     cancels where a class is sure.)
+
+    A relative error beyond √eps of the argument's dtype is wrong. One between the tolerance and √eps is wrong, too,
+    unless it behaves as rounding does and changes with the last bits of the inputs: then the gradient is imprecise,
+    which the report counts and a `GradientWarning` tells; a `GradientError` where ``strict`` is True.
 
     A tolerance is derived, never an absolute constant: the differences' error bar, and rtol times (the terms of the
     gradient's sum + what relative errors of the inputs do to it). An element that no precision can decide is no
@@ -59,7 +65,7 @@ def check_gradient(
     call = Call("check_gradient", {"forward": forward, "backward": backward}, [])
     return check(
         forward, backward, args, call, wrt=wrt, kinks=kinks, rtol=rtol, grad_output=grad_output, rng=rng,
-        reference=reference, terms=terms,
+        reference=reference, terms=terms, strict=strict,
     )  # fmt: skip
 
 
@@ -67,8 +73,11 @@ def check(
     forward: Callable[..., Any], backward: Callable[..., Any], args: Sequence[Any], call: Call, *, wrt: Any = None,
     kinks: Any = (), rtol: Any = None, grad_output: Any = None, rng: Any = None, reference: Any = None,
     terms: Any = None, domains: Mapping[int, tuple[float, float]] | None = None, layouts: bool = True,
+    strict: bool = False, tell: Callable[[str], None] = warn,
 ) -> GradientReport:  # fmt: skip
-    """`check_gradient` for all its relatives: ``call`` says how the reproducer calls it."""
+    """`check_gradient` for all its relatives: ``call`` says how the reproducer calls it, ``tell`` is called with what
+    is no error unless ``strict``, once.
+    """
     for name, function in (("forward", forward), ("backward", backward)):
         if not callable(function):
             raise TypeError(f"{name}: expected a function, got {type(function).__name__}")
@@ -81,6 +90,7 @@ def check(
     seed, generator = _generator(rng)
     call.arguments[:] = arrays
     call.keywords.update(wrt=wrt, kinks=kinks, rtol=rtol, rng=seed, reference=reference, terms=terms)
+    call.keywords["strict"] = strict or None
     problem = Problem(forward, backward, arrays, default_wrt(arrays, wrt), call, terms)
 
     problem.value_here = value = np.array(problem.value(arrays))
@@ -99,14 +109,16 @@ def check(
     precisions = wider(forward, problem.pristine, value)
     exact = Lazy(lambda: _exact(problem, reference))
     references = References(precisions, None, g, generator)
-    sensitivity = problem.sensitivity(generator)
+    sensitivity = problem.sensitivity()
     report = GradientReport()
     complete = True
+    imprecise: list[GradientError] = []
     for i, gradient in grads.items():
         limits = (domains or {}).get(i, (-np.inf, np.inf))
         part, all_elements = check_argument(
-            problem, references, exact, i, gradient, kinks_of.get(i, ()), limits, tolerance, sensitivity[i]
-        )
+            problem, references, exact, i, gradient, kinks_of.get(i, ()), limits, tolerance, sensitivity[i],
+            imprecise,
+        )  # fmt: skip
         report, complete = report + part, complete and all_elements
     room = {i: _room(problem, grads[i], s, tolerance) for i, s in sensitivity.items()}
     check_linear(problem, grads, room)
@@ -117,6 +129,10 @@ def check(
     if not complete:
         _check_adjoint(problem, generator, tolerance, domains or {})
     check_repeatable(problem, grads)
+    if imprecise:
+        if strict:
+            raise imprecise[0]
+        tell(imprecise[0].args[0])
     return report
 
 
@@ -180,9 +196,10 @@ def _grad_output(grad_output: Any, value: Any, rng: Any) -> Any:
     return given.astype(value.dtype)
 
 
-def _room(problem: Problem, gradient: Any, sensitivity: tuple[Any, Any, Any], tolerance: float | None) -> Any:
+def _room(problem: Problem, gradient: Any, sensitivity: Sensitivity, tolerance: float | None) -> Any:
     rtol = ULPS * float(np.finfo(gradient.dtype).eps) if tolerance is None else tolerance
-    return np.nan_to_num(rtol * (sensitivity[0] + sensitivity[1] + sensitivity[2]), nan=0.0, posinf=0.0)
+    every = sensitivity.terms + sensitivity.change + sensitivity.given
+    return np.nan_to_num(rtol * every, nan=0.0, posinf=0.0)
 
 
 def _check_adjoint(
@@ -205,6 +222,6 @@ def _check_adjoint(
     there = Problem(problem.forward, problem.backward, moved, problem.wrt, problem.call, problem.terms)
     there.value_here, there.grad_output = value, problem.grad_output
     grads = {i: v.copy() for i, v in there.gradients(problem.grad_output.copy(), moved).items()}
-    sensitivity = there.sensitivity(rng)
+    sensitivity = there.sensitivity()
     room = {i: _room(there, grads[i], s, tolerance) for i, s in sensitivity.items()}
     check_adjoint(there, wider(problem.forward, moved, value)[-1], grads, room, rng)

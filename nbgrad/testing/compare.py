@@ -11,7 +11,7 @@ from nbgrad.testing.differences import ladders, scales, slopes
 from nbgrad.testing.exact import ExactFunction
 from nbgrad.testing.precision import Precision
 
-__all__ = ["Elements", "References", "compare", "differenced"]
+__all__ = ["Elements", "References", "compare", "differenced", "exactly", "nearest"]
 
 #: How many elements of a gradient are differenced one by one, and by mpmath, where one number takes 0.1 ms.
 ELEMENTS, EXACT_ELEMENTS = 4, 4
@@ -208,6 +208,11 @@ def exactly(references: References, position: int, places: Any, diagonal: bool) 
     low, high, error = references.exact.slopes(position, places, places if diagonal else None)
     g = references.grad_output.astype(np.float64).ravel()
     return _summed(places, low, high, error, g[places][:, None] if diagonal else g[None])
+
+
+def nearest(found: Elements, value: Any) -> Any:
+    """The size of what each value should be: of its interval's nearest point."""
+    return np.abs(np.clip(value, found.low, found.high))
 
 
 def compare(found: Elements, value: Any, allowed: Any) -> tuple[Any, Any]:

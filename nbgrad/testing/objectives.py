@@ -28,6 +28,7 @@ def check_objective(
     rtol: float | None = None,
     rng: Any = None,
     reference: Callable[..., Any] | None = None,
+    strict: bool = False,
 ) -> GradientReport:
     """The gradient of ``f(x) -> (value, gradient)``, as for ``scipy.optimize.minimize(f, x, jac=True)``; other
     arguments are bound with `functools.partial`. ``reference``: the value alone, for mpmath's numbers. The rest:
@@ -54,7 +55,7 @@ def check_objective(
         return found * found.dtype.type(grad_output)
 
     call = Call("check_objective", {"f": f}, [])
-    return _of_numbers(value, gradient, x, call, kinks=kinks, rtol=rtol, rng=rng, reference=reference)
+    return _of_numbers(value, gradient, x, call, kinks=kinks, rtol=rtol, rng=rng, reference=reference, strict=strict)
 
 
 def check_hessp(
@@ -66,6 +67,7 @@ def check_hessp(
     rtol: float | None = None,
     rng: Any = None,
     reference: Callable[..., Any] | None = None,
+    strict: bool = False,
 ) -> GradientReport:
     """The Hessian-vector product ``hessp(x, v)``, as scipy.optimize takes it, against differences of ``gradient(x)``
     (an array, or (value, gradient)). A Hessian is symmetric: what `check_gradient` expects of a backward function,
@@ -88,7 +90,7 @@ def check_hessp(
         return hessp(x, grad_output)
 
     call = Call("check_hessp", {"gradient": gradient, "hessp": hessp}, [])
-    return _of_numbers(slope, product, x, call, kinks=kinks, rtol=rtol, rng=rng, reference=reference)
+    return _of_numbers(slope, product, x, call, kinks=kinks, rtol=rtol, rng=rng, reference=reference, strict=strict)
 
 
 def _of_numbers(forward: Any, backward: Any, x: Any, call: Call, **keywords: Any) -> GradientReport:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from nbgrad.testing.precision import widened
+from nbgrad.testing.conditioning import Sensitivity, sensitivities
 from nbgrad.testing.report import Call, GradientError
 
 __all__ = ["Problem", "as_arguments", "default_wrt"]
@@ -68,11 +68,14 @@ class Problem:
         self.value_here: Any = None
         self.grad_output: Any = None
 
+    def error(self, verdict: str, message: str, **details: Any) -> GradientError:
+        """A `GradientError` with the code that repeats it."""
+        return GradientError(
+            verdict, message, reproducer=self.call.code(), arguments=tuple(self.call.arguments), **details
+        )
+
     def fail(self, verdict: str, message: str, cause: BaseException | None = None, **details: Any) -> NoReturn:
-        code = self.call.code()
-        raise GradientError(
-            verdict, message, reproducer=code, arguments=tuple(self.call.arguments), **details
-        ) from cause
+        raise self.error(verdict, message, **details) from cause
 
     def _called(self, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
@@ -149,59 +152,14 @@ class Problem:
         g = np.abs(self.grad_output).max(initial=0)
         return 8 * float(np.finfo(self.value_here.dtype).smallest_subnormal) * max(1.0, float(g))
 
-    def sensitivity(self, rng: Any) -> dict[int, tuple[Any, Any, Any]]:
-        """For each argument (size of the gradient's terms, Σ|x_j ∂gradient/∂x_j|, the caller's terms): what it is
-        made of, and what relative errors of 1 in the inputs and in everything computed from them would do to it, both
-        by backward itself: with other signs of grad_output, and in a wider precision where it takes one. Times eps
-        they make a tolerance, so that a wrong backward gains nothing.
+    def sensitivity(self) -> dict[int, Sensitivity]:
+        """What rounding may do to each argument's gradient. Times eps it makes a tolerance, of values of backward
+        beside the point only, so that a wrong backward gains nothing.
         """
-        base = self._quietly(self.grad_output, self.pristine)
-        terms = {i: np.abs(g).astype(np.float64) for i, g in base.items()}
-        for _ in range(2):
-            signs = rng.choice(np.array([-1.0, 1.0]), self.grad_output.shape).astype(self.grad_output.dtype)
-            for i, g in self._quietly(self.grad_output * signs, self.pristine).items():
-                terms[i] = np.fmax(terms[i], np.abs(g).astype(np.float64))
-        arrays, g, step = self.pristine, self.grad_output, 2.0**-18
-        wide = np.dtype(np.float64)
-        if all(a.dtype.itemsize < 8 for a in arrays if a.dtype.kind == "f"):
-            there = self._quietly(g.astype(wide), widened(arrays, wide))
-            if there and all(v.dtype == wide for v in there.values()):
-                arrays, g, base = widened(arrays, wide), g.astype(wide), there
-        if g.dtype.itemsize >= 8:
-            step = 2.0**-42
-        change = {i: np.zeros(v.shape) for i, v in base.items()}
-        for _ in range(2):
-            signs = [rng.choice(np.array([-1.0, 1.0]), a.shape) if a.dtype.kind == "f" else None for a in arrays]
-            both = []
-            for sign in (step, -step):
-                with np.errstate(all="ignore"):
-                    moved = [
-                        a if s is None else (a * (1 + sign * s)).astype(a.dtype)
-                        for a, s in zip(arrays, signs, strict=True)
-                    ]
-                    there = self._quietly(g, moved)
-                    both.append(
-                        {
-                            i: np.abs(there[i] - base[i]).astype(np.float64) / step
-                            if i in there
-                            else np.zeros(base[i].shape)
-                            for i in base
-                        }
-                    )
-            for i in change:  # the smaller of both: across a kink one of them jumps
-                change[i] = np.fmax(change[i], np.fmin(both[0][i], both[1][i]))
-        given = {} if self.terms is None else self._quietly(np.abs(self.grad_output), self.pristine, self.terms)
-        none = np.zeros(())
-        return {
-            i: (
-                terms[i],
-                np.where(np.isfinite(change[i]), change[i], 0),
-                np.abs(given.get(i, none + np.zeros(terms[i].shape))),
-            )
-            for i in terms
-        }
+        return sensitivities(self.quietly, self.forward, self.terms, self.grad_output, self.pristine)
 
-    def _quietly(self, grad_output: Any, arrays: Sequence[Any], function: Any = None) -> dict[int, Any]:
+    def quietly(self, grad_output: Any, arrays: Sequence[Any], function: Any = None) -> dict[int, Any]:
+        """`gradients`, or nothing where they fail: at points of the check's choice that is no fault."""
         try:
             return self.gradients(grad_output, arrays, function)
         except GradientError:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nbgrad.testing.check import check
-from nbgrad.testing.report import Call, GradientError, GradientReport, name_of
+from nbgrad.testing.report import Call, GradientError, GradientReport, name_of, warn
 from nbgrad.testing.specs import Spec, drawing
 
 __all__ = ["gradient_test"]
@@ -17,14 +17,16 @@ __all__ = ["gradient_test"]
 def gradient_test(
     forward: Callable[..., Any], backward: Callable[..., Any], *specs: Any, settings: Any = None, wrt: Any = None,
     rtol: float | None = None, reference: Callable[..., Any] | None = None, terms: Callable[..., Any] | None = None,
+    strict: bool = False,
 ) -> Callable[[], None]:  # fmt: skip
     """A test without arguments that draws the arguments of ``forward`` from ``specs`` and makes `check_gradient`.
 
     Call it, or let pytest collect it: ``test_my_kernel = gradient_test(...)``. A failing example is shrunk to a
     minimal one; the `GradientError` has the code that repeats it without hypothesis. ``specs``: `array`, `labels`,
     `simplex`, or any hypothesis strategy of arrays and numbers. ``settings``: `hypothesis.settings`, by default the
-    loaded profile without a deadline (the first example may compile). ``wrt``, ``rtol``, ``reference`` and ``terms``
-    are `check_gradient`'s. After a call its attribute ``report`` has the reports of all examples, added up.
+    loaded profile without a deadline (the first example may compile). ``wrt``, ``rtol``, ``reference``, ``terms``
+    and ``strict`` are `check_gradient`'s; one `GradientWarning` tells of all examples. After a call its attribute
+    ``report`` has the reports of all examples, added up.
 
     ImportError without hypothesis; TypeError for arguments of a wrong kind.
 
@@ -58,6 +60,7 @@ def gradient_test(
     domains = {i: spec.domain for i, spec in enumerate(found)}
     total: list[GradientReport] = []
     failed: list[GradientError] = []
+    told: list[str] = []
     title = name_of(forward, "forward")[0].replace(".", "_")
 
     def run(data: Any) -> None:
@@ -70,7 +73,7 @@ def gradient_test(
             total.append(
                 check(
                     forward, backward, arguments, call, wrt=wrt, kinks=kinks, rtol=rtol, grad_output=g, rng=seed,
-                    reference=reference, terms=terms, domains=domains,
+                    reference=reference, terms=terms, domains=domains, strict=strict, tell=told.append,
                 )
             )  # fmt: skip
         except GradientError as error:
@@ -85,6 +88,7 @@ def gradient_test(
     def test() -> None:  # pytest warns of tests that return something
         total.clear()
         failed.clear()
+        told.clear()
         chosen = hypothesis.settings(settings or hypothesis.settings.default, **changes)
         try:
             chosen(hypothesis.given(st.data())(run))()
@@ -94,6 +98,8 @@ def gradient_test(
             raise
         finally:
             test.report = sum(total, GradientReport())  # type: ignore[attr-defined]
+        if told:
+            warn(told[0] + (f"\n(and {len(told) - 1} more examples)" if told[1:] else ""))
 
     test.__name__ = test.__qualname__ = run.__name__
     test.__doc__ = f"The gradient of {title}, on examples drawn by hypothesis."

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-__all__ = ["VERDICTS", "Call", "GradientError", "GradientReport"]
+__all__ = ["VERDICTS", "Call", "GradientError", "GradientReport", "GradientWarning", "warn"]
 
 #: The words of a `GradientError`.
 VERDICTS = {
@@ -35,7 +36,8 @@ class GradientReport:
     ``elements`` of the gradients were compared with differences: ``confirmed`` agree to the tolerance or to 1/64 where
     the differences are no sharper, ``kinks`` lie inside the one-sided derivatives, ``undecided`` could not be
     decided: no error, but no confirmation either. ``worst_ulps``: the largest distance of a confirmed element, in
-    ulps, beyond the error bar. ``precisions``: in which the function was differenced.
+    ulps, beyond the error bar. ``precisions``: in which the function was differenced. ``imprecise`` ones have lost
+    digits to rounding, up to half of them (see `GradientWarning`).
 
     >>> GradientReport(elements=4, confirmed=3, undecided=1)
     GradientReport: 4 elements, 3 confirmed, 0 at kinks, 1 undecided; worst 0 ulps; differences in -
@@ -47,6 +49,7 @@ class GradientReport:
     undecided: int = 0
     worst_ulps: float = 0.0
     precisions: tuple[str, ...] = ()
+    imprecise: int = 0
 
     def __add__(self, other: GradientReport) -> GradientReport:
         """Both together.
@@ -61,14 +64,33 @@ class GradientReport:
             self.undecided + other.undecided,
             max(self.worst_ulps, other.worst_ulps),
             tuple(dict.fromkeys(self.precisions + other.precisions)),
+            self.imprecise + other.imprecise,
         )
 
     def __repr__(self) -> str:
+        imprecise = f", {self.imprecise} imprecise" if self.imprecise else ""
         return (
             f"GradientReport: {self.elements} elements, {self.confirmed} confirmed, {self.kinks} at kinks, "
-            f"{self.undecided} undecided; worst {self.worst_ulps:.3g} ulps; "
+            f"{self.undecided} undecided{imprecise}; worst {self.worst_ulps:.3g} ulps; "
             f"differences in {', '.join(self.precisions) or '-'}"
         )
+
+
+class GradientWarning(UserWarning):
+    """A gradient that is right but for rounding, or a check that could say little: what passes a check, but not one
+    with ``strict=True``.
+
+    >>> issubclass(GradientWarning, UserWarning)
+    True
+    """
+
+
+def warn(message: str) -> None:
+    """A `GradientWarning` at the line that called this package."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("nbgrad.testing"):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, GradientWarning, stacklevel=level)
 
 
 class GradientError(AssertionError):

@@ -23,8 +23,8 @@ def hessp(model):
 def test_values_gradients_and_products(model, data):
     params, X, y, options = data.draw(problems(model, max_side=2))
     value = value_and_grad(model)
-    check_objective(lambda p: value(p, X, y, **options), params)
-    check_hessp(lambda p: value(p, X, y, **options)[1], lambda p, v: hessp(model)(p, v, X, y, **options), params)
+    check_objective(lambda p: value(p, X, y, **options), params, strict=True)
+    check_hessp(lambda p: value(p, X, y, **options)[1], lambda p, v: hessp(model)(p, v, X, y, **options), params, strict=True)
 
 
 @models

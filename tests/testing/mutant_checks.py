@@ -163,7 +163,8 @@ def _find_elementwise(op: Any, space: dict[str, Any], touched: set[str]) -> str:
                 return g * one(*arrays), *(None for _ in arrays[1:])
 
             check_gradient(
-                cast(forward), backward, *arguments, wrt=0, kinks={0: _kinks(op, parameters)}, rtol=4 * float(np.finfo(dtype).eps)
+                cast(forward), backward, *arguments, wrt=0, kinks={0: _kinks(op, parameters)}, rtol=4 * float(np.finfo(dtype).eps),
+                strict=True,
             )
     for parameters in _others(op):
         for dtype in (F32, F64):
@@ -277,7 +278,8 @@ def _find_row(name: str, space: dict[str, Any], touched: set[str]) -> str:
             x = np.array(row, dtype)
             for arguments in more(x):
                 check_gradient(
-                    forward, backward, x, *arguments, wrt=0, rtol=8 * float(np.finfo(dtype).eps), terms=_softmax_terms if name == "softmax" else None
+                    forward, backward, x, *arguments, wrt=0, rtol=8 * float(np.finfo(dtype).eps), terms=_softmax_terms if name == "softmax" else None,
+                    strict=True,
                 )
                 with mpmath.workdps(100):
                     value, true = np.ravel(forward(x, *arguments)), np.ravel(np.array(_definition(name, x, *arguments), object))

@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 from nbgrad import kernels, regression
 from nbgrad.backends import cpu
 from nbgrad.ops import LOSSES, OPS
-from nbgrad.testing import array, gradient_test, labels, simplex
+from nbgrad.testing import array, labels, simplex
+from nbgrad.testing import gradient_test as tolerant_test
 
 sys.path.append(str(Path(__file__).parent.parent))
 from reference import exact  # noqa: E402
 
 DTYPES = (np.float32, np.float64)
+gradient_test = functools.partial(tolerant_test, strict=True)
 
 
 def in_mpmath(formula, *parameters):

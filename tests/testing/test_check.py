@@ -43,7 +43,7 @@ def test_the_tails():
 @pytest.mark.parametrize("at", [22.18, 45.0, 300.0])
 def test_float64_tails_of_plain_numpy_are_decided_by_mpmath(at):
     assert check_gradient(stable_sigmoid, d_sigmoid, np.array([at])).undecided == 0
-    with pytest.raises(GradientError, match="wrong" if at > 36 else "imprecise"):
+    with pytest.raises(GradientError, match="wrong"):
         check_gradient(stable_sigmoid, y_one_minus_y, np.array([at]))
 
 

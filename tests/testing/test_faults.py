@@ -15,14 +15,14 @@ faults = pytest.mark.parametrize("fault", FAULTS, ids=[f.name for f in FAULTS])
 @faults
 def test_is_found(fault):
     with pytest.raises(GradientError) as caught:
-        gradient_test(fault.forward, fault.wrong, *fault.specs, settings=generate, **fault.keywords)()
+        gradient_test(fault.forward, fault.wrong, *fault.specs, settings=generate, strict=True, **fault.keywords)()
     assert caught.value.verdict in fault.verdicts, caught.value
 
 
 @faults
 def test_right_version_passes(fault):
     few = hypothesis.settings(generate, max_examples=8)
-    test = gradient_test(fault.forward, fault.right, *fault.specs, settings=few, **fault.keywords)
+    test = gradient_test(fault.forward, fault.right, *fault.specs, settings=few, strict=True, **fault.keywords)
     test()
     report = test.report
     assert report.confirmed + report.kinks > report.elements / 2
