@@ -9,7 +9,7 @@ import numpy as np
 
 from nbgrad.testing.differences import ladders, scales, slopes
 from nbgrad.testing.exact import ExactFunction
-from nbgrad.testing.precision import Precision
+from nbgrad.testing.precision import Precision, evaluated
 
 __all__ = ["Elements", "References", "compare", "differenced", "exactly", "nearest"]
 
@@ -145,7 +145,13 @@ def _unseen(precision: Precision, position: int, places: Any) -> Any:
     largest = 1.5 * float(np.max(np.abs(x), initial=1, where=np.isfinite(x)))
     f = precision.value.astype(precision.work)
     with np.errstate(all="ignore"):
-        hidden = (8 * precision.eps * np.abs(f) / largest + 2 * precision.tiny).ravel()
+        # A value of 0 may be the difference of others, whose rounding hides as much: there it is not 0 nearby.
+        nearby = [a * a.dtype.type(0.75) + a.dtype.type(0.375) if a.dtype.kind == "f" else a for a in precision.arrays]
+        there = evaluated(precision.function, nearby)
+        if there is None or there.shape != f.shape:
+            there = f
+        level = np.maximum(np.abs(f), np.where(np.isfinite(there), np.abs(there), 0))
+        hidden = (8 * precision.eps * level / largest + 2 * precision.tiny).ravel()
     found = []
     for place in places:
         changed = np.zeros(f.size, bool)
