@@ -24,6 +24,7 @@ TOOLS = {
     "pictures": "draw a result",
     "compare": "what got slower between two results",
     "readme": "write the README's tables and pictures from results",
+    "defects": "what nbgrad.testing has found in PyTorch and JAX, beside mpmath",
     "distributed": "Dask: scaling from 1 to 2 workers, the cost of a task, bytes that travel",
     "false-alarms": "right functions that nbgrad.testing must pass",
     "faults": "planted faults: which nbgrad.testing finds, and which its peers",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import warnings
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent.parent / "tests" / "testing"))
@@ -26,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     import hypothesis
 
-    from nbgrad.testing import GradientError, GradientReport
+    from nbgrad.testing import GradientError, GradientReport, GradientWarning
+
+    warnings.simplefilter("ignore", GradientWarning)  # the reports count them
 
     every = RIGHT | {f"foreign: {name}": test for name, test in FOREIGN.items()}
     chosen = {name: test for name, test in every.items() if arguments.only in name}
@@ -35,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
         max_examples=each, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck),
         phases=[hypothesis.Phase.generate],
     )  # fmt: skip
-    print("| function | elements | confirmed | at kinks | undecided | worst, ulps | s |\n|---|--:|--:|--:|--:|--:|--:|")
+    print("| function | elements | confirmed | at kinks | undecided | imprecise | worst, ulps | s |\n|---|--:|--:|--:|--:|--:|--:|--:|")
     total, alarms, start = GradientReport(), 0, time.perf_counter()
     for name, make in chosen.items():
         begin = time.perf_counter()
@@ -49,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
         report = test.report
         total += report
         took = time.perf_counter() - begin
-        counts = f"{report.elements} | {report.confirmed} | {report.kinks} | {report.undecided}"
+        counts = f"{report.elements} | {report.confirmed} | {report.kinks} | {report.undecided} | {report.imprecise}"
         print(f"| {name} | {counts} | {report.worst_ulps:.3g} | {took:.1f} |", flush=True)
     took = time.perf_counter() - start
     print(f"\n{len(chosen)} functions, {each} examples of each, {took:.0f} s: {alarms} false alarms")

@@ -1,28 +1,31 @@
 """The README's performance section, written from committed results between two markers; `section` is all of its text.
+So is the table of defects in the section on testing, between markers of its own.
 
 ``python -m bench readme`` takes ``bench/results/full.json`` and the other results beside it, draws their pictures into
-``bench/results/pictures`` and writes README.md.
+``bench/results/pictures`` and writes README.md; the table of defects comes from ``bench/results/defects.json``.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import statistics
 from pathlib import Path
 
-from bench import pictures
+from bench import defects, pictures
 from bench.machine import line
 from bench.record import OWN, Record, Result
 from bench.show import LEGEND
 from bench.suites.elementwise import summary
 from bench.tables import Table, first_calls, markdown, of_suite, ratio
 
-__all__ = ["BEGIN", "END", "replaced", "results", "run", "section"]
+__all__ = ["BEGIN", "DEFECTS", "END", "found_defects", "replaced", "results", "run", "section"]
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "bench" / "results"
 BEGIN, END = "<!-- bench:begin (python -m bench readme writes what is between these lines) -->", "<!-- bench:end -->"
+DEFECTS = "<!-- defects:begin (as below, from python -m bench defects --save) -->", "<!-- defects:end -->"
 PEER = "PyTorch"
 
 
@@ -36,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def results(paths: list[str] | None = None) -> Result:
     """The named results as one, else the committed ones."""
     found: list[Path] = [Path(p) for p in paths or ()] or sorted(
-        FOLDER.glob("*.json"), key=lambda p: (p.name != "full.json", p)
+        (p for p in FOLDER.glob("*.json") if p != defects.FILE), key=lambda p: (p.name != "full.json", p)
     )
     if not found:
         raise SystemExit(f"there is no result in {FOLDER}")
@@ -150,19 +153,26 @@ def section(result: Result) -> str:
     return "\n\n".join(parts)
 
 
-def replaced(text: str, new: str) -> str:
+def found_defects() -> str:
+    """The committed table of `bench.defects`."""
+    return markdown(defects.table(json.loads(defects.FILE.read_text(encoding="utf-8"))))
+
+
+def replaced(text: str, new: str, markers: tuple[str, str] = (BEGIN, END)) -> str:
     """The README with another section; ValueError if it has not both markers once, in this order."""
-    before, begin, rest = text.partition(BEGIN)
-    old, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in after or END in after:
-        raise ValueError(f"README: expected {BEGIN!r} and then {END!r}, each once")
-    return f"{before}{BEGIN}\n\n{new}\n\n{END}{after}"
+    first, last = markers
+    before, begin, rest = text.partition(first)
+    old, end, after = rest.partition(last)
+    if not begin or not end or first in after or last in after:
+        raise ValueError(f"README: expected {first!r} and then {last!r}, each once")
+    return f"{before}{first}\n\n{new}\n\n{last}{after}"
 
 
 def run(arguments: argparse.Namespace) -> None:
     result = results(arguments.results)
     readme = Path(arguments.readme)
     text = replaced(readme.read_text(encoding="utf-8"), section(result))
+    text = replaced(text, found_defects(), DEFECTS)
     pictures.draw(result, FOLDER / "pictures")
     readme.write_text(text, encoding="utf-8")
     print(f"{readme}: from {len(result.records)} records")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench import pictures
-from bench.readme import BEGIN, END, replaced, results, section
+from bench.readme import BEGIN, DEFECTS, END, found_defects, replaced, results, section
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent.parent
 def test_the_readme_is_what_the_results_say():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert replaced(text, section(results())) == text, "python -m bench readme writes it anew"
+    assert replaced(text, found_defects(), DEFECTS) == text, "python -m bench readme writes it anew"
 
 
 def test_its_pictures_are_there():
