@@ -18,6 +18,7 @@ __all__ = [
     "as_float",
     "as_labels",
     "check_choice",
+    "check_mask",
     "check_number",
     "contiguous",
     "normalize_axis",
@@ -73,10 +74,7 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
     """``value`` as an array of whatever dtype. (``numpy.asarray`` alone would drop a mask without a word.)"""
     if type(value) is np.ndarray:
         return value
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(
-            f"{name}: expected an array without a mask, got a masked array (use {name}.filled(...))"
-        )
+    check_mask(value, name)
     if on_device(value):
         raise TypeError(
             f"{name}: expected an array in the CPU's memory, got a CUDA array ({type(value).__name__})"
@@ -87,6 +85,12 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
         raise TypeError(
             f"{name}: expected an array or a number, got {type(value).__name__} ({error})"
         ) from None
+
+
+def check_mask(value: Any, name: str) -> None:
+    """TypeError for a masked array: what is masked would be computed with."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name}: expected an array without a mask, got a masked array (use {name}.filled(...))")
 
 
 def as_floats(values: dict[str, Any]) -> tuple[list[NDArray[Any]], np.dtype[Any]]:

@@ -233,7 +233,7 @@ class Module(metaclass=_Complete):
         """
         moved = [(value, move(value._own(), device)) for _, value in self._checked_state()]  # all or, on an error, none
         for value, data in moved:
-            value._data, value._viewed = data, False
+            value._data, value._view_of = data, None
             if value.grad is not None:
                 value.grad = value.grad.to(device=device)
         return self

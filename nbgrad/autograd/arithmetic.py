@@ -21,7 +21,7 @@ from nbgrad.autograd.devices import check_same_device, on_cpu, together
 from nbgrad.autograd.inputs import as_array, check_dtype
 from nbgrad.autograd.tape import _KEPT_SIZE, Node, mode, next_order
 
-__all__ = ["Arithmetic", "apply", "binary", "result"]
+__all__ = ["Arithmetic", "apply", "binary", "compare", "result"]
 
 _new = object.__new__
 _OF_NUMPY = frozenset({np.ndarray, *np.sctypeDict.values()})
@@ -33,11 +33,11 @@ def _constant(value: Any) -> Any:
     """
     if type(value) in (float, int, bool):
         return value
-    if isinstance(value, np.ndarray | np.generic):
+    if type(value) is np.ndarray or isinstance(value, np.generic):
         check_dtype(value.dtype, "operand")
         return value
-    if on_device(value):
-        return as_array(value, copy=False)
+    if isinstance(value, np.ndarray) or on_device(value):
+        return as_array(value, copy=False, name="operand")
     return value + 0 if isinstance(value, float | int) else NotImplemented  # an IntEnum is a number too
 
 
@@ -45,7 +45,7 @@ def result(cls: type, node: Node | None, data: Any, recorded: bool) -> Any:
     """A new tensor around `data`; `node` becomes a part of the graph if `recorded`."""
     out: Any = _new(cls)
     out._data = data
-    out._viewed = False
+    out._view_of = None
     if recorded and node is not None:
         node._order = next_order()
         node._shape = data.shape
@@ -126,31 +126,41 @@ def apply(node: Node, inputs: tuple[Any, ...], *args: Any) -> Any:
     return result(type(inputs[0]), node, data, recorded)
 
 
-def _compare(function: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
-    """A comparison or a logical operator: nothing to differentiate."""
-    y = b._data if isinstance(b, Arithmetic) else _constant(b)
-    if y is NotImplemented:
+def compare(function: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
+    """A comparison or a logical operator, one of `a` and `b` a tensor: nothing to differentiate."""
+    x, y = (value._data if isinstance(value, Arithmetic) else _constant(value) for value in (a, b))
+    if x is NotImplemented or y is NotImplemented:
         return NotImplemented
     try:
-        data = function(a._data, y)
+        data = function(x, y)
     except TypeError:
-        numbers = together(a._data, y)
+        numbers = together(x, y)
         if numbers is None:
             raise
         data = function(*numbers)
-    return result(type(a), None, data, False)
+    return result(type(a if isinstance(a, Arithmetic) else b), None, data, False)
+
+
+def _bound(value: Any, name: str) -> Any:
+    """A number, or an array or tensor of no dimension, for `clip`; None as it is."""
+    number = value._data if isinstance(value, Arithmetic) and value._node is None else value
+    if number is None:
+        return None
+    number = _constant(number)
+    if number is NotImplemented or np.ndim(number):
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}; maximum and minimum take tensors")
+    return number[()] if hasattr(number, "dtype") else number
 
 
 class Arithmetic:
     """The computing half of `nbgrad.Tensor`; see there."""
 
-    __slots__ = ("__weakref__", "_aside", "_data", "_node", "_viewed")
+    __slots__ = ("__weakref__", "_aside", "_data", "_node", "_view_of")
     _aside: Node | None  # set only where a leaf was taken out of the graph: its node
     _data: Any  # the array; where ndim is 0 it may be a NumPy scalar
     _node: Node | None  # None: requires no gradient
-    _viewed: bool  # a view of the memory was handed out
+    _view_of: tuple[Any, type[Node], Any] | None  # of a view: the tensor, and `rules_shape.View.undo`
 
-    __array_ufunc__ = None  # array + tensor calls the tensor's __radd__
     __hash__ = object.__hash__
 
     def __add__(self, other: Any) -> Self:
@@ -177,6 +187,18 @@ class Arithmetic:
     def __rtruediv__(self, other: Any) -> Self:
         return binary(rules.Div, other, self)
 
+    def __floordiv__(self, other: Any) -> Self:
+        return binary(rules.FloorDiv, self, other)
+
+    def __rfloordiv__(self, other: Any) -> Self:
+        return binary(rules.FloorDiv, other, self)
+
+    def __mod__(self, other: Any) -> Self:
+        return binary(rules.Mod, self, other)
+
+    def __rmod__(self, other: Any) -> Self:
+        return binary(rules.Mod, other, self)
+
     def __pow__(self, other: Any) -> Self:
         return binary(rules.Pow, self, other)
 
@@ -199,34 +221,36 @@ class Arithmetic:
         return self.abs()
 
     def __eq__(self, other: Any) -> Any:
-        return _compare(operator.eq, self, other)
+        return compare(operator.eq, self, other)
 
     def __ne__(self, other: Any) -> Any:
-        return _compare(operator.ne, self, other)
+        return compare(operator.ne, self, other)
 
     def __lt__(self, other: Any) -> Self:
-        return _compare(operator.lt, self, other)
+        return compare(operator.lt, self, other)
 
     def __le__(self, other: Any) -> Self:
-        return _compare(operator.le, self, other)
+        return compare(operator.le, self, other)
 
     def __gt__(self, other: Any) -> Self:
-        return _compare(operator.gt, self, other)
+        return compare(operator.gt, self, other)
 
     def __ge__(self, other: Any) -> Self:
-        return _compare(operator.ge, self, other)
+        return compare(operator.ge, self, other)
 
     def __and__(self, other: Any) -> Self:
-        return _compare(operator.and_, self, other)
+        return compare(operator.and_, self, other)
 
     def __or__(self, other: Any) -> Self:
-        return _compare(operator.or_, self, other)
+        return compare(operator.or_, self, other)
 
     def __xor__(self, other: Any) -> Self:
-        return _compare(operator.xor, self, other)
+        return compare(operator.xor, self, other)
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__  # they do not ask which operand comes first
 
     def __invert__(self) -> Self:
-        return _compare(lambda x, _: ~x, self, 0)
+        return compare(lambda x, _: ~x, self, 0)
 
     def abs(self) -> Self:
         """|x|; derivative sign(x), 0 at the kink.
@@ -271,14 +295,9 @@ class Arithmetic:
         >>> nbgrad.tensor([-2.0, 0.5, 3.0]).clip(0, 1)
         tensor([0. , 0.5, 1. ])
         """
-        for name, bound in (("min", min), ("max", max)):
-            if bound is not None and (np.ndim(bound) or not isinstance(bound, float | int | np.generic)):
-                raise TypeError(
-                    f"{name}: expected a number, got {type(bound).__name__}; maximum and minimum take tensors"
-                )
         if min is None and max is None:
             raise TypeError("min: expected a number for min or max, got neither")
-        return apply(rules.Clip(), (self,), min, max)
+        return apply(rules.Clip(), (self,), _bound(min, "min"), _bound(max, "max"))
 
     def clone(self) -> Self:
         """A copy, within the graph.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from nbgrad.arrays import on_device
 from nbgrad.autograd import rules_arithmetic, rules_shape
 from nbgrad.autograd.arithmetic import apply, binary
 from nbgrad.autograd.devices import device_name, on_cpu
+from nbgrad.autograd.inputs import as_array, integer_dtype
 from nbgrad.autograd.shaping import choose_axis
 from nbgrad.autograd.tape import Node
 from nbgrad.autograd.tensor import Tensor
@@ -24,7 +25,7 @@ def cat(tensors: Any, axis: int = 0, *, dim: int | None = None) -> Tensor:
     >>> cat([tensor([1, 2]), tensor([3])])
     tensor([1, 2, 3])
     """
-    return apply(rules_shape.Cat(), _as_tensors(tensors), choose_axis(axis, dim, 0))
+    return apply(rules_shape.Cat(), _as_tensors(tensors), _axis(axis, dim))
 
 
 def stack(tensors: Any, axis: int = 0, *, dim: int | None = None) -> Tensor:
@@ -35,7 +36,7 @@ def stack(tensors: Any, axis: int = 0, *, dim: int | None = None) -> Tensor:
     tensor([[1, 3],
             [2, 4]])
     """
-    return apply(rules_shape.Stack(), _as_tensors(tensors), choose_axis(axis, dim, 0))
+    return apply(rules_shape.Stack(), _as_tensors(tensors), _axis(axis, dim))
 
 
 def maximum(input: Any, other: Any) -> Tensor:
@@ -71,9 +72,8 @@ def where(condition: Any, input: Any, other: Any) -> Tensor:
     >>> where(x > 0, x, 0.0)
     tensor([0., 2.])
     """
-    if not isinstance(condition, Tensor) and on_device(condition):
-        condition = Tensor(condition)
-    condition = condition._data if isinstance(condition, Tensor) else np.array(condition)
+    of_tensor = isinstance(condition, Tensor)
+    condition = condition._data if of_tensor else as_array(condition, copy=True, name="condition")
     elsewhere = [t for t in (input, other) if isinstance(t, Tensor) and on_cpu(t._data) != on_cpu(condition)]
     if elsewhere and condition.ndim == 0 and on_cpu(condition):
         condition = condition[()]
@@ -85,11 +85,23 @@ def where(condition: Any, input: Any, other: Any) -> Tensor:
 
 
 def _as_tensors(values: Any) -> tuple[Tensor, ...]:
-    if not isinstance(values, list | tuple) or not values:
-        raise TypeError(
-            f"tensors: expected a list or tuple of at least one tensor, got {type(values).__name__}"
-        )
-    return tuple(value if isinstance(value, Tensor) else Tensor(value) for value in values)
+    if isinstance(values, Tensor | str | bytes) or not isinstance(values, Iterable):
+        raise TypeError(f"tensors: expected a list or tuple of tensors, got {type(values).__name__}")
+    tensors = tuple(value if isinstance(value, Tensor) else Tensor(value) for value in values)
+    if not tensors:
+        raise TypeError("tensors: expected a list or tuple of at least one tensor, got none")
+    kinds = {tensor.dtype for tensor in tensors}
+    if len(kinds) > 1 and all(kind.kind in "iub" for kind in kinds) and np.result_type(*kinds).kind == "f":
+        common = integer_dtype([tensor._data for tensor in tensors], "tensors")  # NumPy makes float64
+        return tuple(tensor.to(common) for tensor in tensors)
+    return tensors
+
+
+def _axis(axis: Any, dim: Any) -> int:
+    axis = choose_axis(axis, dim, 0)
+    if not isinstance(axis, int):
+        raise TypeError(f"axis: expected an integer, got {axis!r}")
+    return axis
 
 
 def _pair(op: type[Node], input: Any, other: Any, *args: Any) -> Tensor:

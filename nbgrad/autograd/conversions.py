@@ -10,9 +10,10 @@ import numpy as np
 from nbgrad.autograd import rules_arithmetic as rules
 from nbgrad.autograd.arithmetic import apply, result
 from nbgrad.autograd.devices import device_name, move, on_cpu
-from nbgrad.autograd.inputs import check_dtype
+from nbgrad.autograd.inputs import as_dtype, cast
 from nbgrad.autograd.shaping import Shaping
 from nbgrad.autograd.tape import mode
+from nbgrad.autograd.ufuncs import ArrayUfunc
 
 __all__ = ["Conversions"]
 
@@ -30,7 +31,7 @@ class Conversions(Shaping):
         array([1., 2.], dtype=float32)
         """
         self._check_cpu("numpy()")
-        return self._own()
+        return self._hand_out()
 
     def _check_cpu(self, what: str) -> None:
         if not on_cpu(self._data):
@@ -43,7 +44,7 @@ class Conversions(Shaping):
             raise RuntimeError(
                 "a tensor that requires a gradient becomes no array unasked; use .numpy() or no_grad()"
             )
-        return np.array(self._own(), dtype=dtype, copy=copy)
+        return np.array(self._hand_out(), dtype=dtype, copy=copy)
 
     # For CuPy and PyTorch: `cupy.asarray(tensor)`, `torch.from_dlpack(tensor)`, over the same memory.
 
@@ -62,7 +63,9 @@ class Conversions(Shaping):
     def _outside_the_graph(self) -> Any:
         if self._node is not None:
             raise RuntimeError("a tensor that requires a gradient becomes no array unasked; use .detach()")
-        return self._own()
+        return self._hand_out()
+
+    __array_ufunc__ = ArrayUfunc()
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         # These call the tensor's method of their name, with arguments that only NumPy's has.
@@ -105,11 +108,18 @@ class Conversions(Shaping):
         return int(self._data)
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec and self._data.size == 1 else format(repr(self), spec)
+        if spec and self._data.size == 1:
+            return format(self.item(), spec)
+        try:
+            return format(repr(self), spec)
+        except ValueError:
+            shape = self._data.shape
+            raise TypeError(f"format: expected a tensor of one number for {spec!r}, got shape {shape}") from None
 
     def to(self, *args: Any, dtype: Any = None, device: Any = None) -> Self:
         """The tensor with another dtype, within the graph, or on another device ("cpu", "cuda", "cuda:1"), also
-        within the graph; itself if it is so already. RuntimeError where there is no usable GPU.
+        within the graph; itself if it is so already. RuntimeError where there is no usable GPU, OverflowError for a
+        number that an integer dtype does not hold.
 
         >>> import nbgrad
         >>> nbgrad.tensor([1, 2]).to(np.float32)
@@ -125,12 +135,11 @@ class Conversions(Shaping):
             return moved if dtype is None else moved.to(dtype=dtype)
         if dtype is None:
             return self
-        dtype = np.dtype(dtype)
-        check_dtype(dtype, "dtype")
+        dtype = as_dtype(dtype)
         if dtype == self._data.dtype:
             return self
         if dtype.kind != "f":
-            return result(type(self), None, self._data.astype(dtype), False)
+            return result(type(self), None, cast(self._data, dtype, "to"), False)
         return apply(rules.Cast(), (self,), dtype)
 
     def cpu(self) -> Self:

@@ -12,15 +12,21 @@ from typing import Any
 
 import numpy as np
 
+from nbgrad.arrays import on_device
+
 __all__ = [
     "add_at", "add_up", "check_device", "check_same_device", "device_name", "empty", "last", "move", "on_cpu",
-    "picks_by_number", "together", "write_at", "zeros",
+    "overlap", "picks_by_number", "same_place", "together", "write_at", "zeros",
 ]  # fmt: skip
 
 
 def on_cpu(data: Any) -> bool:
-    """Whether a tensor's array, or NumPy scalar, is in the CPU's memory."""
-    return type(data) is np.ndarray or isinstance(data, np.generic)
+    """Whether an array of a tensor or beside one, or a NumPy scalar, is in the CPU's memory: an ndarray of any class
+    is, but for the simulator's.
+    """
+    if type(data) is np.ndarray or isinstance(data, np.generic):
+        return True
+    return isinstance(data, np.ndarray) and not on_device(data)
 
 
 def device_name(data: Any) -> str:
@@ -52,6 +58,24 @@ def move(data: Any, device: Any) -> Any:
         return _cuda().put(data, device)
     except (RuntimeError, ImportError) as error:
         raise RuntimeError(f"device: {device} is not available: {error}") from None
+
+
+def overlap(a: Any, b: Any) -> bool:
+    """Whether two tensors' arrays have memory in common; True where that is too much work to tell."""
+    if not on_cpu(a) or not on_cpu(b):
+        return on_cpu(a) == on_cpu(b) and _cuda().overlap(a, b)
+    try:
+        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]
+    except np.exceptions.TooHardError:
+        return True
+
+
+def same_place(a: Any, b: Any) -> bool:
+    """Whether two tensors' arrays have every element at the same address."""
+    if on_cpu(a) != on_cpu(b) or a.shape != b.shape or a.strides != b.strides or a.dtype != b.dtype:
+        return False
+    first, second = (x.ctypes.data if isinstance(x, np.ndarray) else x.data.ptr for x in (a, b))
+    return first == second
 
 
 def check_same_device(*operands: Any) -> None:

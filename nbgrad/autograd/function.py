@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from nbgrad.arrays import check_mask
 from nbgrad.autograd.arithmetic import result
 from nbgrad.autograd.devices import on_cpu, zeros
-from nbgrad.autograd.tape import Node, mode, no_grad
+from nbgrad.autograd.sharing import share
+from nbgrad.autograd.tape import Node, mode, no_grad, owner
 from nbgrad.autograd.tensor import Tensor, wrap
 
 __all__ = ["Context", "Function"]
@@ -88,6 +91,14 @@ class Function:
     @classmethod
     def apply(cls, *args: Any) -> Any:
         """Compute, and record where a tensor among the arguments requires a gradient."""
+        for i, arg in enumerate(args):
+            check_mask(arg, f"{cls.__name__}: argument {i}")
+            if mode.enabled and not isinstance(arg, Tensor) and any(t.requires_grad for t in _within(arg)):
+                raise TypeError(
+                    f"{cls.__name__}: argument {i}: expected each tensor that requires a gradient as an argument of "
+                    f"its own, got one within a {type(arg).__name__}, where it would be outside the graph; use "
+                    "apply(*tensors) or detach()"
+                )
         if not any(isinstance(arg, Tensor) for arg in args):
             raise TypeError(f"{cls.__name__}: expected a tensor among the arguments")
         node = _FunctionNode(cls, args)
@@ -100,6 +111,18 @@ class Function:
             result(Tensor, _Output(node, i), data, recorded and data.dtype.kind == "f")
             for i, data in enumerate(out)
         )
+
+
+def _within(value: Any) -> Iterator[Tensor]:
+    """The tensors in nested collections."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _within(item)
+    elif isinstance(value, Collection) and not isinstance(value, str | bytes | range) and not hasattr(value, "dtype"):
+        for item in value:
+            yield from _within(item)
 
 
 class _PerOutput(dict[int, Any]):
@@ -134,8 +157,8 @@ class _FunctionNode(Node):
         name, ctx = self.function.__name__, Context(self.needs)
         with no_grad():
             out = self.function.forward(ctx, *args)
-        self.several = isinstance(out, tuple)
-        outputs = out if self.several else (out,)
+        self.several = isinstance(out, tuple | list)
+        outputs = tuple(out) if self.several else (out,)
         for output in outputs:
             if not isinstance(output, Tensor):
                 raise TypeError(f"{name}.forward: expected it to return tensors, got {type(output).__name__}")
@@ -143,10 +166,14 @@ class _FunctionNode(Node):
             raise ValueError(f"{name}.forward: expected it to return a tensor, got an empty tuple")
         self._saved = ctx, *ctx._saved
         self.kinds = [(output.shape, output.dtype) for output in outputs]
-        # An argument returned as it is would be one memory with two histories.
-        given = {id(arg._data) for arg in args if isinstance(arg, Tensor)}
-        data = tuple(output._data.copy() if id(output._data) in given else output._data for output in outputs)
-        return data if self.several else data[0]
+        # An argument, or a view of it, returned as it is would be one memory with two histories.
+        given = {id(owner(arg._data)) for arg in args if isinstance(arg, Tensor) and _can_change(arg)}
+        data = []
+        for output in outputs:
+            shared = _can_change(output) and id(owner(output._data)) in given
+            data.append(output._data.copy() if shared else output._data)
+            share(output)  # the caller gets another tensor; this one may be kept somewhere
+        return tuple(data) if self.several else data[0]
 
     def vjp(self, gradient: Any) -> tuple[Any, ...]:
         name = self.function.__name__
@@ -160,7 +187,7 @@ class _FunctionNode(Node):
             grads = [gradient]
         with no_grad():
             out = self.function.backward(self._saved[0], *map(_read_only, grads))
-        out = out if isinstance(out, tuple) else (out,)
+        out = tuple(out) if isinstance(out, tuple | list) else (out,)
         if len(out) != len(self.needs):
             raise ValueError(
                 f"{name}.backward: expected {len(self.needs)} gradients, one per argument, got {len(out)}"
@@ -183,6 +210,10 @@ class _FunctionNode(Node):
 
     def _by_hand(self, arrays: list[Any]) -> Any:
         return self.vjp(_PerOutput(enumerate(arrays)) if self.several else arrays[0])
+
+
+def _can_change(tensor: Tensor) -> bool:
+    return not isinstance(tensor._data, np.generic)
 
 
 def _read_only(array: Any) -> Tensor:

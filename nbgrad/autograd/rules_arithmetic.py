@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.autograd.devices import device_name, move
+from nbgrad.autograd.devices import device_name, move, zeros
 from nbgrad.autograd.tape import Node
 
 
@@ -67,6 +67,33 @@ class Div(Node):
         return ga, self._edges[1] and -ga * (x / y)  # not x/y²: y² overflows where the quotient does not
 
 
+class FloorDiv(Node):
+    """⌊x/y⌋: a step function, whose derivative is 0."""
+
+    __slots__ = ()
+
+    def forward(self, x, y):
+        return x // y
+
+    def vjp(self, g):
+        a, b = self._edges
+        return a and zeros(g.shape, g), b and zeros(g.shape, g)
+
+
+class Mod(Node):
+    """x − y·⌊x/y⌋."""
+
+    __slots__ = ()
+    _shares = True
+
+    def forward(self, x, y):
+        self._saved = self._edges[1] and x // y
+        return x % y
+
+    def vjp(self, g):
+        return g, self._edges[1] and -g * self._saved
+
+
 class Pow(Node):
     __slots__ = ()
 
@@ -80,7 +107,7 @@ class Pow(Node):
         a, b = self._edges
         if a:
             # d(x^0)/dx = 0 at x = 0 too; y·x^(y-1) would be 0·inf
-            less = np.where(y == 0, y, y - 1) if isinstance(y, np.ndarray) else y - (y != 0)
+            less = np.where(y == 0, y, y - 1) if isinstance(y, np.ndarray) else y if y == 0 else y - 1
             a = g * (y * x**less)
         if b:
             # d(0^y)/dy = 0 for y >= 0, the limit from above in x; z·log(x) would be 0·-inf
@@ -109,11 +136,16 @@ class Abs(Node):
         return (g * np.sign(self._saved),)
 
 
+def _floats(x: Any) -> Any:
+    """Integers and bools as float64: of small ones NumPy makes float16."""
+    return x if x.dtype.kind == "f" else x.astype(np.float64)
+
+
 class Exp(Node):
     __slots__ = ()
 
     def forward(self, x):
-        y = self._saved = np.exp(x)
+        y = self._saved = np.exp(_floats(x))
         return y
 
     def vjp(self, g):
@@ -124,7 +156,7 @@ class Log(Node):
     __slots__ = ()
 
     def forward(self, x):
-        self._saved = x
+        self._saved = x = _floats(x)
         return np.log(x)
 
     def vjp(self, g):
@@ -135,7 +167,7 @@ class Sqrt(Node):
     __slots__ = ()
 
     def forward(self, x):
-        y = self._saved = np.sqrt(x)
+        y = self._saved = np.sqrt(_floats(x))
         return y
 
     def vjp(self, g):
@@ -215,12 +247,17 @@ class Minimum(Maximum):
         return self._share(g, *self._saved)[::-1]
 
 
+def _fitting(x: Any, y: Any) -> Any:
+    """A Python integer beside integers in their dtype: OverflowError where that does not hold it."""
+    return y.dtype.type(x) if type(x) is int and y.dtype.kind in "iu" else x
+
+
 class Where(Node):
     __slots__ = ()
 
     def forward(self, x, y, condition):
         self._saved = condition
-        return np.where(condition, x, y)
+        return np.where(condition, _fitting(x, y), _fitting(y, x))
 
     def vjp(self, g):
         condition = self._saved

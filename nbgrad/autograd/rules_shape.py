@@ -93,9 +93,24 @@ class Min(Max):
     pick = staticmethod(np.argmin)
 
 
-class Reshape(Node):
+class View(Node):
+    """A rule whose result may be a view of x."""
+
+    __slots__ = ()
+
+    def undo(self, shape: tuple[int, ...]) -> tuple[type[Node], Any]:
+        """For the history of x after a change of its view, which has this shape: the rule that makes the new x of
+        the view (`SetItem`: of the old x and the view), and what that has saved. To be asked right after `forward`.
+        """
+        raise NotImplementedError
+
+
+class Reshape(View):
     __slots__ = ()
     _shares = True
+
+    def undo(self, shape):
+        return Reshape, shape
 
     def forward(self, x, shape):
         self._saved = x.shape
@@ -105,23 +120,33 @@ class Reshape(Node):
         return (g.reshape(self._saved),)
 
 
-class Permute(Node):
+class Permute(View):
     __slots__ = ()
     _shares = True
+
+    def undo(self, shape):
+        return Permute, _inverse(self._saved)
 
     def forward(self, x, axes):
         self._saved = axes
         return x.transpose(axes)
 
     def vjp(self, g):
-        axes = self._saved
-        return (g.transpose(sorted(range(g.ndim), key=axes.__getitem__)),)
+        return (g.transpose(_inverse(self._saved)),)
 
 
-class GetItem(Node):
+def _inverse(axes: tuple[int, ...]) -> list[int]:
+    """The order of axes that takes back another."""
+    return sorted(range(len(axes)), key=axes.__getitem__)
+
+
+class GetItem(View):
     """x[key] for a tuple `key`."""
 
     __slots__ = ()
+
+    def undo(self, shape):
+        return SetItem, self._saved[1]
 
     def forward(self, x, key):
         self._saved = x.shape, key

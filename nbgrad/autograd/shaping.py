@@ -1,60 +1,49 @@
-"""`Shaping`: a Tensor's indexing, changes in place, shapes and reductions."""
+"""`Shaping`: a Tensor's shapes and reductions."""
 
 from __future__ import annotations
 
+import operator
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from nbgrad.arrays import on_device
 from nbgrad.autograd import rules_shape as rules
-from nbgrad.autograd.arithmetic import Arithmetic, apply, result
-from nbgrad.autograd.devices import check_same_device, device_name, move, on_cpu, write_at
-from nbgrad.autograd.inputs import as_array
-from nbgrad.autograd.tape import Leaf, Node, mode, note_mutation
+from nbgrad.autograd.arithmetic import apply, result
+from nbgrad.autograd.indexing import Indexing, view
+from nbgrad.autograd.tape import Node
 
-__all__ = ["Extreme", "Shaping"]
-
-
-def _view(node: Node, tensor: Any, *args: Any) -> Any:
-    """`apply` for a result that may share the tensor's memory: writing into the tensor can no longer be
-    recorded.
-    """
-    tensor._viewed = True
-    return apply(node, (tensor,), *args)
+__all__ = ["Extreme", "Shaping", "choose_axis", "from_front", "integers"]
 
 
-def _plain_key(key: Any, data: Any) -> tuple[tuple[Any, ...], bool]:
-    """An index into ``data`` as a tuple without tensors, and whether it is basic (gives a view).
-
-    Arrays are copied: the caller may change his before the backward pass. CuPy takes indices modulo the length: those
-    of the CPU are checked here.
-    """
-    basic, parts = True, []
-    for part in key if isinstance(key, tuple) else (key,):
-        if isinstance(part, Arithmetic):
-            part = part._data
-        if on_device(part):
-            part, basic = as_array(part, copy=True), False
-        elif isinstance(part, list | np.ndarray | np.bool_ | bool):
-            part, basic = np.array(part), False
-            if part.dtype.kind == "f" and not part.size:  # [] picks nothing
-                part = part.astype(np.intp)
-        parts.append(part)
-    if not basic and not on_cpu(data):
-        there = [0 if on_device(part) else part for part in parts]
-        if not any(isinstance(part, np.ndarray) and part.dtype.kind == "b" for part in there):
-            np.broadcast_to(np.empty((), bool), data.shape)[tuple(there)]
-    return tuple(parts), basic
+def integers(value: Any, name: str) -> Any:
+    """An integer as an int, and a sequence of integers, of whatever kind, as a tuple of ints; TypeError for others."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        pass
+    try:
+        return tuple(map(operator.index, value))
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer or a sequence of integers, got {value!r}") from None
 
 
 def choose_axis(axis: Any, dim: Any, default: int | None = None) -> Any:
-    """`axis`, or `dim`, PyTorch's name for it; TypeError for both."""
+    """`axis`, or `dim`, PyTorch's name for it, as an int, a tuple of ints or None; TypeError for both."""
     if dim is not None:
-        if axis != default:
+        if axis is not default:
             raise TypeError("axis: give axis or dim, not both")
         axis = dim
-    return tuple(axis) if isinstance(axis, list) else axis
+    if isinstance(axis, bool):
+        raise TypeError(f"axis: expected an integer or a sequence of integers, got {axis}; keepdims comes next")
+    return axis if axis is None else integers(axis, "axis")
+
+
+def from_front(axis: Any, shape: tuple[int, ...], name: str) -> int:
+    """An axis counted from the front; AxisError (an IndexError and a ValueError) where there is none such."""
+    index = integers(axis, name)
+    if not (isinstance(index, int) and -len(shape) <= index < len(shape)):
+        raise np.exceptions.AxisError(f"{name}: expected an axis of a tensor of shape {shape}, got {axis}")
+    return index % len(shape)
 
 
 class Extreme(NamedTuple):
@@ -64,94 +53,10 @@ class Extreme(NamedTuple):
     indices: Any
 
 
-class Shaping(Arithmetic):
-    """The part of `nbgrad.Tensor` that picks, writes and rearranges; see there."""
+class Shaping(Indexing):
+    """The part of `nbgrad.Tensor` that rearranges and reduces; see there."""
 
     __slots__ = ()
-
-    def __getitem__(self, key: Any) -> Self:
-        key, basic = _plain_key(key, self._data)
-        return _view(rules.GetItem(), self, key) if basic else apply(rules.GetItem(), (self,), key)
-
-    def _own(self) -> np.ndarray:
-        """The elements as an array that changes with the tensor (`_data` may be a NumPy scalar, which cannot
-        change).
-        """
-        if isinstance(self._data, np.generic):
-            self._data = np.array(self._data)
-        return self._data
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        """Write elements in place. Part of the graph where the tensor, then not a leaf, or the value requires
-        a gradient.
-        """
-        self._write(_plain_key(key, self._data)[0], value)
-
-    def _write(self, key: tuple[Any, ...], value: Any) -> None:
-        data = self._own()
-        recorded = self._node is not None or (isinstance(value, Arithmetic) and value._node is not None)
-        if mode.enabled and recorded:
-            if type(self._node) is Leaf:
-                raise RuntimeError(
-                    "a leaf that requires a gradient is not changed in place except under no_grad()"
-                )
-            if self._viewed or data.base is not None:
-                # The other tensors on this memory would keep a history that no longer tells how their values
-                # came about.
-                raise RuntimeError(
-                    "a tensor that shares its memory with a view cannot be changed in place; change a clone()"
-                )
-            if not isinstance(value, Arithmetic):
-                value = result(type(self), None, self._beside(value), False)
-            check_same_device(data, value._data)
-            note_mutation(data)
-            before, self._node = self._node, apply(rules.SetItem(), (self, value), key)._node
-            if before is not None and before._retain and self._node is not None:
-                # `retain_grad` was meant for the tensor, whose node is another now.
-                self._node._retain, self._node._grad = True, before._grad
-                before._retain = False
-        else:
-            value = value._data if isinstance(value, Arithmetic) else value if on_cpu(data) else self._beside(value)
-            check_same_device(data, value)
-            write_at(data, key, value)
-            note_mutation(data)
-
-    def _beside(self, value: Any) -> Any:
-        """Numbers or an array as an array of the tensor's dtype; numbers on its device."""
-        if on_device(value):
-            return as_array(value, copy=False)
-        array = np.asarray(value, self._data.dtype)
-        return array if isinstance(value, np.ndarray) and array.ndim else move(array, device_name(self._data))
-
-    def __iadd__(self, other: Any) -> Self:
-        return self._replace(self + other)
-
-    def __isub__(self, other: Any) -> Self:
-        return self._replace(self - other)
-
-    def __imul__(self, other: Any) -> Self:
-        return self._replace(self._kept() * other)
-
-    def __itruediv__(self, other: Any) -> Self:
-        return self._replace(self._kept() / other)
-
-    def _kept(self) -> Self:
-        """Itself, or where recorded a copy: a product keeps its factors for their gradients."""
-        return self if self._node is None or not mode.enabled else self.clone()
-
-    def _replace(self, value: Any) -> Self:
-        old, new = self._data, value._data
-        if new.shape != old.shape or (new.dtype.kind == "f") > (old.dtype.kind == "f"):
-            raise ValueError(
-                f"in place: expected a result of {old.dtype} {old.shape}, got {new.dtype} {new.shape}"
-            )
-        self._write((...,), value)
-        return self
-
-    def zero_(self) -> Self:
-        """Set all elements to 0, in place; returns the tensor itself."""
-        self[...] = 0
-        return self
 
     def reshape(self, *shape: Any) -> Self:
         """The same elements in another shape, one length may be -1. A view where NumPy makes one.
@@ -161,7 +66,7 @@ class Shaping(Arithmetic):
         tensor([[1, 2],
                 [3, 4]])
         """
-        return _view(rules.Reshape(), self, shape[0] if len(shape) == 1 else shape)
+        return view(rules.Reshape(), self, integers(shape[0] if len(shape) == 1 else shape, "shape"))
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Self:
         """The axes from `start_dim` to `end_dim` as one.
@@ -171,10 +76,7 @@ class Shaping(Arithmetic):
         tensor([[1, 2, 3, 4]])
         """
         shape = self._data.shape or (1,)
-        for name, axis in (("start_dim", start_dim), ("end_dim", end_dim)):
-            if not -len(shape) <= axis < len(shape):
-                raise IndexError(f"{name}: expected an axis of a tensor of shape {self._data.shape}, got {axis}")
-        start, end = start_dim % len(shape), end_dim % len(shape)
+        start, end = from_front(start_dim, shape, "start_dim"), from_front(end_dim, shape, "end_dim")
         if start > end:
             raise ValueError(f"start_dim: expected at most end_dim, got {start_dim} and {end_dim}")
         return self.reshape(*shape[:start], int(np.prod(shape[start : end + 1])), *shape[end + 1 :])
@@ -186,12 +88,12 @@ class Shaping(Arithmetic):
         >>> nbgrad.tensor([[[1, 2, 3]]]).permute(2, 0, 1).shape
         (3, 1, 1)
         """
-        order = dims if dims is not None else axes[0] if len(axes) == 1 else axes
         n = self._data.ndim
-        order = [order] if isinstance(order, int) else order
-        if sorted(i % n for i in order if -n <= i < n) != list(range(n)) or len(order) != n:
-            raise ValueError(f"axes: expected an order of the {n} axes, got {tuple(order)}")
-        return _view(rules.Permute(), self, tuple(i % n for i in order))
+        given = integers(dims if dims is not None else axes[0] if len(axes) == 1 else axes, "axes")
+        order = (given,) if isinstance(given, int) else given
+        if len(order) != n or sorted(i % n for i in order if -n <= i < n) != list(range(n)):
+            raise ValueError(f"axes: expected an order of the {n} axes, got {order}")
+        return view(rules.Permute(), self, tuple(i % n for i in order))
 
     def transpose(self, axis0: int, axis1: int) -> Self:
         """The two axes exchanged, as in PyTorch (`T` reverses all): a view.
@@ -202,7 +104,9 @@ class Shaping(Arithmetic):
                 [2, 4]])
         """
         order = list(range(self._data.ndim))
-        order[axis0], order[axis1] = order[axis1], order[axis0]
+        shape = self._data.shape
+        first, second = from_front(axis0, shape, "axis0"), from_front(axis1, shape, "axis1")
+        order[first], order[second] = order[second], order[first]
         return self.permute(order)
 
     @property
@@ -277,7 +181,7 @@ class Shaping(Arithmetic):
     def _one_axis(self, axis: Any, dim: Any) -> Any:
         """`choose_axis` for what takes one axis or all, and at least one element along it."""
         axis, shape = choose_axis(axis, dim), self._data.shape
-        if not (axis is None or hasattr(axis, "__index__")):
+        if isinstance(axis, tuple):
             raise TypeError(f"axis: expected one axis (an integer) or None, got {axis!r}")
         if not self._data.size and (axis is None or 0 in shape[axis : axis + 1 or None]):
             raise ValueError(f"axis: expected an element to choose among, got axis {axis} of shape {shape}")

@@ -244,17 +244,22 @@ def fit(gradient: Any, node: Node) -> Any:
 _mutations: dict[int, tuple[weakref.ref[Any], int]] = {}
 
 
-def _owner(array: Any) -> Any:
-    while type(array.base) in (np.ndarray, type(array)):
-        array = array.base
+def owner(array: Any) -> Any:
+    """The array whose memory an array is a view of."""
+    while (base := array.base) is not None:
+        if not isinstance(base, np.ndarray | type(array)):
+            base = getattr(base, "base", None)  # between an array and its view by np.lib.stride_tricks
+            if not isinstance(base, np.ndarray):
+                break
+        array = base
     return array
 
 
 def note_mutation(array: Any) -> None:
     """To be called when an array that may have been saved for a backward pass is changed in place."""
-    owner = _owner(array)
-    key = id(owner)
-    _mutations[key] = weakref.ref(owner, lambda _: _mutations.pop(key, None)), next_order()
+    memory = owner(array)
+    key = id(memory)
+    _mutations[key] = weakref.ref(memory, lambda _: _mutations.pop(key, None)), next_order()
 
 
 def check_unmodified(node: Node) -> None:
@@ -262,7 +267,7 @@ def check_unmodified(node: Node) -> None:
     saved = getattr(node, "_saved", None)  # not every rule keeps something
     for array in saved if type(saved) is tuple else (saved,):
         if hasattr(array, "base"):
-            entry = _mutations.get(id(_owner(array)))
+            entry = _mutations.get(id(owner(array)))
             if entry is not None and entry[1] < node._order:  # type: ignore[operator]
                 raise RuntimeError(
                     f"{node.name()}: a tensor of shape {array.shape} that the gradient needs was changed "

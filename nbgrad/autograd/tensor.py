@@ -11,12 +11,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from nbgrad.arrays import on_device
-from nbgrad.autograd.arithmetic import result
+from nbgrad.autograd.arithmetic import Arithmetic, result
 from nbgrad.autograd.conversions import Conversions
-from nbgrad.autograd.devices import device_name, move, on_cpu
-from nbgrad.autograd.inputs import as_array, check_dtype
+from nbgrad.autograd.devices import device_name, move, on_cpu, overlap
+from nbgrad.autograd.inputs import as_array, as_dtype
 from nbgrad.autograd.modes import no_grad
+from nbgrad.autograd.sharing import share
 from nbgrad.autograd.tape import Leaf, Node, accumulate, propagate
 
 __all__ = ["Tensor", "tensor"]
@@ -45,7 +45,8 @@ class Tensor(Conversions):
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
-        self._data, self._node, self._viewed = as_array(data, copy=False), None, False
+        self._data, self._node, self._view_of = as_array(data, copy=False), None, None
+        share(self)
         if requires_grad:
             self.requires_grad = True
 
@@ -157,6 +158,12 @@ class Tensor(Conversions):
                 raise TypeError(f"grad: expected a Tensor or None, got {type(value).__name__}")
             if node is None:
                 raise RuntimeError("grad: the tensor does not require a gradient")
+            if value.requires_grad:
+                raise RuntimeError("grad: expected a tensor that requires no gradient; use its detach()")
+            if value is not node._grad and overlap(value._data, self._data):
+                raise RuntimeError("grad: expected memory of its own, as passes add to it; use a clone()")
+            if value.device != self.device:
+                raise ValueError(f"grad: expected one on {self.device} as the tensor is, got one on {value.device}")
             if value.shape != self.shape or value.dtype != self.dtype:
                 raise ValueError(f"grad: expected {self.dtype} {self.shape}, got {value.dtype} {value.shape}")
         if node is not None:
@@ -199,11 +206,7 @@ class Tensor(Conversions):
                     f"gradient: expected one, as the tensor has shape {self.shape} and is not a single number"
                 )
             return data.dtype.type(1) if not data.ndim and on_cpu(data) else np.ones_like(data)
-        if isinstance(gradient, Tensor):
-            seed = gradient._data
-        else:
-            seed = as_array(gradient, copy=False) if on_device(gradient) else np.asarray(gradient)
-        check_dtype(seed.dtype, "gradient")
+        seed = gradient._data if isinstance(gradient, Tensor) else as_array(gradient, copy=False, name="gradient")
         if on_cpu(seed) != on_cpu(data):
             if seed.ndim:
                 raise TypeError(
@@ -220,16 +223,24 @@ class Tensor(Conversions):
         >>> tensor([1.0], requires_grad=True).detach()
         tensor([1.])
         """
-        return Tensor(self._own())
+        return result(Tensor, None, self._hand_out(), False)
 
     def __reduce__(self) -> tuple[Any, ...]:  # pickle, copy, deepcopy
         if not self.is_leaf:
             raise RuntimeError("only a leaf tensor can be pickled or deep-copied; use detach()")
-        return _rebuild, (type(self), self._own(), self.requires_grad, self.grad)
+        return _rebuild, (type(self), self._hand_out(), self.requires_grad, self.grad), self._of_subclass()
+
+    def _of_subclass(self) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+        """The attributes that subclasses add, in `__dict__` and in slots."""
+        state: Any = self.__getstate__()
+        attributes, slots = state if isinstance(state, tuple) else (state, {})
+        return attributes, {name: value for name, value in slots.items() if name not in Arithmetic.__slots__}
 
 
 def _rebuild(cls: type[Tensor], data: np.ndarray, requires_grad: bool, grad: Tensor | None) -> Tensor:
-    out = cls(data, requires_grad or grad is not None)
+    out = result(cls, None, data, False)  # not cls(...): a subclass may take other arguments
+    share(out)
+    out.requires_grad = requires_grad or grad is not None
     out.grad, out.requires_grad = grad, requires_grad
     return out
 
@@ -255,7 +266,9 @@ def tensor(data: Any, dtype: Any = None, *, requires_grad: bool = False, device:
     Of Python floats it makes float32, as PyTorch does, of Python integers int64; NumPy's values keep their
     dtype. `dtype` overrides that. `device`: "cpu" or "cuda"; None leaves the
     data where they are. `requires_grad` is for float32 and float64 only. TypeError for other
-    dtypes, ragged lists, objects.
+    dtypes, masked arrays, objects; ValueError for ragged lists; OverflowError for integers that the dtype, or else
+    int64 and uint64, do not hold; RuntimeError for a tensor that requires a gradient, within a list too: of those
+    `clone` and `stack` are in the graph, and `detach` is outside.
 
     >>> tensor([[1.0, 2.0], [3.0, 4.0]])
     tensor([[1., 2.],
@@ -263,10 +276,9 @@ def tensor(data: Any, dtype: Any = None, *, requires_grad: bool = False, device:
     >>> tensor(np.zeros(2)).dtype
     dtype('float64')
     """
-    array = as_array(data, copy=True)
-    if dtype is not None:
-        check_dtype(np.dtype(dtype), "dtype")
-        array = array.astype(dtype)
+    array = as_array(data, copy=True, dtype=None if dtype is None else as_dtype(dtype))
     if device is not None:
         array = move(array, device)
-    return Tensor(array, requires_grad)
+    out = wrap(array)
+    out.requires_grad = requires_grad
+    return out

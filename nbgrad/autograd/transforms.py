@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from nbgrad.arrays import on_device
 from nbgrad.autograd.devices import zeros
+from nbgrad.autograd.shaping import integers
 from nbgrad.autograd.tape import Node, enable_grad, propagate
 from nbgrad.autograd.tensor import Tensor, tensor, wrap
 
@@ -26,12 +27,12 @@ class _Running(threading.local):
 _running = _Running()
 
 
-def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+def value_and_grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """The function that returns `(f(...), gradient)`, the gradient by the argument(s) number `argnums`.
 
     An argument to differentiate by is a float tensor, array or number, or a list, tuple or dict of such,
-    nested too; `f` gets it with tensors in their places, and the gradient has its form. For a tuple `argnums`
-    the gradient is a tuple. `f` must return a tensor of one element, which comes back outside the graph. The
+    nested too; `f` gets it with tensors in their places, and the gradient has its form. For a sequence
+    `argnums` the gradient is a tuple. `f` must return a tensor of one element, which comes back outside the graph. The
     `.grad` of no tensor changes, whatever `f` uses besides. There are no second derivatives: `grad(grad(f))`
     is refused.
 
@@ -41,7 +42,7 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) ->
     >>> value_and_grad(lambda w, x: (w * x).sum())(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
     (tensor(11., dtype=float64), tensor([3., 4.], dtype=float64))
     """
-    numbers = argnums if isinstance(argnums, tuple) else (argnums,)
+    several, numbers = _numbers(argnums)
 
     @functools.wraps(f)
     def value_and_gradient(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
@@ -70,12 +71,18 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) ->
         if not outer.isdisjoint(grads):
             raise _second_derivative()
         found = [_map(functools.partial(_gradient, grads), arguments[number]) for number in numbers]
-        return value.detach(), tuple(found) if isinstance(argnums, tuple) else found[0]
+        return value.detach(), tuple(found) if several else found[0]
 
     return value_and_gradient
 
 
-def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+def _numbers(argnums: Any) -> tuple[bool, tuple[int, ...]]:
+    """Whether `argnums` is a sequence, and its numbers."""
+    numbers = integers(argnums, "argnums")
+    return (False, (numbers,)) if isinstance(numbers, int) else (True, numbers)
+
+
+def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """The function that returns the gradient of `f`; see `value_and_grad`.
 
     >>> grad(lambda x: x**3)(2.0)

@@ -14,13 +14,13 @@ import numpy as np
 
 from nbgrad.backends import cuda_target
 
-__all__ = ["USED", "adopt", "apart", "empty", "get", "name", "put", "zeros"]
+__all__ = ["USED", "adopt", "apart", "empty", "get", "name", "overlap", "put", "zeros"]
 
 #: NumPy's functions that the rules call with a GPU's arrays: CuPy has each (``tests/cuda/test_ptx.py`` asks it).
 USED = frozenset(
-    """absolute add argmax argmin broadcast_to clip concatenate divide equal exp expand_dims greater
+    """absolute add argmax argmin broadcast_to clip concatenate divide equal exp expand_dims floor_divide greater
     greater_equal less less_equal log logaddexp matmul maximum minimum moveaxis multiply negative not_equal ones_like
-    power put_along_axis reshape shape sign split sqrt square stack subtract swapaxes take_along_axis where
+    power put_along_axis remainder reshape shape sign split sqrt square stack subtract swapaxes take_along_axis where
     bitwise_and bitwise_or bitwise_xor invert""".split()
 )
 
@@ -106,9 +106,12 @@ def zeros(shape: tuple[int, ...], dtype: Any) -> Any:
 
 def apart(value: Any, other: Any) -> Any:
     """The value, copied where it may share memory with the other array."""
-    if not isinstance(value, type(other)) or not cuda_target.module().may_share_memory(_of(value), _of(other)):
-        return value
-    return value.copy()
+    return value.copy() if isinstance(value, type(other)) and overlap(value, other) else value
+
+
+def overlap(a: Any, b: Any) -> bool:
+    """Whether two arrays may have memory in common."""
+    return bool(cuda_target.module().may_share_memory(_of(a), _of(b)))
 
 
 def _of(array: Any) -> Any:

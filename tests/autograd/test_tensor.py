@@ -55,7 +55,7 @@ def test_what_tensor_makes_of_data():
 
 @pytest.mark.parametrize(
     "data",
-    ["text", None, {}, [1j], np.ones(2, np.float16), np.ones(2, np.longdouble), [None], 2**70,
+    ["text", None, {}, [1j], np.ones(2, np.float16), np.ones(2, np.longdouble), [None],
      np.array(["a"]), np.array([1], object), np.ma.masked_array([1.0, 2.0], [True, False])],
 )  # fmt: skip
 def test_other_data_is_refused(data):
@@ -87,7 +87,7 @@ def test_wrong_arguments():
         cat(x)
     for wrong, error, message in (
         ((0, 1), TypeError, r"axis: expected one axis \(an integer\) or None, got \(0, 1\)"),
-        (1.5, TypeError, "axis: expected one axis"),
+        (1.5, TypeError, "axis: expected an integer"),
         (3, ValueError, "axis 3 is out of bounds"),
     ):
         for empty in (tensor([[1.0]]), Tensor(np.zeros((0, 3)))):
@@ -278,19 +278,6 @@ def test_products_in_place():
     assert memory.tolist() == [1.5, 4] and y.tolist() == [1.5, 4]
     y.sum().backward()
     assert x.grad.tolist() == [1.5, 2] and f.grad.tolist() == [0.5, 1]
-
-
-def test_writing_where_a_view_would_lose_its_history_is_refused():
-    w = tensor([1.0, 2.0, 3.0], requires_grad=True)
-    y = w * 2
-    view = y[:2]
-    for written in (y, view, (w * 2).reshape(1, 3)):
-        with pytest.raises(RuntimeError, match="view"):
-            written[0] = 0.0
-    again = y.clone()
-    again[0] = 0.0
-    again.sum().backward()
-    assert w.grad.tolist() == [0, 2, 2]
 
 
 def test_a_buffer_becomes_part_of_the_graph():

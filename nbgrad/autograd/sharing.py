@@ -1,0 +1,53 @@
+"""Which tensors lie on one memory. A change in place that is recorded gives the tensor a new history; every other
+tensor on that memory would keep one that no longer tells how its values came about.
+
+Noted are the tensors whose memory was handed on, and those made over memory that was there: of two that share at least
+one, see `share`. All others own their memory alone, and cost nothing.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from nbgrad.autograd.devices import overlap
+from nbgrad.autograd.tape import owner
+
+__all__ = ["lineage", "others", "share"]
+
+# id of the owner of the memory -> (weak reference to it, the living tensors by their id)
+_sharers: dict[int, tuple[weakref.ref[Any], dict[int, weakref.ref[Any]]]] = {}
+
+
+def share(tensor: Any) -> None:
+    """To be called where another tensor, or an array of the user's, may come to lie on this one's memory."""
+    data = tensor._data
+    if isinstance(data, np.generic):  # cannot change
+        return
+    memory = owner(data)
+    key, number = id(memory), id(tensor)
+    _, tensors = _sharers.setdefault(key, (weakref.ref(memory, lambda _: _sharers.pop(key, None)), {}))
+    if number not in tensors:
+        tensors[number] = weakref.ref(tensor, lambda _: tensors.pop(number, None))
+
+
+def lineage(tensor: Any) -> Iterator[Any]:
+    """The tensors that this one is a view of, nearest first."""
+    while tensor._view_of is not None:
+        tensor = tensor._view_of[0]
+        yield tensor
+
+
+def others(tensor: Any, part: Any) -> Iterator[Any]:
+    """The living tensors, other than this one and those that it is a view of, whose elements lie within a part of its
+    array.
+    """
+    _, tensors = _sharers.get(id(owner(part)), (None, {}))
+    known = {id(tensor), *map(id, lineage(tensor))}
+    for number, reference in list(tensors.items()):
+        other = reference()
+        if other is not None and number not in known and overlap(other._data, part):
+            yield other
