@@ -25,6 +25,19 @@ def written(key, value):
     return write
 
 
+def parts_in_place(x, y):
+    z = x * 1
+    z[0] += y[0]
+    z.T[1][1:] *= 2
+    z[:, 0][(0, 0),] = y[:, 0] * 3
+    z[1] = z[0]
+    view = z[:1]
+    with pytest.raises(RuntimeError, match="view"):
+        z[0] = y[0]
+    z[1] = 3
+    return z * view
+
+
 class Both(nbgrad.Function):
     """Of two results; one has no gradient of its own where it is not used."""
 
@@ -44,6 +57,9 @@ BINARY = {
     "mul": operator.mul,
     "div": operator.truediv,
     "pow": lambda x, y: (abs(x) + 1) ** y,
+    "floordiv": lambda x, y: x // y * x,
+    "mod": lambda x, y: x % (x * x + y + 1),
+    "ufuncs": lambda x, y: np.maximum(np.exp(x), np.add(y, x)) - np.tanh(x),
     "maximum": nbgrad.maximum,
     "minimum": nbgrad.minimum,
     "where": lambda x, y: nbgrad.where(x > y, x, y),
@@ -60,6 +76,7 @@ BINARY = {
     "a number in place": lambda x, y: operator.iadd((x * y).sum(), y.sum()),
     "a loss in place": lambda x, y: operator.iadd(functional.mse_loss(x, x * y), y.sum()),
     "in place": lambda x, y: operator.imul(operator.iadd(x * 1, y), 2),
+    "parts in place": parts_in_place,
 }
 UNARY = {
     "neg": operator.neg,
