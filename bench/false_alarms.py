@@ -38,7 +38,8 @@ def run(arguments: argparse.Namespace) -> None:
         max_examples=each, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck),
         phases=[hypothesis.Phase.generate],
     )  # fmt: skip
-    print("| function | elements | confirmed | at kinks | undecided | imprecise | worst, ulps | s |\n|---|--:|--:|--:|--:|--:|--:|--:|")
+    columns = "function", "elements", "confirmed", "at kinks", "undecided", "imprecise", "worst, ulps", "s"
+    print(f"| {' | '.join(columns)} |\n|---|{'--:|' * 7}")
     total, alarms, start = GradientReport(), 0, time.perf_counter()
     for name, make in chosen.items():
         begin = time.perf_counter()

@@ -55,7 +55,7 @@ class rms_norm:
         return r * (g - x * r * r * np.mean(g * x, axis=-1, keepdims=True))
 
 
-@function(normal((3, 2)), normal((3, 2)), normal((3, 2)), dtypes=BOTH)
+@function(uniform((3, 2), -1.5, 1.5), uniform((3, 2), -1.5, 1.5), normal((3, 2)), dtypes=BOTH)
 class attention:
     def forward(q, k, v):
         return softmax_of(q @ k.T / q.dtype.type(math.sqrt(2))) @ v

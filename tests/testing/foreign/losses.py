@@ -25,7 +25,7 @@ def onehot(labels, classes, dtype):
 # ---- classification
 
 
-@function(normal((2, 4), 2), dtypes=BOTH)
+@function(uniform((2, 4), -3, 3), dtypes=BOTH)
 class softmax_backward_of_the_textbook:
     def forward(x):
         return softmax_of(x)
@@ -35,7 +35,7 @@ class softmax_backward_of_the_textbook:
         return y * (g - np.sum(g * y, axis=-1, keepdims=True))
 
 
-@function(normal(3))
+@function(normal(4, 3))
 class softmax_by_its_jacobian:
     def forward(x):
         e = np.exp(x)
