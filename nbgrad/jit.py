@@ -28,6 +28,7 @@ from types import FunctionType
 from typing import Any, TypeVar
 
 import numba
+import numpy
 from numba.core.compiler import Flags
 from numba.core.typing.templates import builtin_registry
 from numba.extending import overload, register_jitable
@@ -153,6 +154,9 @@ def source_hash() -> str:
     return digest.hexdigest()[:16]
 
 
+_ARRAY = numpy.empty(0)
+
+
 def _compile(function: Callable[..., Any], name: str, options: dict[str, Any]) -> Any:
     # Numba names the cache files after the function: a new source hash means new files, a stale one is never
     # read. A copy, because another thread may be naming and compiling the same function the other way
@@ -165,7 +169,10 @@ def _compile(function: Callable[..., Any], name: str, options: dict[str, Any]) -
         function.__closure__,
     )
     function.__qualname__ = f"{name}-{source_hash()}"
-    with compiler_lock:  # over a fork: Numba makes its first objects here, some under locks of their own
+    # Under the lock, for the sake of forks (`nbgrad.locks`): what Numba makes and imports when it is first used. It
+    # asks for an array's type outside of its lock, and that imports a module.
+    with compiler_lock:
+        numba.typeof(_ARRAY)
         try:
             compiled = numba.njit(cache=True, nogil=True, **options)(function)
         except RuntimeError:  # no folder for the cache can be written: compile for this process alone
