@@ -1,10 +1,11 @@
-"""The command line: `nbgrad train`, `predict`, `plot` and `info`."""
+"""The command line: `nbgrad train`, `predict`, `plot`, `check` and `info`."""
 
 from __future__ import annotations
 
 import argparse
 import errno
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -17,6 +18,10 @@ __all__ = ["main"]
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._negative_number_matcher = re.compile(r"-(\d|\.\d|inf$)")  # -inf and -1e5 are numbers, too
+
     def error(self, message: str) -> NoReturn:
         """One line, without argparse's usage above it."""
         self.exit(2, f"nbgrad: error: {message}\n")
@@ -25,7 +30,8 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line (`sys.argv[1:]` by default) and return the exit status.
 
-    0: done; 2: an error, told in one line on stderr; 130: interrupted by Ctrl-C.
+    0: done; 1: `nbgrad check` found a gradient wrong; 2: an error, told in one line on stderr; 130: interrupted by
+    Ctrl-C.
 
     >>> main(["--version"])
     nbgrad 0.1.0
@@ -33,9 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         arguments = _parser().parse_args(argv)
-        arguments.run(arguments)
+        status = arguments.run(arguments)
         sys.stdout.flush()
-        return 0
+        return status or 0
     except SystemExit as exit:  # argparse leaves so, after --help as after an error
         return int(exit.code or 0)
     except KeyboardInterrupt as interrupt:
@@ -48,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror}" if error.strerror else str(error))
-    except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
+    except (ValueError, TypeError, ArithmeticError, RuntimeError, ImportError) as error:
         return _fail(str(error))
     except MemoryError as error:
         return _fail(f"out of memory {error}".rstrip())
@@ -119,6 +125,34 @@ are white on black.""",
         help="PNG, SVG, PDF, ... by its ending (default: %(default)s)",
     )
 
+    check = commands.add_parser(
+        "check",
+        help="test the gradient of a function of yours",
+        description="Search for arguments for which BACKWARD(grad_output, *arguments) is not\n"
+        "the gradient of FORWARD(*arguments), functions of NumPy arrays or numbers.",
+        epilog="""examples:
+  nbgrad check my/file.py:swish                          by swish_backward
+  nbgrad check my.module:norm my.module:norm_grad --shape 3 --domain -100 100
+  nbgrad check file.py:scale --shape 3,2 --shape 2       of two arguments
+
+An option given once holds for all arguments, else it is given for each.
+Prints the verdict, and for a wrong gradient the smallest example with code that
+repeats it. Exits with 0 (right), 1 (wrong, or nothing could be confirmed) or
+2 (an error in what was given). Needs hypothesis: pip install nbgrad[testing]""",
+        formatter_class=text,
+    )
+    check.set_defaults(run=_check)
+    check.add_argument("forward", metavar="MODULE:FORWARD", help="the function; MODULE is a file or a module's name")
+    check.add_argument("backward", metavar="MODULE:BACKWARD", nargs="?", help="default: FORWARD_backward")
+    check.add_argument(
+        "--domain", nargs=2, type=float, action="append", metavar=("A", "B"), help="from A to B (default: -inf inf)"
+    )
+    check.add_argument("--shape", action="append", metavar="N[,N]", help="axes, or 'number' (default: what it takes)")
+    dtypes = ["float16", "float32", "float64"]
+    check.add_argument("--dtype", action="append", choices=dtypes, help="of the elements (default: float64)")
+    check.add_argument("--examples", type=int, default=100, metavar="N", help="how many (default: %(default)s)")
+    check.add_argument("--strict", action="store_true", help="one that loses digits to rounding is wrong, too")
+
     info = commands.add_parser(
         "info",
         help="show versions, threads, CUDA state, folders",
@@ -183,6 +217,12 @@ def _plot(arguments: argparse.Namespace) -> None:
     plots.to_bytes(Figure(), format)
     checkpoint.write_atomically(arguments.out, plots.to_bytes(plots.activations(), format))
     print(f"wrote {arguments.out}")
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from nbgrad.testing.command import run
+
+    return run(arguments)
 
 
 def _info(arguments: argparse.Namespace) -> None:

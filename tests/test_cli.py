@@ -32,7 +32,7 @@ def model(tmp_path_factory):
 def test_help_and_version(capsys):
     assert main([]) == 0
     text = capsys.readouterr().out
-    for command in ("train", "predict", "plot", "info"):
+    for command in ("train", "predict", "plot", "check", "info"):
         assert re.search(rf"^ +{command} ", text, re.MULTILINE)
         assert main([command, "--help"]) == 0
         assert max(map(len, capsys.readouterr().out.splitlines())) <= 80

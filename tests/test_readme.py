@@ -27,7 +27,7 @@ def test_commands_are_understood():
     from nbgrad import cli
 
     commands = [line.split("#")[0].split() for block in blocks("sh") for line in block.splitlines() if line.startswith("nbgrad")]
-    assert {c[1] for c in commands} == {"train", "predict", "plot", "info"}
+    assert {c[1] for c in commands} == {"train", "predict", "plot", "check", "info"}
     for command in commands:
         cli._parser().parse_args(command[1:])
 

@@ -17,14 +17,15 @@ from typing import Any
 
 from nbgrad.testing.adapters import check_autograd
 from nbgrad.testing.check import check_gradient
+from nbgrad.testing.forward_mode import check_jvp
 from nbgrad.testing.objectives import check_hessp, check_objective
 from nbgrad.testing.property import gradient_test
 from nbgrad.testing.report import GradientError, GradientReport, GradientWarning
-from nbgrad.testing.specs import array, drawing, labels, simplex
+from nbgrad.testing.specs import array, drawing, labels, simplex, symmetric
 
 __all__ = [
     "GradientError", "GradientReport", "GradientWarning", "array", "check_autograd", "check_gradient", "check_hessp",
-    "check_objective", "gradient_test", "labels", "simplex", "strategies",
+    "check_jvp", "check_objective", "gradient_test", "labels", "simplex", "strategies", "symmetric",
 ]  # fmt: skip
 
 

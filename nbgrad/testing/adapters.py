@@ -1,6 +1,4 @@
-"""`check_autograd`: functions of PyTorch's, JAX's, HIPS autograd's and nbgrad's tensors. No framework is imported but
-the one asked for.
-"""
+"""`check_autograd`: functions of PyTorch's, JAX's, HIPS autograd's and nbgrad's tensors."""
 
 from __future__ import annotations
 
@@ -9,131 +7,42 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.testing.check import check
+from nbgrad.testing.check import Case, functions
+from nbgrad.testing.frameworks import FRAMEWORKS
 from nbgrad.testing.report import Call, GradientReport
+from nbgrad.testing.tree import flatten, names
 
-__all__ = ["check_autograd"]
-
-
-def _torch(f: Callable[..., Any], wrt: Sequence[int]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    import torch
-
-    def tensors(arrays: Sequence[Any], recorded: bool) -> list[Any]:
-        made = [torch.from_numpy(np.array(a)) for a in arrays]
-        for i in wrt if recorded else ():
-            made[i].requires_grad_()
-        return made
-
-    def forward(*arrays: Any) -> Any:
-        with torch.no_grad():
-            return f(*tensors(arrays, False)).numpy()
-
-    def backward(grad_output: Any, *arrays: Any) -> tuple[Any, ...]:
-        leaves = tensors(arrays, True)
-        result = f(*leaves)
-        found: list[Any] = [None] * len(arrays)
-        wanted = [leaves[i] for i in wrt]
-        if result.requires_grad:
-            grads: Any = torch.autograd.grad(result, wanted, torch.from_numpy(np.array(grad_output)), allow_unused=True)
-        else:
-            grads = [None] * len(wanted)
-        for i, g in zip(wrt, grads, strict=True):
-            found[i] = np.zeros_like(arrays[i]) if g is None else g.numpy()
-        return tuple(found)
-
-    return forward, backward
+__all__ = ["autograd_case", "check_autograd"]
 
 
-def _jax(f: Callable[..., Any], wrt: Sequence[int]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    import jax
-
-    def double(arrays: Sequence[Any]) -> Any:
-        """float64 is there only if JAX is told so."""
-        for a in arrays:
-            if a.dtype.kind == "f" and a.dtype.itemsize > 8:
-                raise TypeError("JAX has no long double")
-        return jax.enable_x64(any(a.dtype == np.float64 for a in arrays))
-
-    def forward(*arrays: Any) -> Any:
-        with double(arrays):
-            return np.asarray(f(*(jax.numpy.asarray(a) for a in arrays)))
-
-    def backward(grad_output: Any, *arrays: Any) -> tuple[Any, ...]:
-        def of_some(*some: Any) -> Any:
-            every = [jax.numpy.asarray(a) for a in arrays]
-            for i, v in zip(wrt, some, strict=True):
-                every[i] = v
-            return f(*every)
-
-        with double(arrays):
-            value, pullback = jax.vjp(of_some, *(jax.numpy.asarray(arrays[i]) for i in wrt))
-            grads = pullback(jax.numpy.asarray(grad_output, value.dtype))
-            found: list[Any] = [None] * len(arrays)
-            for i, g in zip(wrt, grads, strict=True):
-                found[i] = np.asarray(g)
-        return tuple(found)
-
-    return forward, backward
-
-
-def _autograd(f: Callable[..., Any], wrt: Sequence[int]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    from autograd import make_vjp
-
-    def backward(grad_output: Any, *arrays: Any) -> tuple[Any, ...]:
-        found: list[Any] = [None] * len(arrays)
-        for i in wrt:
-            pullback, _ = make_vjp(f, argnum=i)(*arrays)
-            found[i] = np.asarray(pullback(grad_output))
-        return tuple(found)
-
-    return f, backward
-
-
-def _nbgrad(f: Callable[..., Any], wrt: Sequence[int]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    from nbgrad.autograd.tape import no_grad
-    from nbgrad.autograd.tensor import Tensor
-
-    def forward(*arrays: Any) -> Any:
-        with no_grad():
-            return f(*map(Tensor, arrays)).numpy()
-
-    def backward(grad_output: Any, *arrays: Any) -> tuple[Any, ...]:
-        leaves = [Tensor(a, requires_grad=i in wrt) for i, a in enumerate(arrays)]
-        result = f(*leaves)
-        if result.requires_grad:
-            result.backward(Tensor(grad_output))
-        return tuple(
-            (np.zeros_like(a) if leaf.grad is None else leaf.grad.numpy()) if i in wrt else None
-            for i, (a, leaf) in enumerate(zip(arrays, leaves, strict=True))
-        )
-
-    return forward, backward
-
-
-_FRAMEWORKS: dict[str, Callable[..., Any]] = {"torch": _torch, "jax": _jax, "nbgrad": _nbgrad, "autograd": _autograd}
-
-
-def _framework(args: Sequence[Any], given: str | None) -> str:
+def _framework(leaves: Sequence[Any], given: str | None) -> str:
     if given is not None:
-        if given not in _FRAMEWORKS:
-            raise ValueError(f"framework: expected one of {', '.join(map(repr, _FRAMEWORKS))}, got {given!r}")
+        if given not in FRAMEWORKS:
+            raise ValueError(f"framework: expected one of {', '.join(map(repr, FRAMEWORKS))}, got {given!r}")
         return given
-    for a in args:
+    for a in leaves:
         module = type(a).__module__.partition(".")[0]
         name = "jax" if module == "jaxlib" else module
-        if name in _FRAMEWORKS:
+        if name in FRAMEWORKS:
             return name
     raise TypeError(
         "args: expected at least one tensor of PyTorch, JAX or nbgrad, or framework= (one of "
-        f"{', '.join(map(repr, _FRAMEWORKS))}), got {', '.join(type(a).__name__ for a in args) or 'nothing'}"
+        f"{', '.join(map(repr, FRAMEWORKS))}), got {', '.join(type(a).__name__ for a in leaves) or 'nothing'}"
     )
 
 
-def _array(value: Any) -> Any:
-    if isinstance(value, np.ndarray | np.generic | int | float | bool):
-        return np.asarray(value)
-    detached = value.detach() if hasattr(value, "detach") else value
-    return np.asarray(detached.numpy() if hasattr(detached, "numpy") else detached)
+def _is_narrow(leaf: Any) -> bool:
+    return str(getattr(leaf, "dtype", "")).removeprefix("torch.") == "bfloat16"
+
+
+def _array(leaf: Any) -> Any:
+    """A tensor as an array; bfloat16, which NumPy does not have, as float32. Numbers stay."""
+    if isinstance(leaf, np.ndarray | np.generic | int | float | bool) and not _is_narrow(leaf):
+        return np.asarray(leaf)
+    found = leaf.detach() if hasattr(leaf, "detach") else leaf
+    if _is_narrow(found):
+        found = found.float() if hasattr(found, "float") else found.astype(np.float32)
+    return np.asarray(found.numpy() if hasattr(found, "numpy") else found)
 
 
 def check_autograd(
@@ -146,28 +55,101 @@ def check_autograd(
     grad_output: Any = None,
     rng: Any = None,
     reference: Callable[..., Any] | None = None,
+    symmetric: int | Sequence[int] = (),
     strict: bool = False,
 ) -> GradientReport:
     """`check_gradient` for a function of tensors: the gradient is what the framework's automatic differentiation
     makes of ``f``.
 
-    ``args``: tensors, arrays or numbers; the framework is that of the first tensor, or ``framework``: "torch", "jax",
-    "nbgrad" or "autograd". ``f`` returns one tensor. Differences are taken in float64 (JAX is told to have it). A
-    gradient that the framework does not give counts as 0. The other arguments: `check_gradient`.
+    ``args``: tensors, arrays or numbers, or tuples, lists and dicts of them; the framework is that of the first
+    tensor, or ``framework``: "torch", "jax", "nbgrad" or "autograd". ``f`` returns one tensor, or a tuple, list or dict
+    of them, of which those of floats count (``grad_output`` has their elements behind each other); it may
+    differentiate inside (``create_graph=True``). ``wrt``, ``kinks`` and ``symmetric`` name arguments as they are
+    given, a dict with all of its tensors. Differences are taken in float64 (JAX is told to have it), those of bfloat16
+    too. A gradient that the framework does not give counts as 0. JAX's functions are compiled where they can be. The
+    other arguments: `check_gradient`.
 
     >>> from nbgrad import tensor
     >>> check_autograd(lambda w, x: (w * x).sum(), tensor([1.0, 2.0]), tensor([3.0, 4.0]))
     GradientReport: 4 elements, 4 confirmed, 0 at kinks, 0 undecided; worst ... ulps; differences in float64
     """
-    if not callable(f):
-        raise TypeError(f"f: expected a function, got {type(f).__name__}")
-    name = _framework(args, framework)
-    arrays = [_array(a) for a in args]
+    return autograd_case(
+        f, *args, framework=framework, wrt=wrt, kinks=kinks, rtol=rtol, grad_output=grad_output, rng=rng,
+        reference=reference, symmetric=symmetric, strict=strict,
+    ).check()  # fmt: skip
+
+
+def autograd_case(
+    f: Callable[..., Any], *args: Any, framework: str | None = None, wrt: Any = None, kinks: Any = (),
+    symmetric: Any = (), reference: Any = None, **options: Any,
+) -> Case:  # fmt: skip
+    """What `check_autograd` checks: a function of the leaves of its arguments."""
+    given = functions(f=f)
+    leaves, back = flatten(args)
+    name = _framework(leaves, framework)
+    arrays = [_array(a) for a in leaves]
     floats = [i for i, a in enumerate(arrays) if a.dtype.kind == "f"]
-    chosen = floats if wrt is None else [wrt] if isinstance(wrt, int) else list(wrt)
-    forward, backward = _FRAMEWORKS[name](f, [i for i in chosen if i in floats])
-    call = Call("check_autograd", {"f": f}, [], {"framework": name})
-    return check(
-        forward, backward, arrays, call, wrt=tuple(floats) if wrt is None else wrt, kinks=kinks, rtol=rtol,
-        grad_output=grad_output, rng=rng, reference=reference, strict=strict, layouts=name == "nbgrad",
-    )  # fmt: skip
+    narrow = [i for i, a in enumerate(leaves) if _is_narrow(a)]
+    of_argument: list[list[int]] = []  # the leaves of each
+    for a in args:
+        start = sum(map(len, of_argument))
+        of_argument.append(list(range(start, start + len(flatten(a)[0]))))
+
+    def spread(places: Any, what: str) -> Any:
+        """The leaves of arguments."""
+        try:
+            numbers = [int(i) for i in ([places] if isinstance(places, int | np.integer) else places)]
+        except (TypeError, ValueError):
+            raise TypeError(f"{what}: expected an argument's number or several, got {places!r}") from None
+        for i in numbers:
+            if not 0 <= i < len(args):
+                raise ValueError(f"{what}: expected numbers in 0..{len(args) - 1}, got {i}")
+        return [leaf for i in numbers for leaf in of_argument[i]]
+
+    if wrt is None:
+        chosen = floats
+    else:
+        chosen = spread(wrt, "wrt")
+        if any(isinstance(a, dict | tuple | list) for a in args):
+            chosen = [i for i in chosen if i in floats]
+
+    def of_leaves(*tensors: Any) -> list[Any]:
+        return flatten(f(*back(tensors)))[0]
+
+    forward, backward = FRAMEWORKS[name](of_leaves, [i for i in chosen if i in floats], narrow)
+    keywords = {"framework": name, "wrt": wrt, "kinks": kinks, "symmetric": symmetric}
+    call = Call("check_autograd", given, [], keywords, labels=names(args, "args"))
+    nested = any(isinstance(a, dict | tuple | list) for a in args)
+    if narrow or nested:
+        call.imports, written = _NARROW[name] if narrow else ("", "")
+        call.arrange = lambda variables: [
+            _code(a) for a in back([written.format(v) if i in narrow else v for i, v in enumerate(variables)])
+        ]
+    if nested and reference is not None:
+        reference = _of_leaves(reference, back)
+    if isinstance(kinks, dict):
+        kinks = {leaf: k for i, k in kinks.items() for leaf in spread(i, "kinks")}
+    options |= {"kinks": kinks, "wrt": tuple(chosen), "symmetric": tuple(spread(symmetric, "symmetric"))}
+    options |= {"layouts": name == "nbgrad", "reference": reference, "coarse": 2.0**-7 if narrow else 0.0}
+    return Case(forward, backward, arrays, call, options)
+
+
+#: How a reproducer makes bfloat16.
+_NARROW = {
+    "torch": ("import torch\n", "torch.tensor({}, dtype=torch.bfloat16)"),
+    "jax": ("import jax.numpy as jnp\n", "jnp.asarray({}, jnp.bfloat16)"),
+}
+
+
+def _of_leaves(f: Callable[..., Any], back: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *leaves: f(*back(leaves))
+
+
+def _code(argument: Any) -> str:
+    """Python code of a tuple, list or dict of the names of variables."""
+    if isinstance(argument, dict):
+        return "{" + ", ".join(f"{k!r}: {_code(v)}" for k, v in argument.items()) + "}"
+    if isinstance(argument, tuple | list):
+        items = ", ".join(map(_code, argument)) + ("," if isinstance(argument, tuple) and len(argument) == 1 else "")
+        return f"({items})" if isinstance(argument, tuple) else f"[{items}]"
+    return str(argument)

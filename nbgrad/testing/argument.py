@@ -54,15 +54,16 @@ def check_argument(
         return GradientReport(), True
     if not problem.grad_output.size:  # a sum over nothing
         if gradient.any():
-            problem.fail("wrong", f"the gradient of args[{position}] is not 0, but forward's result is empty")
+            label = problem.call.label(position)
+            problem.fail("wrong", f"the gradient of {label} is not 0, but forward's result is empty")
         return GradientReport(gradient.size, gradient.size), True
     info = np.finfo(gradient.dtype)
-    rtol = ULPS * float(info.eps) if tolerance is None else tolerance
+    rtol = ULPS * problem.eps(gradient.dtype) if tolerance is None else tolerance
     x = problem.pristine[position]
     with np.errstate(all="ignore"):
         scale = np.clip(np.abs(x.astype(np.float64).ravel()), 1, 2.0**20)
     values = gradient.astype(np.float64).ravel()
-    half = float(info.eps) ** 0.5
+    half = problem.eps(gradient.dtype) ** 0.5
     given = sensitivity.given.ravel()
     change, excused = sensitivity.change.ravel() + given, sensitivity.excused.ravel() + given
     size = x.size
@@ -201,9 +202,9 @@ def _error(
     slope = f"{low!r} ... {high!r} (one-sided)" if kink else number(reference)
     return problem.error(
         verdict,
-        f"the gradient of args[{position}] at {index}\n"
+        f"the gradient of {problem.call.label(position)} at {index}\n"
         f"  input      {number(problem.pristine[position][index])} ({gradient.dtype})\n"
-        f"  backward   {number(value)}\n"
+        f"  {problem.names[1]:<10} {number(value)}\n"
         f"  reference  {slope} ± {error:.2g} (differences in {name})\n"
         f"  distance   {ulps:.3g} ulps; granted are {room[worst]:.2g} and the error bar{advice}",
         argument=position, index=index, value=value, reference=(low, high) if kink else reference, error=error,

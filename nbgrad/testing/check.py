@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,13 @@ from nbgrad.testing.argument import ULPS, Lazy, check_argument
 from nbgrad.testing.compare import References
 from nbgrad.testing.conditioning import Sensitivity
 from nbgrad.testing.exact import ExactFunction
+from nbgrad.testing.inputs import as_arguments, default_wrt, mirrored, of_numbers, of_whole
 from nbgrad.testing.precision import evaluated, wider
-from nbgrad.testing.problem import Problem, as_arguments, default_wrt
+from nbgrad.testing.problem import Problem
 from nbgrad.testing.properties import check_adjoint, check_layout, check_linear, check_out, check_repeatable
 from nbgrad.testing.report import Call, GradientError, GradientReport, warn
 
-__all__ = ["ULPS", "check", "check_gradient"]
+__all__ = ["ULPS", "Case", "check", "check_gradient", "functions", "gradient_case"]
 
 
 def check_gradient(
@@ -31,6 +33,8 @@ def check_gradient(
     reference: Callable[..., Any] | None = None,
     terms: Callable[..., Any] | None = None,
     strict: bool = False,
+    layouts: bool = True,
+    symmetric: int | Sequence[int] = (),
 ) -> GradientReport:
     """Hold ``backward(grad_output, *args)``, the gradient Σ_o grad_output_o · ∂forward_o/∂args, against the values of
     ``forward(*args)``; `GradientError` if it is wrong.
@@ -43,7 +47,9 @@ def check_gradient(
     function as ``forward`` for arrays of objects, mpmath's numbers, which sees what differences of floats cannot.
     ``terms``: a function with backward's arguments and form of result, the sizes of the terms that backward adds up
     where they are larger than the gradient: rtol times these is granted too. (The gradient y(g − Σ gy) of a softmax
-    cancels where a class is sure.)
+    cancels where a class is sure.) ``layouts``: False for functions that take C-contiguous arrays only, which is then
+    no fault. ``symmetric``: the arguments that are symmetric matrices; they stay so when they are moved, and what
+    counts is the gradient's symmetric part.
 
     A relative error beyond √eps of the argument's dtype is wrong. One between the tolerance and √eps is wrong, too,
     unless it behaves as rounding does and changes with the last bits of the inputs: then the gradient is imprecise,
@@ -62,39 +68,83 @@ def check_gradient(
         ...
     nbgrad.testing.report.GradientError: wrong: the gradient of args[0] at (1,)...
     """
-    call = Call("check_gradient", {"forward": forward, "backward": backward}, [])
-    return check(
-        forward, backward, args, call, wrt=wrt, kinks=kinks, rtol=rtol, grad_output=grad_output, rng=rng,
-        reference=reference, terms=terms, strict=strict,
-    )  # fmt: skip
+    return gradient_case(
+        forward, backward, *args, wrt=wrt, kinks=kinks, rtol=rtol, grad_output=grad_output, rng=rng,
+        reference=reference, terms=terms, layouts=layouts, symmetric=symmetric, strict=strict,
+    ).check()  # fmt: skip
+
+
+@dataclass
+class Case:
+    """What a check makes of its arguments: a forward and a backward function of ``arrays``, how the caller said it,
+    and the keywords of `check`. `gradient_test` makes many.
+    """
+
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    arrays: Sequence[Any]
+    call: Call
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self, **options: Any) -> GradientReport:
+        return check(self.forward, self.backward, self.arrays, self.call, **{**self.options, **options})
+
+
+def functions(**given: Any) -> dict[str, Callable[..., Any]]:
+    """The functions as they were given, by name; TypeError for what is none."""
+    for name, function in given.items():
+        if not callable(function):
+            raise TypeError(f"{name}: expected a function, got {type(function).__name__}")
+    return given
+
+
+def gradient_case(
+    forward: Callable[..., Any], backward: Callable[..., Any], *args: Any, layouts: bool = True, **options: Any
+) -> Case:
+    """What `check_gradient` checks."""
+    given = functions(forward=forward, backward=backward)
+    call = Call("check_gradient", given, [], {"layouts": layouts and None})
+    return Case(forward, backward, args, call, {"layouts": layouts, **options})
 
 
 def check(
     forward: Callable[..., Any], backward: Callable[..., Any], args: Sequence[Any], call: Call, *, wrt: Any = None,
     kinks: Any = (), rtol: Any = None, grad_output: Any = None, rng: Any = None, reference: Any = None,
     terms: Any = None, domains: Mapping[int, tuple[float, float]] | None = None, layouts: bool = True,
-    strict: bool = False, tell: Callable[[str], None] = warn,
+    symmetric: Any = (), strict: bool = False, tell: Callable[[str], None] = warn, coarse: float = 0.0,
 ) -> GradientReport:  # fmt: skip
     """`check_gradient` for all its relatives: ``call`` says how the reproducer calls it, ``tell`` is called with what
     is no error unless ``strict``, once.
     """
-    for name, function in (("forward", forward), ("backward", backward)):
-        if not callable(function):
-            raise TypeError(f"{name}: expected a function, got {type(function).__name__}")
     for name, function in (("reference", reference), ("terms", terms)):
         if function is not None and not callable(function):
             raise TypeError(f"{name}: expected a function, got {type(function).__name__}")
     arrays = as_arguments(args)
+    for key, value in {"reference": reference, "terms": terms, "wrt": wrt, "kinks": kinks}.items():
+        call.keywords.setdefault(key, value)  # a relative may have given them otherwise
+    numbers = {
+        i: None if isinstance(a, np.generic) else arrays[i].dtype
+        for i, a in enumerate(args)
+        if not isinstance(a, np.ndarray)
+    }
+    if numbers:
+        forward, backward = of_numbers(forward, numbers), of_numbers(backward, numbers, True)
+        reference, terms = reference and of_numbers(reference, numbers), terms and of_numbers(terms, numbers, True)
     kinks_of = _kinks(kinks, arrays)
     tolerance = _tolerance(rtol)
     seed, generator = _generator(rng)
-    call.arguments[:] = arrays
-    call.keywords.update(wrt=wrt, kinks=kinks, rtol=rtol, rng=seed, reference=reference, terms=terms)
-    call.keywords["strict"] = strict or None
+    call.arguments[:] = [args[i] if i in numbers else a for i, a in enumerate(arrays)]
+    call.keywords.update(rtol=rtol, rng=seed, strict=strict or None)
+    places = of_whole(symmetric, arrays)
+    if places:
+        call.keywords.setdefault("symmetric", places)
+        forward, backward = mirrored(forward, places), mirrored(backward, places, True)
+        reference, terms = reference and mirrored(reference, places), terms and mirrored(terms, places, True)
     problem = Problem(forward, backward, arrays, default_wrt(arrays, wrt), call, terms)
+    problem.coarse = coarse
 
     problem.value_here = value = np.array(problem.value(arrays))
-    problem.unchanged("forward")
+    problem.unchanged(call.names[0])
     problem.grad_output = g = _grad_output(grad_output, value, generator)
     call.keywords["grad_output"] = g
     # What is kept from a call for the next one shows itself if other arguments come between.
@@ -103,7 +153,7 @@ def check(
     evaluated(backward, [g.copy(), *other])
     kept = g.copy()
     grads = {i: v.copy() for i, v in problem.gradients(g, arrays).items()}
-    problem.unchanged("backward", g, kept)
+    problem.unchanged(call.names[1], g, kept)
     check_repeatable(problem, grads)
 
     precisions = wider(forward, problem.pristine, value)
@@ -187,7 +237,8 @@ def _generator(rng: Any) -> tuple[int, Any]:
 
 def _grad_output(grad_output: Any, value: Any, rng: Any) -> Any:
     if grad_output is None:  # never all ones, and none near 0, which would hide an element
-        return (rng.choice(np.array([-1.0, 1.0]), value.shape) * rng.uniform(0.5, 2, value.shape)).astype(value.dtype)
+        drawn = rng.choice(np.array([-1.0, 1.0]), value.shape) * rng.uniform(0.5, 2, value.shape)
+        return np.asarray(drawn).astype(value.dtype)
     given = np.asarray(grad_output)
     if given.dtype.kind not in "fiub":
         raise TypeError(f"grad_output: expected floats, got {given.dtype}")
@@ -197,7 +248,7 @@ def _grad_output(grad_output: Any, value: Any, rng: Any) -> Any:
 
 
 def _room(problem: Problem, gradient: Any, sensitivity: Sensitivity, tolerance: float | None) -> Any:
-    rtol = ULPS * float(np.finfo(gradient.dtype).eps) if tolerance is None else tolerance
+    rtol = ULPS * problem.eps(gradient.dtype) if tolerance is None else tolerance
     every = sensitivity.terms + sensitivity.change + sensitivity.given
     return np.nan_to_num(rtol * every, nan=0.0, posinf=0.0)
 
@@ -220,7 +271,7 @@ def _check_adjoint(
     if value is None or value.shape != problem.value_here.shape or not np.isfinite(value).all():
         return
     there = Problem(problem.forward, problem.backward, moved, problem.wrt, problem.call, problem.terms)
-    there.value_here, there.grad_output = value, problem.grad_output
+    there.value_here, there.grad_output, there.coarse = value, problem.grad_output, problem.coarse
     grads = {i: v.copy() for i, v in there.gradients(problem.grad_output.copy(), moved).items()}
     sensitivity = there.sensitivity()
     room = {i: _room(there, grads[i], s, tolerance) for i, s in sensitivity.items()}

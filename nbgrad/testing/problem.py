@@ -11,47 +11,15 @@ import numpy as np
 from nbgrad.testing.conditioning import Sensitivity, sensitivities
 from nbgrad.testing.report import Call, GradientError
 
-__all__ = ["Problem", "as_arguments", "default_wrt"]
+__all__ = ["Misfit", "Problem"]
 
 
-def as_arguments(args: Sequence[Any]) -> list[Any]:
-    """NumPy arrays as they are; numbers as 0-d arrays. TypeError for anything else, for complex numbers and for
-    objects.
-    """
-    found = []
-    for i, a in enumerate(args):
-        if isinstance(a, bool | int | float | np.generic):
-            a = np.array(a)
-        if not isinstance(a, np.ndarray):
-            raise TypeError(
-                f"args[{i}]: expected a NumPy array or a number, got {type(a).__name__}; "
-                "bind other arguments with functools.partial"
-            )
-        if a.dtype.kind not in "fiub" or a.dtype.kind == "f" and a.dtype.itemsize < 2:
-            raise TypeError(f"args[{i}]: expected floats, integers or bools, got {a.dtype}")
-        found.append(a)
-    if not any(a.dtype.kind == "f" for a in found):
-        raise TypeError("args: expected at least one array of floats to differentiate by, got none")
-    return found
+class Misfit(Exception):
+    """What an adapter's forward or backward raises where the functions behind it return something of a wrong kind."""
 
-
-def default_wrt(arrays: Sequence[Any], wrt: Any) -> tuple[int, ...] | None:
-    """The arguments to differentiate by as numbers from 0; None if backward is to say."""
-    if wrt is None:
-        return None
-    wrt = (wrt,) if isinstance(wrt, int | np.integer) and not isinstance(wrt, bool) else wrt
-    try:
-        numbers = tuple(int(i) for i in wrt)
-    except TypeError:
-        raise TypeError(f"wrt: expected an argument's number or several, got {wrt!r}") from None
-    for i in numbers:
-        if not 0 <= i < len(arrays):
-            raise ValueError(f"wrt: expected numbers in 0..{len(arrays) - 1}, got {i}")
-        if arrays[i].dtype.kind != "f":
-            raise TypeError(f"wrt: expected arguments of floats, but args[{i}] is {arrays[i].dtype}")
-    if not numbers:
-        raise ValueError("wrt: expected at least one argument, got none")
-    return numbers
+    def __init__(self, verdict: str, message: str) -> None:
+        super().__init__(message)
+        self.verdict = verdict
 
 
 class Problem:
@@ -63,13 +31,20 @@ class Problem:
     ) -> None:  # fmt: skip
         self.forward, self.backward, self.arrays, self.call = forward, backward, arrays, call
         self.terms = terms
+        self.names = call.names
         self.pristine = [a.copy() for a in arrays]
         self.wrt = wrt
         self.value_here: Any = None
         self.grad_output: Any = None
+        #: of what the functions compute in, where that is coarser than their arrays: bfloat16 in float32
+        self.coarse = 0.0
+
+    def eps(self, dtype: Any) -> float:
+        return max(float(np.finfo(dtype).eps), self.coarse)
 
     def error(self, verdict: str, message: str, **details: Any) -> GradientError:
         """A `GradientError` with the code that repeats it."""
+        message += self.call.note
         return GradientError(
             verdict, message, reproducer=self.call.code(), arguments=tuple(self.call.arguments), **details
         )
@@ -81,6 +56,8 @@ class Problem:
         try:
             with np.errstate(all="ignore"):
                 return function(*arguments)
+        except Misfit as error:
+            self.fail(error.verdict, f"{what} {error}", error)
         except Exception as error:
             if isinstance(error, ValueError) and "read-only" in str(error):
                 self.fail("mutated", f"{what} writes to an argument that is read-only: {error}", error)
@@ -88,24 +65,25 @@ class Problem:
 
     def value(self, arrays: Sequence[Any]) -> Any:
         """forward's result as an array of floats."""
-        result = self._called("forward", self.forward, *arrays)
+        result = self._called(self.names[0], self.forward, *arrays)
         try:
             value = np.asarray(result)
         except Exception as error:
-            self.fail("raised", f"forward returned {type(result).__name__}, which is no array: {error}", error)
+            self.fail("raised", f"{self.names[0]} returned {type(result).__name__}, which is no array: {error}", error)
         if value.dtype.kind != "f":
-            self.fail("dtype", f"forward returned {value.dtype}, expected floats")
+            self.fail("dtype", f"{self.names[0]} returned {value.dtype}, expected floats")
         return value
 
     def gradients(self, grad_output: Any, arrays: Sequence[Any], function: Any = None) -> dict[int, Any]:
         """backward's result, by argument; shapes and dtypes are checked against the arguments."""
-        result = self._called("backward", function or self.backward, grad_output, *arrays)
+        result = self._called(self.names[1], function or self.backward, grad_output, *arrays)
         if isinstance(result, tuple | list):
             given = list(result)
             if len(given) != len(arrays):
                 self.fail(
                     "shape",
-                    f"backward returned {len(given)} gradients for {len(arrays)} arguments (None for those without)",
+                    f"{self.names[1]} returned {len(given)} gradients for {len(arrays)} arguments (None for those "
+                    "without; a tuple or list has one for each argument, so that one gradient must be an array)",
                 )
         else:
             place = self.wrt[0] if self.wrt and len(self.wrt) == 1 else 0
@@ -117,22 +95,26 @@ class Problem:
                 i for i, (a, g) in enumerate(zip(arrays, given, strict=True)) if g is not None and a.dtype.kind == "f"
             )
             if not wanted:
-                self.fail("shape", "backward returned no gradient of an argument of floats")
+                self.fail("shape", f"{self.names[1]} returned no gradient of an argument of floats")
         found = {}
         for i in wanted:
+            label = self.call.label(i)
             if given[i] is None:
-                self.fail("shape", f"backward returned None for args[{i}], expected its gradient", argument=i)
-            gradient = np.asarray(given[i])
+                self.fail("shape", f"{self.names[1]} returned None for {label}, expected its gradient", argument=i)
+            try:
+                gradient = np.asarray(given[i])
+            except Exception as error:
+                what = f"{self.names[1]} returned {type(given[i]).__name__} for {label}"
+                self.fail("shape", f"{what}, which is no array: {error}", error, argument=i)
             if gradient.shape != arrays[i].shape:
                 self.fail(
                     "shape",
-                    f"the gradient of args[{i}] has shape {gradient.shape}, expected {arrays[i].shape}",
+                    f"the gradient of {self.call.label(i)} has shape {gradient.shape}, expected {arrays[i].shape}",
                     argument=i,
                 )
-            if gradient.dtype != arrays[i].dtype:
-                self.fail(
-                    "dtype", f"the gradient of args[{i}] is {gradient.dtype}, expected {arrays[i].dtype}", argument=i
-                )
+            if gradient.dtype.newbyteorder("=") != arrays[i].dtype.newbyteorder("="):
+                what = f"the gradient of {label} is {gradient.dtype}, expected {arrays[i].dtype}"
+                self.fail("dtype", what, argument=i)
             found[i] = gradient
         return found
 
@@ -142,7 +124,7 @@ class Problem:
             if not np.array_equal(a, b, equal_nan=True) or a.tobytes() != b.tobytes():
                 self.arrays[i] = b  # the reproducer shows what was given
                 self.call.arguments[i] = b
-                self.fail("mutated", f"{where} changed args[{i}]", argument=i)
+                self.fail("mutated", f"{where} changed {self.call.label(i)}", argument=i)
         if kept is not None and grad_output.tobytes() != kept.tobytes():
             self.fail("mutated", f"{where} changed grad_output")
 

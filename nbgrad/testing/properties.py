@@ -36,14 +36,14 @@ def check_repeatable(problem: Problem, grads: dict[int, Any]) -> None:
     """The same arguments give the same bits, also after other arguments."""
     value = problem.value(problem.arrays)  # as they were given: another layout may add up in another order
     if not _same(value, problem.value_here):
-        problem.fail("not repeatable", "forward gave other values for the same arguments")
+        problem.fail("not repeatable", f"{problem.names[0]} gave other values for the same arguments")
     for i, again in problem.gradients(problem.grad_output.copy(), problem.arrays).items():
         if not _same(again, grads[i]):
             at = np.argwhere(~((again == grads[i]) | (np.isnan(again) & np.isnan(grads[i]))))
             index = tuple(int(v) for v in at[0])
             problem.fail(
                 "not repeatable",
-                f"the gradient of args[{i}] at {index} was {grads[i][index]!r} and then {again[index]!r}",
+                f"the gradient of {problem.call.label(i)} at {index} was {grads[i][index]!r} and then {again[index]!r}",
                 argument=i, index=index, value=grads[i][index], reference=again[index],
             )  # fmt: skip
 
@@ -59,7 +59,7 @@ def check_linear(problem: Problem, grads: dict[int, Any], room: dict[int, Any]) 
             index = tuple(int(v) for v in np.unravel_index(place, other.shape))
             problem.fail(
                 "not linear",
-                f"-4 times the grad_output gives {other[index]!r} as gradient of args[{i}] at {index}, "
+                f"-4 times the grad_output gives {other[index]!r} as gradient of {problem.call.label(i)} at {index}, "
                 f"expected {expected[index]!r}",
                 argument=i, index=index, value=other[index], reference=expected[index],
             )  # fmt: skip
@@ -86,15 +86,15 @@ def check_layout(problem: Problem, grads: dict[int, Any], room: dict[int, Any], 
         arrays = [lay(a) for a in problem.pristine]
         value = problem.value(arrays)
         if value.shape != problem.value_here.shape or _where(value, problem.value_here, forward_room) is not None:
-            problem.fail("layout", f"forward gives other values for arrays that lie {name}")
+            problem.fail("layout", f"{problem.names[0]} gives other values for arrays that lie {name}")
         for i, other in problem.gradients(lay(problem.grad_output), arrays).items():
             place = _where(other, grads[i], 2 * room[i] + problem.tiny)
             if place is not None:
                 index = tuple(int(v) for v in np.unravel_index(place, other.shape))
                 problem.fail(
                     "layout",
-                    f"the gradient of args[{i}] at {index} is {other[index]!r} for arrays that lie {name}, "
-                    f"else {grads[i][index]!r}",
+                    f"the gradient of {problem.call.label(i)} at {index} is {other[index]!r} for arrays that lie "
+                    f"{name}, else {grads[i][index]!r}",
                     argument=i, index=index, value=other[index], reference=grads[i][index],
                 )  # fmt: skip
 
@@ -110,8 +110,8 @@ def check_out(problem: Problem, grads: dict[int, Any]) -> None:
         return parameter is not None and parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
 
     for what, function, leading, expected in (
-        ("forward", problem.forward, (), problem.value_here),
-        ("backward", problem.backward, (problem.grad_output,), grads[min(grads)] if len(grads) == 1 else None),
+        (problem.names[0], problem.forward, (), problem.value_here),
+        (problem.names[1], problem.backward, (problem.grad_output,), grads[min(grads)] if len(grads) == 1 else None),
     ):
         if expected is None or not expected.ndim or not takes_out(function):
             continue
@@ -176,7 +176,7 @@ def check_adjoint(
         value = sum(p.sum() for p in products)
         granted = sum((room[i] * np.abs(v)).sum() for i, v in directions.items())
         granted += problem.tiny * sum(np.abs(v).sum() for v in directions.values())
-        granted += float(np.finfo(problem.value_here.dtype).eps) * sum(np.abs(p).sum() for p in products)
+        granted += problem.eps(problem.value_here.dtype) * sum(np.abs(p).sum() for p in products)
         if not (np.isfinite(least) and np.isfinite(most) and np.isfinite(bar)):
             return False
         if value < least - bar - 2 * granted or value > most + bar + 2 * granted or np.isnan(value):

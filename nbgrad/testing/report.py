@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -138,13 +138,25 @@ def number(value: Any) -> str:
 
 
 def literal(value: Any) -> str:
-    """Python code of an array or number, to the last bit."""
+    """Python code of an array, a number, or a tuple, list or dict of them, to the last bit."""
+    if isinstance(value, str):
+        return repr(value)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{literal(k)}: {literal(v)}" for k, v in value.items()) + "}"
+    if type(value) in (tuple, list):
+        items = ", ".join(map(literal, value)) + ("," if type(value) is tuple and len(value) == 1 else "")
+        return f"({items})" if type(value) is tuple else f"[{items}]"
     if not isinstance(value, np.ndarray):
-        return re.sub(r"\b(nan|inf)\b", r"np.\1", repr(value))
+        try:
+            return re.sub(r"\b(nan|inf)\b", r"np.\1", repr(value))
+        except Exception:  # an object of the caller's that has no name must not hide the error
+            return f"<{type(value).__name__}>"
     kind = f"np.{value.dtype.type.__name__}" + ("_" if value.dtype.type.__name__ == "bool" else "")
     if value.dtype.itemsize > 8:
-        kind, items = "np.longdouble", [str(v) for v in value.ravel()]
-        return f"np.array({items!r}).astype({kind}).reshape({value.shape})"
+        digits = [str(v) for v in value.ravel()]
+        return f"np.array({digits!r}).astype(np.longdouble).reshape({value.shape})"
+    if not value.dtype.isnative:
+        kind = repr(value.dtype.str)
     text = re.sub(r"\b(nan|inf)\b", r"np.\1", repr(value.tolist()))
     return f"np.array({text}, {kind})" + ("" if value.size else f".reshape({value.shape})")
 
@@ -152,13 +164,14 @@ def literal(value: Any) -> str:
 def name_of(function: Callable[..., Any], fallback: str) -> tuple[str, str]:
     """(what code calls the function, the import that it needs or "")"""
     name = getattr(function, "__name__", "")
+    if not isinstance(name, str) or not name.isidentifier():  # a lambda, a partial, an object
+        return fallback, ""
     if isinstance(function, np.ufunc) and getattr(np, name, None) is function:
         return f"np.{name}", ""
-    if not name.isidentifier() or name == "<lambda>":
-        return fallback, ""
     module = getattr(function, "__module__", None) or ""
     home = sys.modules.get(module)
-    known = module not in ("", "__main__") and getattr(home, name, None) is function
+    importable = module != "__main__" and all(part.isidentifier() for part in module.split("."))
+    known = importable and getattr(home, name, None) is function
     return name, f"from {module} import {name}\n" if known else ""
 
 
@@ -171,19 +184,36 @@ class Call:
     arguments: list[Any]
     keywords: dict[str, Any] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
+    #: makes the call's arguments of the names of the arrays: a dict of tensors has several
+    arrange: Callable[[list[str]], list[str]] = list
+    #: what the caller calls forward, backward and grad_output
+    names: tuple[str, str] = ("forward", "backward")
+    grad_output: str = "grad_output"
+    #: added to every message
+    note: str = ""
+    #: what messages call the arrays
+    labels: Sequence[str] = ()
+    imports: str = ""
+
+    def label(self, i: int) -> str:
+        return self.labels[i] if self.labels else f"args[{i}]"
 
     def code(self) -> str:
         """Python code that repeats the call."""
-        imports, names = "", []
+        imports, names = self.imports, list[str]()
         for fallback, function in self.functions.items():
             name, line = name_of(function, fallback)
+            if name in names:  # two functions of one name
+                name, line = fallback, ""
             imports += line
             names.append(name)
-        lines = [f"x{i} = {literal(a)}" for i, a in enumerate(self.arguments)]
+        variables = [f"x{i}" for i in range(len(self.arguments))]
+        lines = [f"{x} = {literal(a)}" for x, a in zip(variables, self.arguments, strict=True)]
         given = []
         for key, value in self.keywords.items():
-            if key in self.hidden:
+            if key in self.hidden or value is None or (isinstance(value, tuple | list | dict) and not value):
                 continue
+            key = self.grad_output if key == "grad_output" else key
             if callable(value):
                 name, line = name_of(value, key)
                 imports += line
@@ -191,8 +221,8 @@ class Call:
             elif isinstance(value, np.ndarray):
                 lines.append(f"{key} = {literal(value)}")
                 given.append(f"{key}={key}")
-            elif value is not None and value not in ((), {}):
+            else:
                 given.append(f"{key}={literal(value)}")
-        arguments = ", ".join([*names, *(f"x{i}" for i in range(len(self.arguments))), *given])
+        arguments = ", ".join([*names, *self.arrange(variables), *given])
         head = f"import numpy as np\nfrom nbgrad.testing import {self.check}\n{imports}"
         return head + "\n".join([*lines, f"{self.check}({arguments})"])

@@ -1,4 +1,4 @@
-"""The arguments of a function as data: `array`, `labels`, `simplex`. `gradient_test` draws them with hypothesis."""
+"""The arguments of a function as data: `array`, `labels`, `simplex`, `symmetric`; `gradient_test` draws them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Spec", "array", "labels", "simplex"]
+__all__ = ["Spec", "array", "labels", "simplex", "symmetric"]
 
 
 @dataclass(frozen=True)
 class Spec:
-    """One argument: how it is drawn (``strategy``), and the kinks and the domain that the oracle respects."""
+    """One argument: how it is drawn (``strategy``), and what the oracle respects: kinks, domain, symmetry."""
 
     strategy: Any
     kinks: tuple[float, ...] = ()
     domain: tuple[float, float] = (-math.inf, math.inf)
+    symmetric: bool = False
 
 
 def drawing() -> Any:
@@ -103,3 +104,28 @@ def simplex(shape: Any, dtype: Any = np.float64) -> Spec:
     (0.0, 1.0)
     """
     return Spec(drawing().simplex(_check_shape(shape), _check_dtype(dtype)), (), (0.0, 1.0))
+
+
+def symmetric(
+    n: Any, dtype: Any = np.float64, *, positive_definite: bool = False, domain: tuple[float, float] = (-8.0, 8.0)
+) -> Spec:
+    """Symmetric matrices, (n, n), for determinants, inverses, factorisations: the function is differenced along
+    symmetric directions, and what counts is the gradient's symmetric part (``symmetric=`` of `check_gradient`).
+
+    ``n``: a number or a strategy of such. ``positive_definite``: products L·Lᵀ with 0.5 to 2 on the diagonal of L and
+    at most 1 beside it; else the elements are drawn as `array` draws them, from ``domain``.
+
+    >>> symmetric(3, positive_definite=True).symmetric
+    True
+    """
+    drawn = drawing()
+    number = _check_shape(n, "n")
+    if isinstance(number, tuple):
+        if len(number) != 1:
+            raise TypeError(f"n: expected an integer or a strategy, got {n!r}")
+        number = number[0]
+    if not isinstance(positive_definite, bool | np.bool_):
+        raise TypeError(f"positive_definite: expected True or False, got {positive_definite!r}")
+    elements = array(1, dtype, domain)  # which knows what a domain and a dtype may be
+    strategy = drawn.symmetric(number, np.dtype(dtype), bool(positive_definite), elements.domain)
+    return Spec(strategy, symmetric=True)

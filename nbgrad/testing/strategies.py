@@ -16,7 +16,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-__all__ = ["arrays", "floats", "grad_outputs", "labels", "layouts", "shapes", "simplex"]
+__all__ = ["arrays", "floats", "grad_outputs", "labels", "layouts", "shapes", "simplex", "symmetric"]
 
 POOL = 8
 
@@ -62,6 +62,9 @@ def _floats(dtype: np.dtype[Any], domain: tuple[float, float], kinks: tuple[floa
     def inside(x: float) -> bool:
         return low <= x <= high
 
+    def clipped(x: float) -> float:  # not filtered: of ten numbers one would be outside for sure
+        return min(max(x, low), high)
+
     signs = [s for s in (1, -1) if (high > 0 if s > 0 else low < 0)]
     smallest, largest = int(info.minexp) - int(info.nmant), int(info.maxexp) - 1
     if low > 0:
@@ -74,11 +77,11 @@ def _floats(dtype: np.dtype[Any], domain: tuple[float, float], kinks: tuple[floa
     if signs and smallest <= largest:
         mantissas = st.floats(1, 2, exclude_max=True, width=32)
         parts += [
-            st.builds(scaled, st.integers(smallest, largest), mantissas, st.sampled_from(signs)).filter(inside),
+            st.builds(scaled, st.integers(smallest, largest), mantissas, st.sampled_from(signs)).map(clipped),
         ]
         saturated = max(3, smallest), min(10, largest)
         if saturated[0] <= saturated[1]:
-            parts.append(st.builds(scaled, st.integers(*saturated), mantissas, st.sampled_from(signs)).filter(inside))
+            parts.append(st.builds(scaled, st.integers(*saturated), mantissas, st.sampled_from(signs)).map(clipped))
     special = [0.0, -0.0] if low <= 0 <= high else []
     near = [float(dtype.type(v)) for v in (*kinks, *(e for e in domain if math.isfinite(e)))]
     for v in near:
@@ -201,6 +204,28 @@ def simplex(draw: Any, shape: Any, dtype: Any = np.float64) -> Any:
     parts = draw(hnp.arrays(np.float64, shape, elements=st.integers(0, 16).map(float) | st.floats(0, 1)))
     parts[..., 0] += np.where(parts.sum(axis=-1) > 0, 0, 1)
     return (parts / parts.sum(axis=-1, keepdims=True)).astype(dtype)
+
+
+@st.composite
+def symmetric(
+    draw: Any, n: Any, dtype: Any = np.float64, positive_definite: bool = False,
+    domain: tuple[float, float] = (-8.0, 8.0),
+) -> Any:  # fmt: skip
+    """Symmetric matrices, to the last bit; ``positive_definite``: L·Lᵀ with 0.5 to 2 on the diagonal of L.
+
+    >>> symmetric(2, positive_definite=True).example()  # doctest: +SKIP
+    array([[1. , 0.5], [0.5, 2. ]])
+    """
+    n = draw(n) if isinstance(n, st.SearchStrategy) else n
+    size = n * (n + 1) // 2
+    matrix = np.zeros((n, n))
+    beside = st.floats(-1, 1) if positive_definite else floats(dtype, domain)
+    matrix[np.tril_indices(n)] = draw(st.lists(beside, min_size=size, max_size=size))
+    if positive_definite:
+        matrix[np.diag_indices(n)] = draw(st.lists(st.floats(0.5, 2), min_size=n, max_size=n))
+        matrix = matrix @ matrix.T
+    lower = np.tril(matrix).astype(dtype)
+    return draw(layouts())(lower + np.tril(lower, -1).T)
 
 
 @st.composite

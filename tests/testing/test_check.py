@@ -9,7 +9,7 @@ import pytest
 from mpmath import mpf  # noqa: F401
 
 from nbgrad import kernels, testing
-from nbgrad.testing import GradientError, GradientReport, check_gradient, check_hessp, check_objective
+from nbgrad.testing import GradientError, GradientReport, check_gradient
 
 SIGMOID_AT = np.array([0.5, 22.18, -3.0], np.float32)
 
@@ -151,19 +151,6 @@ def test_wrong_arguments_are_refused():
     for kind, message, bad in cases:
         with pytest.raises(kind, match=message):
             bad()
-
-
-def test_objectives_and_hessian_vector_products():
-    a = np.array([[3.0, 1.0], [1.0, 2.0]])
-    x = np.array([0.5, -1.0])
-    assert check_objective(lambda x: (x @ a @ x / 2, a @ x), x).confirmed == 2
-    assert check_hessp(lambda x: (x @ a @ x / 2, a @ x), lambda x, v: a @ v, x).confirmed == 2
-    with pytest.raises(GradientError, match="check_objective"):
-        check_objective(lambda x: (x @ a @ x / 2, x @ np.triu(a)), x)
-    with pytest.raises(GradientError, match="check_hessp"):
-        check_hessp(lambda x: a @ x, lambda x, v: np.triu(a) @ v, x)
-    with pytest.raises(GradientError, match="expected it to return .value, gradient."):
-        check_objective(lambda x: x.sum(), x)
 
 
 def test_importing_nbgrad_brings_neither_it_nor_hypothesis():
