@@ -22,17 +22,19 @@ import functools
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar
 
 import numba
+import numpy
 from numba.core.compiler import Flags
 from numba.core.typing.templates import builtin_registry
 from numba.extending import overload, register_jitable
 
 from nbgrad import cache
+from nbgrad.locks import compiler_lock, lazy
 
 __all__ = [
     "Loop", "array_overload", "is_serial", "overload_scalar", "part", "row", "scalar", "serial_loops", "source_hash",
@@ -152,6 +154,9 @@ def source_hash() -> str:
     return digest.hexdigest()[:16]
 
 
+_ARRAY = numpy.empty(0)
+
+
 def _compile(function: Callable[..., Any], name: str, options: dict[str, Any]) -> Any:
     # Numba names the cache files after the function: a new source hash means new files, a stale one is never
     # read. A copy, because another thread may be naming and compiling the same function the other way
@@ -164,12 +169,16 @@ def _compile(function: Callable[..., Any], name: str, options: dict[str, Any]) -
         function.__closure__,
     )
     function.__qualname__ = f"{name}-{source_hash()}"
-    try:
-        compiled = numba.njit(cache=True, nogil=True, **options)(function)
-    except RuntimeError:  # no folder for the cache can be written: compile for this process alone
-        return numba.njit(nogil=True, **options)(function)
-    cache.attach(compiled)
-    return compiled
+    # Under the lock, for the sake of forks (`nbgrad.locks`): what Numba makes and imports when it is first used. It
+    # asks for an array's type outside of its lock, and that imports a module.
+    with compiler_lock:
+        numba.typeof(_ARRAY)
+        try:
+            compiled = numba.njit(cache=True, nogil=True, **options)(function)
+        except RuntimeError:  # no folder for the cache can be written: compile for this process alone
+            return numba.njit(nogil=True, **options)(function)
+        cache.attach(compiled)
+        return compiled
 
 
 class Loop:
@@ -197,29 +206,27 @@ class Loop:
         if work <= self.threshold:
             return self.serial(*args)
         # One parallel loop of ours at a time: the workqueue layer aborts the process when two threads meet in
-        # it. A second caller does not wait, it runs serially.
-        if _serial_only or _mode.serial or not _parallel.acquire(blocking=False):
+        # it. A second caller does not wait, it runs serially (but where two asked at the same moment).
+        if _serial_only or _mode.serial or _parallel.locked():
             return self.serial(*args)
-        try:
-            return self.parallel(*args)
-        finally:
-            _parallel.release()
+        # `with`, because Python lets no signal in between taking a lock and guarding it then: after `if acquire():` it
+        # does, and kernels would be serial for ever after Ctrl-C. On one line, so that a debugger does not, either.
+        with _parallel: return self.parallel(*args)  # noqa: E701  # fmt: skip
 
-    @functools.cached_property
+    @lazy
     def serial(self) -> Any:
         return _compile(self.function, self.name, self.options)
 
-    @functools.cached_property
+    @lazy
     def parallel(self) -> Any:
         return _compile(self.function, self.name + "_parallel", {**self.options, "parallel": True})
 
 
 class _Mode(threading.local):
-    serial = False
+    serial = 0  # the number of `serial_loops` within which the thread is
 
 
-@contextlib.contextmanager
-def serial_loops() -> Iterator[None]:
+class serial_loops(contextlib.ContextDecorator):  # noqa: N801 (used as a function)
     """Within it the loops that this thread calls run serially.
 
     For code that alternates small loops with BLAS products. The idle threads of NumPy's OpenBLAS go on
@@ -227,16 +234,17 @@ def serial_loops() -> Iterator[None]:
     instead of microseconds: an epoch of the 784-256-256-10 network on MNIST on 2 cores took 14 s with
     parallel loops, 1.1 s with serial ones.
     """
-    before, _mode.serial = _mode.serial, True
-    try:
-        yield
-    finally:
-        _mode.serial = before
+
+    def __enter__(self) -> None:
+        _mode.serial += 1
+
+    def __exit__(self, *exc: object) -> None:
+        _mode.serial -= 1
 
 
 def is_serial() -> bool:
     """Whether this thread is within `serial_loops`."""
-    return _mode.serial
+    return _mode.serial > 0
 
 
 _mode = _Mode()

@@ -4,8 +4,10 @@
 Most tests run a process of their own, on a cache folder of their own.
 """
 
+import ctypes
 import os
 import shutil
+import sys
 import threading
 from pathlib import Path
 
@@ -294,3 +296,38 @@ print(jit._parallel.locked(), flush=True)
 os._exit(0)  # Python itself remembers the interrupt in its exit status
 """
     assert run(code, tmp_path / "cache") == "False"
+
+
+def interrupted(action, check, rounds=2000):
+    """``check`` after each of many interrupts that met a thread in ``action``, at any moment of it."""
+    found, ready, before = [], threading.Semaphore(0), sys.getswitchinterval()
+
+    def work():
+        for _ in range(rounds):
+            try:
+                ready.release()
+                while True:
+                    action()
+            except KeyboardInterrupt:
+                found.append(check())
+
+    thread = threading.Thread(target=work)
+    sys.setswitchinterval(1e-6)
+    try:
+        thread.start()
+        for number in range(rounds):
+            assert ready.acquire(timeout=60)
+            for _ in range(number % 50):
+                pass
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(KeyboardInterrupt))
+        thread.join(60)
+    finally:
+        sys.setswitchinterval(before)
+    return found
+
+
+def test_an_interrupt_at_any_moment_leaves_no_lock_behind():
+    """Ctrl-C between taking the lock and guarding it would make kernels serial for ever."""
+    loop, _ = recording_loop(threshold=0)
+    loop.__dict__["serial"] = loop.__dict__["parallel"] = lambda *arguments: None
+    assert interrupted(lambda: loop(1, None), jit._parallel.locked) == [False] * 2000

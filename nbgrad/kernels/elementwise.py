@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from nbgrad.arrays import (
 from nbgrad.backends import cpu
 from nbgrad.jit import Loop
 from nbgrad.kernels import device
+from nbgrad.locks import lazy
 from nbgrad.ops import Elementwise
 
 __all__ = ["Kernel"]
@@ -40,11 +40,11 @@ class Kernel:
         self.op = op
         self.defaults = tuple(op.parameters.values())
 
-    @functools.cached_property
+    @lazy
     def forward_loop(self) -> Loop:
         return cpu.forward(self.op)
 
-    @functools.cached_property
+    @lazy
     def backward_loop(self) -> Loop:
         return cpu.backward(self.op)
 
