@@ -88,9 +88,13 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
 
 
 def check_mask(value: Any, name: str) -> None:
-    """TypeError for a masked array: what is masked would be computed with."""
-    if isinstance(value, np.ma.MaskedArray):
+    """TypeError for a masked array, also within lists: what is masked would be computed with."""
+    if _masked(value):
         raise TypeError(f"{name}: expected an array without a mask, got a masked array (use {name}.filled(...))")
+
+
+def _masked(value: Any) -> bool:
+    return any(map(_masked, value)) if isinstance(value, list | tuple) else isinstance(value, np.ma.MaskedArray)
 
 
 def as_floats(values: dict[str, Any]) -> tuple[list[NDArray[Any]], np.dtype[Any]]:

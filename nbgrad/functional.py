@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from nbgrad.arrays import FLOAT64, check_number
 from nbgrad.autograd import rules_kernels as rules
 from nbgrad.autograd.arithmetic import apply
 from nbgrad.autograd.devices import on_cpu
@@ -183,6 +184,7 @@ def dropout(
     >>> dropout(tensor([1.0, 1.0, 1.0, 1.0]), rng=np.random.default_rng(0))
     tensor([2., 2., 2., 0.])
     """
+    p = float(check_number(p, "p", FLOAT64))
     if not 0 <= p <= 1:
         raise ValueError(f"p: expected a probability in 0..1, got {p}")
     x = _tensor(input)

@@ -12,7 +12,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from nbgrad.arrays import as_array
 from nbgrad.autograd.devices import move
+from nbgrad.autograd.inputs import cast
 from nbgrad.autograd.tape import no_grad
 from nbgrad.autograd.tensor import Tensor, forget_gradients
 
@@ -195,7 +197,7 @@ class Module(metaclass=_Complete):
                 f"state_dict: expected the names {sorted(own)}; missing {missing}, not expected {unexpected}"
             )
         arrays = {
-            name: value.cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+            name: value.cpu().numpy() if isinstance(value, Tensor) else as_array(value, f"state_dict: {name}")
             for name, value in state_dict.items()
         }
         for name, array in arrays.items():
@@ -203,6 +205,7 @@ class Module(metaclass=_Complete):
                 raise ValueError(f"state_dict: {name}: expected shape {own[name].shape}, got {array.shape}")
             if not np.can_cast(array.dtype, own[name].dtype, "same_kind"):
                 raise TypeError(f"state_dict: {name}: expected {own[name].dtype}, got {array.dtype}")
+            arrays[name] = cast(array, own[name].dtype, f"state_dict: {name}")
         with no_grad():
             for name, array in arrays.items():
                 own[name][...] = move(array, own[name].device)

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from nbgrad.arrays import as_array
 from nbgrad.autograd.devices import device_name, move, on_cpu, zeros
 from nbgrad.autograd.tape import note_mutation
 from nbgrad.autograd.tensor import Tensor, forget_gradients
@@ -217,7 +218,7 @@ class Optimizer:
 
     @staticmethod
     def _loaded(where: str, value: Any, param: Tensor, is_step: bool) -> Any:
-        array = np.array(value)
+        array = np.array(as_array(value, where))
         shape = () if is_step else param.shape
         if array.shape != shape:
             raise ValueError(f"{where}: expected shape {shape}, got {array.shape}")

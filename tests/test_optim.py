@@ -387,6 +387,7 @@ def test_wrong_states():
         (good | {"beta1": 1.0}, r"beta1: expected a number in \[0, 1\), got 1.0"),
         (good | {"eps": "tiny"}, "eps: expected a number, got str"),
         (good | {"eps": np.array("1")}, "eps: expected a number, got ndarray"),
+        (good | {"0.exp_avg": np.ma.masked_array(np.ones(2), [0, 1])}, "0.exp_avg: expected an array without a mask"),
         (good | {3: 4}, "3 is not expected"),
     ]
     for state, message in bad:

@@ -159,7 +159,7 @@ class Arithmetic:
     _aside: Node | None  # set only where a leaf was taken out of the graph: its node
     _data: Any  # the array; where ndim is 0 it may be a NumPy scalar
     _node: Node | None  # None: requires no gradient
-    _view_of: tuple[Any, type[Node], Any] | None  # of a view: the tensor, and `rules_shape.View.undo`
+    _view_of: tuple[Any, Any, Any] | None  # of a view: the tensor, the rule and what it saved
 
     __hash__ = object.__hash__
 

@@ -22,12 +22,15 @@ def view(node: rules.View, tensor: Any, argument: Any) -> Any:
     """`apply` for a result that may share the tensor's memory."""
     out = apply(node, (tensor,), argument)
     data = out._data
-    if not isinstance(data, np.generic) and owner(data) is owner(tensor._data):
-        share(tensor)
-        share(out)
+    if not isinstance(data, np.generic) and (memory := owner(data)) is owner(tensor._data):
+        share(tensor, memory)
+        share(out, memory)
         if mode.enabled:  # else the view would keep alive a graph that it has no part in
-            out._view_of = tensor, *node.undo(data.shape)
+            out._view_of = tensor, type(node), node._saved
     return out
+
+
+_PLAIN_BOUNDS = {int, type(None)}
 
 
 def _plain_key(key: Any, data: Any) -> tuple[tuple[Any, ...], bool]:
@@ -39,9 +42,10 @@ def _plain_key(key: Any, data: Any) -> tuple[tuple[Any, ...], bool]:
     """
     basic, parts = True, []
     for part in key if isinstance(key, tuple) else (key,):
-        if isinstance(part, slice):
-            bounds = part.start, part.stop, part.step
-            part = slice(*(bound if bound is None else operator.index(bound) for bound in bounds))
+        if type(part) is slice:
+            if not {type(part.start), type(part.stop), type(part.step)} <= _PLAIN_BOUNDS:
+                bounds = part.start, part.stop, part.step
+                part = slice(*(bound if bound is None else operator.index(bound) for bound in bounds))
         elif type(part) is not int and part is not None and part is not Ellipsis:
             part = _integer_or_array(part)
             basic = basic and type(part) is int
@@ -138,9 +142,8 @@ class Indexing(Arithmetic):
             tensor, op, saved = changed._view_of
             if owner(tensor._data) is not owner(data):  # moved to another device since
                 break
-            node = op()
-            node._edges = (tensor._node, changed._node) if op is rules.SetItem else (changed._node,)
-            node._saved = saved
+            node = op.undo(saved, changed._data.shape)
+            node._edges = (tensor._node, changed._node) if type(node) is rules.SetItem else (changed._node,)
             tensor._continue_at(result(type(tensor), node, tensor._data, True)._node)
             changed = tensor
 

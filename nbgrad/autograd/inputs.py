@@ -21,7 +21,10 @@ def check_dtype(dtype: np.dtype[Any], name: str) -> None:
 
 def as_dtype(dtype: Any, name: str = "dtype") -> np.dtype[Any]:
     """What the caller calls a dtype as one that a tensor may have, in the machine's byte order."""
-    dtype = np.dtype(dtype)
+    try:
+        dtype = np.dtype(dtype)
+    except TypeError as error:
+        raise TypeError(f"{name}: expected a dtype of NumPy's, got {dtype!r} ({error})") from None
     check_dtype(dtype, name)
     return np.dtype(dtype.type)
 

@@ -98,9 +98,10 @@ class View(Node):
 
     __slots__ = ()
 
-    def undo(self, shape: tuple[int, ...]) -> tuple[type[Node], Any]:
-        """For the history of x after a change of its view, which has this shape: the rule that makes the new x of
-        the view (`SetItem`: of the old x and the view), and what that has saved. To be asked right after `forward`.
+    @staticmethod
+    def undo(saved: Any, shape: tuple[int, ...]) -> Node:
+        """For the history of x after a change of its view: the node that makes the new x of the view (`SetItem`: of
+        the old x and the view), but for its edges. `saved`: what this rule had saved; `shape`: the view's.
         """
         raise NotImplementedError
 
@@ -109,8 +110,11 @@ class Reshape(View):
     __slots__ = ()
     _shares = True
 
-    def undo(self, shape):
-        return Reshape, shape
+    @staticmethod
+    def undo(saved, shape):
+        node = Reshape()
+        node._saved = shape
+        return node
 
     def forward(self, x, shape):
         self._saved = x.shape
@@ -124,8 +128,11 @@ class Permute(View):
     __slots__ = ()
     _shares = True
 
-    def undo(self, shape):
-        return Permute, _inverse(self._saved)
+    @staticmethod
+    def undo(saved, shape):
+        node = Permute()
+        node._saved = _inverse(saved)
+        return node
 
     def forward(self, x, axes):
         self._saved = axes
@@ -145,8 +152,11 @@ class GetItem(View):
 
     __slots__ = ()
 
-    def undo(self, shape):
-        return SetItem, self._saved[1]
+    @staticmethod
+    def undo(saved, shape):
+        node = SetItem()
+        node._saved = saved[1]
+        return node
 
     def forward(self, x, key):
         self._saved = x.shape, key

@@ -17,10 +17,11 @@ __all__ = ["Extreme", "Shaping", "choose_axis", "from_front", "integers"]
 
 def integers(value: Any, name: str) -> Any:
     """An integer as an int, and a sequence of integers, of whatever kind, as a tuple of ints; TypeError for others."""
-    try:
-        return operator.index(value)
-    except TypeError:
-        pass
+    if not isinstance(value, tuple | list):
+        try:
+            return operator.index(value)
+        except TypeError:
+            pass
     try:
         return tuple(map(operator.index, value))
     except TypeError:
@@ -117,7 +118,7 @@ class Shaping(Indexing):
         >>> nbgrad.tensor([[1, 2, 3]]).T.shape
         (3, 1)
         """
-        return self.permute(range(self._data.ndim)[::-1])
+        return view(rules.Permute(), self, tuple(range(self._data.ndim)[::-1]))
 
     def sum(
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False

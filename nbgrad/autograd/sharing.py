@@ -22,14 +22,18 @@ __all__ = ["lineage", "others", "share"]
 _sharers: dict[int, tuple[weakref.ref[Any], dict[int, weakref.ref[Any]]]] = {}
 
 
-def share(tensor: Any) -> None:
-    """To be called where another tensor, or an array of the user's, may come to lie on this one's memory."""
-    data = tensor._data
-    if isinstance(data, np.generic):  # cannot change
-        return
-    memory = owner(data)
+def share(tensor: Any, memory: Any = None) -> None:
+    """To be called where another tensor, or an array of the user's, may come to lie on this one's memory, which is
+    `owner(tensor._data)`.
+    """
+    if memory is None:
+        if isinstance(tensor._data, np.generic):  # cannot change
+            return
+        memory = owner(tensor._data)
     key, number = id(memory), id(tensor)
-    _, tensors = _sharers.setdefault(key, (weakref.ref(memory, lambda _: _sharers.pop(key, None)), {}))
+    if key not in _sharers:
+        _sharers.setdefault(key, (weakref.ref(memory, lambda _: _sharers.pop(key, None)), {}))
+    tensors = _sharers[key][1]
     if number not in tensors:
         tensors[number] = weakref.ref(tensor, lambda _: tensors.pop(number, None))
 

@@ -41,15 +41,19 @@ _COMPUTE: dict[Any, Callable[..., Any]] = {
 _OF_SCIPY = {"expit": _activation("sigmoid"), "log_expit": _activation("log_sigmoid")}  # in scipy.special
 
 
-def _find(ufunc: Any) -> Callable[..., Any] | None:
+def _find_of_scipy(ufunc: Any) -> Callable[..., Any] | None:
     special = sys.modules.get("scipy.special")
-    of_scipy = (function for name, function in _OF_SCIPY.items() if getattr(special, name, None) is ufunc)
-    return _COMPUTE.get(ufunc) or next(of_scipy, None)
+    return next((function for name, function in _OF_SCIPY.items() if getattr(special, name, None) is ufunc), None)
 
 
 def _array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
     """What `ufunc(*inputs)` gives, one of `inputs` or of `out` a tensor."""
-    name, compute = f"numpy.{ufunc.__name__}", _find(ufunc)
+    compute = _COMPUTE.get(ufunc)
+    if compute is not None and method == "__call__" and not keywords:  # an operator beside an array
+        value = compute(*inputs)
+        if value is not NotImplemented:
+            return value
+    name, compute = f"numpy.{ufunc.__name__}", compute or _find_of_scipy(ufunc)
     if method != "__call__" or compute is None:
         called = name if method == "__call__" else f"{name}.{method}"
         raise TypeError(f"{called}: a Tensor has no such operation; outside the graph use .detach().numpy()")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nbgrad import functional
-from nbgrad.autograd.shaping import choose_axis
+from nbgrad.autograd.shaping import choose_axis, integers
 from nbgrad.autograd.tensor import Tensor
 from nbgrad.module import Module
 
@@ -17,12 +17,16 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _check_sizes(**sizes: Any) -> None:
+def _sizes(**sizes: Any) -> list[int]:
+    """The integers, of whatever kind, as ints: a product of NumPy's small ones would wrap around."""
     for name, value in sizes.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        size = integers(value, name)
+        if isinstance(value, bool) or not isinstance(size, int):
             raise TypeError(f"{name}: expected an integer, got {type(value).__name__}")
-        if value < 1:
-            raise ValueError(f"{name}: expected at least 1, got {value}")
+        if size < 1:
+            raise ValueError(f"{name}: expected at least 1, got {size}")
+        sizes[name] = size
+    return list(sizes.values())
 
 
 def _uniform(rng: np.random.Generator, bound: float, shape: tuple[int, ...], dtype: Any) -> Tensor:
@@ -48,7 +52,7 @@ class Linear(Module):
         rng: np.random.Generator | None = None,
         dtype: Any = np.float32,
     ) -> None:
-        _check_sizes(in_features=in_features, out_features=out_features)
+        in_features, out_features = _sizes(in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
         rng = np.random.default_rng() if rng is None else rng
         bound = in_features**-0.5
@@ -83,7 +87,9 @@ class Maxout(Module):
         rng: np.random.Generator | None = None,
         dtype: Any = np.float32,
     ) -> None:
-        _check_sizes(in_features=in_features, out_features=out_features, num_pieces=num_pieces)
+        in_features, out_features, num_pieces = _sizes(
+            in_features=in_features, out_features=out_features, num_pieces=num_pieces
+        )
         self.num_pieces = num_pieces
         self.linear = Linear(in_features, out_features * num_pieces, rng=rng, dtype=dtype)
 

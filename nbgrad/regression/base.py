@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arrays import as_array, on_device
+from nbgrad.arrays import as_array, check_mask, on_device
 from nbgrad.regression.blocks import Summary, scan
 from nbgrad.regression.dispatch import is_dask_array
 
@@ -81,12 +81,15 @@ def score(mixin: Any, estimator: Any, X: Any, y: Any, sample_weight: Any) -> flo
 
         predicted, y, sample_weight = dask.compute(estimator.predict(X), y, sample_weight)
         estimator = SimpleNamespace(predict=lambda X: predicted)
+    check_mask(y, "y")
+    check_mask(sample_weight, "sample_weight")
     return mixin.score(estimator, X, y, sample_weight)
 
 
 def _check_X(estimator: Any, X: Any) -> Any:
     """X of a fitted estimator: float32, float64, uint8 or CSR, with the features of `fit`."""
     check_is_fitted(estimator)
+    check_mask(X, "X")
     return _numbers(validate_data(estimator, X, reset=False, accept_sparse="csr"))
 
 
@@ -96,6 +99,8 @@ def check_X_y(estimator: Any, X: Any, y: Any, *, y_numeric: bool = False) -> tup
     """
     if on_device(y):
         as_array(y, "y")  # refuses it
+    check_mask(X, "X")
+    check_mask(y, "y")
     X, y = validate_data(estimator, X, y, accept_sparse="csr", y_numeric=y_numeric)
     return _numbers(X), y
 

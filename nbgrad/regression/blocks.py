@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arrays import as_float
+from nbgrad.arrays import as_float, check_mask
 
 __all__ = ["Blocks", "Summary", "scan"]
 
@@ -101,6 +101,8 @@ def _parts(block: Any) -> tuple[Any, Any, Any]:
         size = f" of {len(block)}" if isinstance(block, (tuple, list)) else ""
         raise TypeError(f"expected (X, y) or (X, y, sample_weight), got {type(block).__name__}{size}")
     X, y, weight = (*block, None)[:3]
+    for name, value in (("X", X), ("y", y), ("sample_weight", weight)):
+        check_mask(value, name)
     X = X if hasattr(X, "tocsr") else np.asarray(X)  # a sparse matrix stays one
     y = np.asarray(y)
     if X.ndim != 2:

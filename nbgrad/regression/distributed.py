@@ -19,6 +19,7 @@ import numpy as np
 from dask.base import get_scheduler
 from dask.delayed import Delayed, delayed
 
+from nbgrad.arrays import check_mask
 from nbgrad.jit import serial_loops
 from nbgrad.regression.blocks import at_block, tree
 
@@ -107,6 +108,7 @@ def _like_rows(X: Any, name: str, array: Any) -> Any:
     rows = X.chunks[0]
     known = not np.isnan(X.shape[0])
     if not isinstance(array, da.Array):
+        check_mask(array, name)
         array = np.asarray(array)
         if not known:
             raise ValueError(f"{name}: expected a dask array, since X's chunks are unknown, got an array in memory")

@@ -53,6 +53,28 @@ def test_linear():
             nn.Maxout(3, 3, wrong)
 
 
+def test_sizes_may_be_integers_of_any_kind():
+    for kind in (np.uint8, np.int64, np.array, tensor):
+        layer = nn.Maxout(kind(3), kind(100), kind(4))  # 400 is no uint8
+        assert layer.linear.weight.shape == (400, 3) and layer(np.ones((1, 3), np.float32)).shape == (1, 100)
+        assert nn.Linear(kind(3), kind(2), rng=rng()).weight.tolist() == nn.Linear(3, 2, rng=rng()).weight.tolist()
+    for wrong in (np.array([3]), [3], np.array(3.0), np.bool_(True), "3", None):
+        with pytest.raises(TypeError, match="in_features: expected an integer"):
+            nn.Linear(wrong, 3)
+
+
+def test_integers_of_the_state_must_fit():
+    class Counter(nn.Module):
+        def __init__(self):
+            self.weight, self.count = tensor([1.0]), tensor(3, dtype=np.int8)
+
+    counter = Counter()
+    with pytest.raises(OverflowError, match="state_dict: count: expected numbers in the range of int8, got 300"):
+        counter.load_state_dict({"weight": np.zeros(1), "count": np.array(300)})
+    assert counter.weight.item() == 1 and counter.count.item() == 3
+    assert counter.load_state_dict({"weight": np.zeros(1), "count": np.array(100)}).count.item() == 100
+
+
 def test_maxout():
     layer = nn.Maxout(6, 3, 4, rng=rng())
     linear = layer.linear(X).numpy()
@@ -135,6 +157,7 @@ def test_load_state_dict_checks_everything_before_it_writes():
             r"bias: expected shape \(2,\), got \(3,\)",
         ),
         (good | {"bias": np.zeros(2, complex)}, TypeError, "bias: expected float32, got complex128"),
+        (good | {"bias": np.ma.masked_array(np.ones(2), [0, 1])}, TypeError, "bias: expected an array without a mask"),
         (3, TypeError, "state_dict: expected a dict of tensors, got int"),
     ):
         with pytest.raises(error, match=message):

@@ -205,3 +205,36 @@ def test_errors_name_the_argument(model, arguments, options, kind, message):
     with pytest.raises(kind, match="^" + message) as raised:
         value_and_grad(model)(*arguments, **options)
     assert "\n" not in str(raised.value)
+
+
+def _masked(array):
+    return np.ma.masked_array(array, np.arange(np.size(array)).reshape(np.shape(array)) % 2)
+
+
+@pytest.mark.parametrize("kind", ["LinearRegression", "LogisticRegression", "SoftmaxRegression"])
+def test_estimators_refuse_masks_in_every_place(kind):
+    model = getattr(regression, kind)
+    y, weight = (R if kind == "LinearRegression" else B).copy(), np.ones(6)
+    y[0] = 1
+    fitted = model().fit(X, y)
+    calls = [
+        lambda: model().fit(_masked(X), y), lambda: model().fit(list(_masked(X)), y), lambda: model().fit(X, _masked(y)),
+        lambda: model().fit(X, y, sample_weight=_masked(weight)), lambda: fitted.predict(_masked(X)), lambda: fitted.score(_masked(X), y),
+        lambda: fitted.score(X, _masked(y)), lambda: fitted.score(X, y, sample_weight=_masked(weight)), lambda: model().fit([(_masked(X), y)]),
+        lambda: model().fit([(X, _masked(y))]), lambda: model().fit([(X, y, _masked(weight))]),
+    ]  # fmt: skip
+    calls += [lambda name=name: getattr(fitted, name)(_masked(X)) for name in ("predict_proba", "decision_function") if hasattr(fitted, name)]
+    for call in calls:
+        with pytest.raises(TypeError, match="(X|y|sample_weight): expected an array without a mask, got a masked array"):
+            call()
+
+
+@models
+@pytest.mark.parametrize("at", ["params", "X", "y", "sample_weight"])
+def test_objectives_refuse_masks_in_every_place(model, at):
+    params = np.zeros((3, 3)) if model == "softmax" else np.zeros(3)
+    given = {"params": params, "X": X, "y": {"softmax": Y, "linear": R}.get(model, B), "sample_weight": np.ones(6)}
+    given[at] = _masked(given[at])
+    for name in (model + "_value_and_grad", model + "_sums", model + "_hessian"):
+        with pytest.raises(TypeError, match=f"{at}: expected an array without a mask"):
+            getattr(regression, name)(**given)
