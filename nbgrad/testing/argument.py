@@ -20,6 +20,8 @@ from nbgrad.testing.compare import (
     nearest,
 )
 from nbgrad.testing.conditioning import Sensitivity, rounds
+from nbgrad.testing.constant import constant
+from nbgrad.testing.hints import of_nan, of_ratio, of_state
 from nbgrad.testing.problem import Problem
 from nbgrad.testing.report import GradientError, GradientReport, number
 
@@ -147,6 +149,9 @@ def check_argument(
         imprecise.append(error)
     at_kink = (kinked[found.places] | (found.high > found.low) & np.isfinite(found.error)) & ~lost
     confirmed = decisive & ~at_kink & ~too_large & ~lost
+    zero = ~confirmed & ~at_kink & ~lost & (values[found.places] == 0)
+    if zero.any():  # the exact zeros of clamps
+        confirmed[zero] = constant(references.precisions[0], position, found.places[zero], len(found.places) > ELEMENTS)
     with np.errstate(all="ignore"):
         ulp = np.spacing(np.abs(values[found.places]).astype(gradient.dtype)).astype(np.float64)
         distance = (
@@ -199,6 +204,9 @@ def _error(
             "formula may be exact"
         )
     )
+    if verdict == "wrong":
+        advice = of_state(problem) or of_ratio(problem, position, gradient, found)
+    advice += of_nan(problem)
     slope = f"{low!r} ... {high!r} (one-sided)" if kink else number(reference)
     return problem.error(
         verdict,

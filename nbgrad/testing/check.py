@@ -12,11 +12,12 @@ from nbgrad.testing.argument import ULPS, Lazy, check_argument
 from nbgrad.testing.compare import References
 from nbgrad.testing.conditioning import Sensitivity
 from nbgrad.testing.exact import ExactFunction
+from nbgrad.testing.hints import of_nothing
 from nbgrad.testing.inputs import as_arguments, default_wrt, mirrored, of_numbers, of_whole
 from nbgrad.testing.precision import evaluated, wider
 from nbgrad.testing.problem import Problem
 from nbgrad.testing.properties import check_adjoint, check_layout, check_linear, check_out, check_repeatable
-from nbgrad.testing.report import Call, GradientError, GradientReport, warn
+from nbgrad.testing.report import VERDICTS, Call, GradientError, GradientReport, warn
 
 __all__ = ["ULPS", "Case", "check", "check_gradient", "functions", "gradient_case"]
 
@@ -57,7 +58,8 @@ def check_gradient(
 
     A tolerance is derived, never an absolute constant: the differences' error bar, and rtol times (the terms of the
     gradient's sum + what relative errors of the inputs do to it). An element that no precision can decide is no
-    error; the report counts it. TypeError and ValueError for arguments of a wrong kind.
+    error; the report counts it, and where that is all of them a `GradientWarning` (``strict``: an error) says so and
+    why. TypeError and ValueError for arguments of a wrong kind.
 
     >>> def square(x):
     ...     return x * x
@@ -112,9 +114,10 @@ def check(
     kinks: Any = (), rtol: Any = None, grad_output: Any = None, rng: Any = None, reference: Any = None,
     terms: Any = None, domains: Mapping[int, tuple[float, float]] | None = None, layouts: bool = True,
     symmetric: Any = (), strict: bool = False, tell: Callable[[str], None] = warn, coarse: float = 0.0,
+    alone: bool = True,
 ) -> GradientReport:  # fmt: skip
     """`check_gradient` for all its relatives: ``call`` says how the reproducer calls it, ``tell`` is called with what
-    is no error unless ``strict``, once.
+    is no error unless ``strict``, once. ``alone``: a check that has confirmed nothing tells that, too.
     """
     for name, function in (("reference", reference), ("terms", terms)):
         if function is not None and not callable(function):
@@ -183,6 +186,12 @@ def check(
         if strict:
             raise imprecise[0]
         tell(imprecise[0].args[0])
+    elif alone and report.nothing:
+        said = f"{VERDICTS['unconfirmed']}; {report.elements} undecided{of_nothing(problem)}"
+        error = problem.error("unconfirmed", said)
+        if strict:
+            raise error
+        tell(error.args[0])
     return report
 
 

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from nbgrad.testing.conditioning import Sensitivity, sensitivities
+from nbgrad.testing.hints import of_call
 from nbgrad.testing.report import Call, GradientError
 
 __all__ = ["Misfit", "Problem"]
@@ -61,7 +62,8 @@ class Problem:
         except Exception as error:
             if isinstance(error, ValueError) and "read-only" in str(error):
                 self.fail("mutated", f"{what} writes to an argument that is read-only: {error}", error)
-            self.fail("raised", f"{what} raised {type(error).__name__}: {error}", error)
+            hint = of_call(function, arguments) if what == self.names[1] and isinstance(error, TypeError) else ""
+            self.fail("raised", f"{what} raised {type(error).__name__}: {error}{hint}", error)
 
     def value(self, arrays: Sequence[Any]) -> Any:
         """forward's result as an array of floats."""
@@ -69,7 +71,10 @@ class Problem:
         try:
             value = np.asarray(result)
         except Exception as error:
-            self.fail("raised", f"{self.names[0]} returned {type(result).__name__}, which is no array: {error}", error)
+            what = f"{self.names[0]} returned {type(result).__name__}, which is no array: {error}"
+            if isinstance(result, tuple):
+                what += "\n  hint       a function that takes the first of them alone can be checked"
+            self.fail("raised", what, error)
         if value.dtype.kind != "f":
             self.fail("dtype", f"{self.names[0]} returned {value.dtype}, expected floats")
         return value

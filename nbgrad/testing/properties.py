@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nbgrad.testing.differences import ladders, slopes
+from nbgrad.testing.hints import of_state
 from nbgrad.testing.precision import Precision
 from nbgrad.testing.problem import Problem
 
@@ -43,7 +44,8 @@ def check_repeatable(problem: Problem, grads: dict[int, Any]) -> None:
             index = tuple(int(v) for v in at[0])
             problem.fail(
                 "not repeatable",
-                f"the gradient of {problem.call.label(i)} at {index} was {grads[i][index]!r} and then {again[index]!r}",
+                f"the gradient of {problem.call.label(i)} at {index} was {grads[i][index]!r} and then {again[index]!r}"
+                + of_state(problem),
                 argument=i, index=index, value=grads[i][index], reference=again[index],
             )  # fmt: skip
 
@@ -84,6 +86,10 @@ def check_layout(problem: Problem, grads: dict[int, Any], room: dict[int, Any], 
         if name == "in Fortran order" and all(a.ndim < 2 for a in problem.pristine):
             continue
         arrays = [lay(a) for a in problem.pristine]
+        note = problem.call.note
+        problem.call.note += (
+            f"\n  hint       the arrays lie {name}; layouts=False says that the functions take C-contiguous ones only"
+        )
         value = problem.value(arrays)
         if value.shape != problem.value_here.shape or _where(value, problem.value_here, forward_room) is not None:
             problem.fail("layout", f"{problem.names[0]} gives other values for arrays that lie {name}")
@@ -97,6 +103,7 @@ def check_layout(problem: Problem, grads: dict[int, Any], room: dict[int, Any], 
                     f"{name}, else {grads[i][index]!r}",
                     argument=i, index=index, value=other[index], reference=grads[i][index],
                 )  # fmt: skip
+        problem.call.note = note
 
 
 def check_out(problem: Problem, grads: dict[int, Any]) -> None:

@@ -25,6 +25,7 @@ VERDICTS = {
     "not linear": "the gradient is not linear in grad_output",
     "layout": "the values depend on how an argument lies in memory",
     "out": "out= gives another result than the call without it",
+    "unconfirmed": "no element of the gradient could be confirmed",
     "raised": "forward or backward raised an exception",
 }
 
@@ -50,6 +51,15 @@ class GradientReport:
     worst_ulps: float = 0.0
     precisions: tuple[str, ...] = ()
     imprecise: int = 0
+
+    @property
+    def nothing(self) -> bool:
+        """Whether there were elements, and none could be decided.
+
+        >>> GradientReport(elements=2, undecided=2).nothing
+        True
+        """
+        return self.elements > 0 and self.undecided == self.elements
 
     def __add__(self, other: GradientReport) -> GradientReport:
         """Both together.

@@ -66,7 +66,7 @@ def search(
             if failed and time.monotonic() > first[0] + SHRINKING:
                 hypothesis.reject()
             try:
-                reports.append(made.check(**options, grad_output=g, rng=seed, tell=told.append))
+                reports.append(made.check(**options, grad_output=g, rng=seed, tell=told.append, alone=False))
                 passed[key] = made, g
                 return
             except GradientError as error:
@@ -83,15 +83,20 @@ def search(
     changes["phases"] = [p for p in settings.phases if p is not hypothesis.Phase.explain]
     try:
         hypothesis.settings(settings, **changes)(hypothesis.given(st.data())(run))()
-        if told:
-            warn(told[0] + (f"\n(and {len(told) - 1} more examples)" if told[1:] else ""))
-        return
+        smallest: GradientError | None = None
     except GradientError as error:
         smallest = error
     except hypothesis.errors.Flaky:
         if not failed:
             raise
         smallest = list(failed.values())[-1][-1]
+    if smallest is None:
+        if sum(reports, GradientReport()).nothing:  # the last example tells why, as a check of its own
+            made, g = list(passed.values())[-1]
+            made.check(**options, grad_output=g, rng=made.call.keywords["rng"])
+        elif told:
+            warn(told[0] + (f"\n(and {len(told) - 1} more examples)" if told[1:] else ""))
+        return
     if hasattr(smallest, "__notes__"):
         del smallest.__notes__  # what hypothesis tells is in the reproducer
     which = next((made, g) for made, g, error in failed.values() if error is smallest)
