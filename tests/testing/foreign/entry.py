@@ -7,11 +7,10 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-import hypothesis
 import numpy as np
 from hypothesis import strategies as st
 
-from nbgrad.testing import GradientReport, array, check_autograd, check_objective, gradient_test
+from nbgrad.testing import array, check_autograd, check_gradient, check_objective, gradient_test
 from nbgrad.testing.specs import Spec
 
 __all__ = ["BOTH", "F32", "F64", "Table", "fixed", "integers", "normal", "spread", "ties", "uniform"]
@@ -61,37 +60,21 @@ def fixed(value: Any) -> Make:
     return lambda dtype: Spec(st.just(np.asarray(value, dtype)))
 
 
-def _property(check: Callable[..., GradientReport], *specs: Spec, settings: Any = None) -> Callable[[], None]:
-    """As `gradient_test`: a function without arguments that draws them and keeps the sum of the reports."""
-
-    @hypothesis.given(st.tuples(*(spec.strategy for spec in specs)))
-    def holds(arrays: Any) -> None:
-        test.report += check(*arrays)  # type: ignore[attr-defined]
-
-    def test() -> None:
-        test.report = GradientReport()  # type: ignore[attr-defined]
-        (settings(holds) if settings else holds)()
-
-    return test
-
-
 class Table(dict[str, Callable[..., Any]]):
     """Names to functions of hypothesis settings that make the property, as in `right.RIGHT`."""
 
-    def _add(self, name: str, dtypes: Any, make: Callable[[Any], Callable[..., Any]]) -> None:
+    def _add(self, name: str, check: Any, functions: Any, specs: Any, dtypes: Any, keywords: dict[str, Any]) -> None:
         for dtype in dtypes:
             key = f"{name.replace('_', ' ').strip()}, {np.dtype(dtype).name}"
             assert key not in self, key
-            self[key] = make(dtype)
+            drawn = (make(dtype) for make in specs)
+            self[key] = functools.partial(gradient_test, *functions, *drawn, check=check, **keywords)
 
     def function(self, *specs: Make, dtypes: Any = (F64,), **keywords: Any) -> Callable[[Any], Any]:
         """For a class with ``forward(*args)`` and ``backward(g, *args)``."""
 
         def add(pair: Any) -> Any:
-            self._add(
-                pair.__name__, dtypes,
-                lambda d: functools.partial(gradient_test, pair.forward, pair.backward, *(s(d) for s in specs), **keywords),
-            )  # fmt: skip
+            self._add(pair.__name__, check_gradient, (pair.forward, pair.backward), specs, dtypes, keywords)
             return pair
 
         return add
@@ -100,13 +83,12 @@ class Table(dict[str, Callable[..., Any]]):
         """For a function ``f(x) -> (value, gradient)``."""
 
         def add(f: Any) -> Any:
-            check = functools.partial(check_objective, f, **keywords)
-            self._add(f.__name__, dtypes, lambda d: functools.partial(_property, check, *(s(d) for s in specs)))
+            self._add(f.__name__, check_objective, (f,), specs, dtypes, keywords)
             return f
 
         return add
 
     def tensors(self, framework: str, name: str, f: Any, *specs: Make, dtypes: Any = (F64,), **keywords: Any) -> None:
         """For a function of a framework's tensors, whose gradient is the framework's."""
-        check = functools.partial(check_autograd, f, framework=framework, **keywords)
-        self._add(f"{framework}: {name}", dtypes, lambda d: functools.partial(_property, check, *(s(d) for s in specs)))
+        given = {"framework": framework, **keywords}
+        self._add(f"{framework}: {name}", check_autograd, (f,), specs, dtypes, given)
