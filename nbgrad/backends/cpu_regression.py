@@ -50,9 +50,9 @@ class Model:
     matrix: bool
 
 
-def work_size(classes: int, w_step: int, buffer: int) -> int:
-    """Numbers of scratch a range needs in the precision of the products; ``buffer``: numbers of a converted block."""
-    return WORK + LANES + classes * (2 * LANES + w_step) + buffer
+def work_size(classes: int, w_step: int) -> int:
+    """Numbers of scratch a range needs in the precision of the products, beside those of a converted block."""
+    return WORK + LANES + classes * (2 * LANES + w_step)
 
 
 def wide_size(classes: int, w_step: int) -> int:
@@ -96,8 +96,12 @@ def _load_weights(weight, i, count, weights):
 
 
 def _pass(model: Model, convert: bool, middle: Callable[..., Any], name: str) -> Loop:
-    """``loop(x, features, step, rows, first, last, target, weight, coefficients, w_step, kept, have, work, wide)``:
-    over rows first..last − 1, taken ``rows`` ≤ `LANES` at a time. Returns the place of a bad target, or −1.
+    """``loop(x, features, step, rows, first, last, since, end, target, weight, coefficients, w_step, kept, have, work,
+    wide)``: over rows first..last − 1, taken ``rows`` ≤ `LANES` at a time. Returns the place of a bad target, or −1.
+
+    A range may come in parts, of whole blocks but for the last: ``since``, the rows of parts before that are not summed
+    up in float64 yet (so many of a whole number of `FLUSH` // ``rows`` blocks remain), and ``end``, whether this is the
+    last part. The sums are those of the range in one part.
 
     ``x``: flat, row i at i·step; with ``convert`` its rows are contiguous and of another dtype than the coefficients:
     (w, intercept, v, v_intercept), w and v with rows of ``w_step`` numbers, flat. ``weight`` may be empty. ``work`` is
@@ -106,7 +110,9 @@ def _pass(model: Model, convert: bool, middle: Callable[..., Any], name: str) ->
     """
     rows_of, first_bad, matrix = _converted if convert else _in_place, model.bad, model.matrix
 
-    def loop(x, features, step, rows, first, last, target, weight, coefficients, w_step, kept, have, work, wide):
+    def loop(
+        x, features, step, rows, first, last, since, end, target, weight, coefficients, w_step, kept, have, work, wide
+    ):
         T = work.dtype.type
         classes = coefficients[1].size
         weights, start = vector_loop.window(work, WORK, LANES), WORK + LANES
@@ -117,8 +123,9 @@ def _pass(model: Model, convert: bool, middle: Callable[..., Any], name: str) ->
         rest, loss = strip(wide, 0), strip(wide, 1)
         slope = vector_loop.window(wide, 2 * LANES, classes * LANES)
         gradient = vector_loop.window(wide, (2 + classes) * LANES, classes * w_step)
-        for j in range(g.size):
-            g[j] = T(0)
+        if since == 0:
+            for j in range(g.size):
+                g[j] = T(0)
         _fill_weights(LANES, weights)
         ahead = 0 if convert else rows * step
         for i in range(first, last, rows):
@@ -139,7 +146,9 @@ def _pass(model: Model, convert: bool, middle: Callable[..., Any], name: str) ->
                 add_matrix(block, at, apart, count, features, s, g, w_step, classes)
             else:
                 add_rows(block, at, apart, count, features, s, g, ahead)
-            if (i - first) % FLUSH + rows >= FLUSH or i + rows >= last:
+            since += rows
+            if since + rows > FLUSH or (end and i + rows >= last):
+                since = 0
                 vector_loop.each(_add, (g, gradient), 0, g.size, (gradient,), 0, ())
                 for j in range(g.size):
                     g[j] = T(0)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arrays import as_array, check_mask, on_device
+from nbgrad.arrays import FLOAT32, FLOAT64, as_array, check_mask, on_device
 from nbgrad.regression.blocks import Summary, scan
 from nbgrad.regression.dispatch import is_dask_array
 
@@ -125,11 +125,15 @@ def check_blocks(estimator: Any, blocks: Any, *, classify: bool) -> Summary:
 
 def precision(dtype: Any) -> np.dtype[Any]:
     """Of products with X, of coefficients and answers: float32 where X is, else float64."""
-    return np.dtype(np.float32 if dtype == np.float32 else np.float64)
+    return FLOAT32 if dtype.newbyteorder("=") == FLOAT32 else FLOAT64
 
 
 def _numbers(X: Any) -> Any:
-    return X if X.dtype in (np.float32, np.float64, np.uint8) else X.astype(np.float64)
+    """X in a dtype that is taken as it is, in either byte order (of SciPy's matrices in the machine's)."""
+    native = X.dtype.newbyteorder("=")
+    if native not in (FLOAT32, FLOAT64, np.uint8):
+        return X.astype(FLOAT64)
+    return X if X.dtype.isnative or isinstance(X, np.ndarray) else X.astype(native)
 
 
 def check_sample_weight(sample_weight: Any, n: int) -> NDArray[np.float64] | None:

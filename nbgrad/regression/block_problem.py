@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 
 from nbgrad.regression.blocks import Summary, scan
+from nbgrad.regression.data import precision
 from nbgrad.regression.problem import Problem, mean_with_penalty
 
 __all__ = ["BlockProblem"]
@@ -112,7 +113,7 @@ class BlockProblem:
         if self.summary is None:
             self.summary = scan(self.blocks, classify=classify)
         if self.dtype is None:
-            self.dtype = self.summary.dtype if self.summary.dtype == np.float32 else np.float64
+            self.dtype = precision(None, self.summary.dtype)
         if classify:
             classes = self.summary.classes
             assert classes is not None

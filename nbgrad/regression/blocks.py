@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arrays import as_float, check_mask
+from nbgrad.arrays import FLOAT64, as_float, check_mask
+from nbgrad.sums import add_up
 
 __all__ = ["Blocks", "Summary", "scan"]
 
@@ -103,7 +104,10 @@ def _parts(block: Any) -> tuple[Any, Any, Any]:
     X, y, weight = (*block, None)[:3]
     for name, value in (("X", X), ("y", y), ("sample_weight", weight)):
         check_mask(value, name)
-    X = X if hasattr(X, "tocsr") else np.asarray(X)  # a sparse matrix stays one
+    if not hasattr(X, "tocsr"):  # a sparse matrix stays one
+        X = np.asarray(X)
+    elif not X.dtype.isnative:  # of which SciPy multiplies and copies the machine's byte order only
+        X = X.astype(X.dtype.newbyteorder("="))
     y = np.asarray(y)
     if X.ndim != 2:
         raise ValueError(f"X: expected shape (rows, features), got {X.shape}")
@@ -164,8 +168,8 @@ def _scan_block(i: int, block: tuple[Any, Any, Any], classify: bool) -> Summary:
     summary = Summary(
         rows=X.shape[0],
         features=X.shape[1],
-        dtype=X.dtype,
-        weight_sum=float(len(y) if weight is None else weight.sum(dtype=np.float64)),
+        dtype=X.dtype.newbyteorder("="),
+        weight_sum=float(len(y) if weight is None else add_up(weight, dtype=FLOAT64)),
         block=i,
     )
     if not classify:

@@ -32,7 +32,7 @@ def one_pass_csr(
 ) -> tuple[int, np.float64, NDArray[Any], NDArray[Any]]:
     """As `nbgrad.regression.one_pass.one_pass`."""
     classes = len(w)
-    work, wide = np.empty(work_size(classes, 0, 0)), np.zeros(wide_size(classes, 0))
+    work, wide = np.empty(work_size(classes, 0)), np.zeros(wide_size(classes, 0))
     gradient = np.zeros(w.shape)
     loop = cpu_regression.of_scores(model, direction is not None).serial
     v, v_intercept = direction or (w, intercept)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad.arrays import FLOAT32, FLOAT64, as_array, as_float, as_labels, check_number, contiguous
+from nbgrad.sums import add_up
 
 __all__ = [
     "coefficients", "dtype_of", "expected_targets", "finite", "flag", "matrix", "penalty", "precision", "targets",
@@ -57,12 +58,13 @@ def penalty(l2: Any) -> Any:
 
 
 def precision(dtype: Any, x_dtype: Any) -> np.dtype[Any]:
-    """Of the products: what was asked for, else that of X."""
+    """Of the products: what was asked for, else that of X, in either byte order."""
     if dtype is None:
-        return FLOAT32 if x_dtype == FLOAT32 else FLOAT64
-    if np.dtype(dtype) not in (FLOAT32, FLOAT64):
-        raise TypeError(f"dtype: expected float32 or float64, got {np.dtype(dtype)}")
-    return np.dtype(dtype)
+        return FLOAT32 if x_dtype.newbyteorder("=") == FLOAT32 else FLOAT64
+    native = np.dtype(dtype).newbyteorder("=")
+    if native not in (FLOAT32, FLOAT64):
+        raise TypeError(f"dtype: expected float32 or float64, got {native}")
+    return native
 
 
 def dtype_of(params: Any) -> np.dtype[Any]:
@@ -125,7 +127,7 @@ def weights(sample_weight: Any, n: int, dtype: np.dtype[Any]) -> tuple[NDArray[A
         )
     unit = weight_unit(*(weight.min(), weight.max()) if n else (0.0, 0.0))
     scaled = (weight / weight.dtype.type(unit)).astype(dtype, copy=False)
-    return contiguous(scaled), unit, np.sum(weight, dtype=np.float64)
+    return contiguous(scaled), unit, add_up(weight, dtype=FLOAT64)
 
 
 def weight_unit(low: Any, high: Any) -> float:

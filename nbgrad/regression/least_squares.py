@@ -19,10 +19,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arrays import on_device
+from nbgrad.arrays import FLOAT64, on_device
 from nbgrad.elementary.division import two_product, two_sum
 from nbgrad.jit import Loop
 from nbgrad.regression.blocks import Blocks
+from nbgrad.sums import add_up
 
 __all__ = ["least_squares"]
 
@@ -84,7 +85,8 @@ def _factor(i: int, block: tuple[Any, Any, Any], argument: tuple[bool, float]) -
         if of_rows is not None:
             rows *= np.sqrt(of_rows)[:, None]
         triangle = _triangle(xp.concatenate([triangle, rows]), xp)
-    return _host(triangle, xp), len(y), float(len(y) if weight is None else weight.sum(dtype=np.float64))
+    total = len(y) if weight is None else add_up(weight, dtype=FLOAT64) if xp is np else weight.sum(dtype=FLOAT64)
+    return _host(triangle, xp), len(y), float(total)
 
 
 def _library(X: Any) -> Any:
@@ -111,7 +113,7 @@ def _rows(
         part = X[some]
         part = part.toarray() if hasattr(part, "toarray") else part
         rows = xp.ones((len(part), features + fit_intercept + 1), order=order)
-        np.multiply(part, x_scale, out=rows[:, fit_intercept:-1])
+        np.multiply(part, x_scale, out=rows[:, fit_intercept:-1], dtype=FLOAT64)
         rows[:, -1] = y[some]
         yield rows, None if weight is None else weight[some].astype(np.float64)
 

@@ -1,12 +1,12 @@
 """X goes through the compiled pass (`nbgrad.backends.cpu_regression`) in ranges of rows, on all threads.
 
-An array is read where it lies if its rows are contiguous and it is of float32, float64 or uint8; of another kind a few
-megabytes at a time are converted. A CSR matrix is multiplied by SciPy, in float64.
+An array is read where it lies if its rows are contiguous and it is of float32, float64 or uint8. Of another kind each
+range brings a piece after the other into that form. Ranges, blocks and what is added to what follow from the shapes and
+the precision of the products, not from how X lies: the same numbers give the same bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nbgrad.arrays import FLOAT32, FLOAT64, contiguous
 from nbgrad.backends import cpu_regression
-from nbgrad.backends.cpu_regression import Model, wide_size, work_size
+from nbgrad.backends.cpu_regression import FLUSH, Model, wide_size, work_size
 from nbgrad.backends.products import padded
 from nbgrad.backends.strips import LANES
 from nbgrad.threads import spread
@@ -28,26 +28,31 @@ __all__ = ["Curvature", "one_pass"]
 BLOCK_BYTES, MATRIX_BLOCK_BYTES = 24 * 1024, 512 * 1024
 #: Multiplications that are worth a thread's time, and the most ranges that X is cut into.
 RANGE_WORK, RANGES = 2_000_000, 32
-#: What is converted at a time: a part of X, of at least and at most so many bytes.
-PIECE, PIECES = 32, (1024 * 1024, 16 * 1024 * 1024)
+#: What a range converts at a time.
+PIECE_BYTES = 128 * 1024
 READ_AS_IT_IS = (FLOAT32, FLOAT64, np.dtype(np.uint8))
 
 
 class _Plan:
-    """How an array is cut up, and the memory for its sums: an eighth of the array's, or what two ranges need."""
+    """How n rows are cut up, and the memory for their sums: a sixteenth of what X takes in the precision of the
+    products, or what two ranges need.
+    """
 
     def __init__(
-        self, n: int, features: int, classes: int, model: Model, dtype: np.dtype[Any], nbytes: int, convert: bool
+        self, n: int, features: int, classes: int, model: Model, dtype: np.dtype[Any], convert: bool
     ) -> None:
         row = max(1, features * dtype.itemsize)
         self.rows = min(max((MATRIX_BLOCK_BYTES if model.matrix else BLOCK_BYTES) // row // 8 * 8, 8), LANES)
         self.w_step = padded(features, dtype.itemsize)
-        buffer = self.rows * features if convert else 0
-        narrow, wide = work_size(classes, self.w_step, buffer), wide_size(classes, self.w_step)
-        operations = n * max(features, 1) * classes
-        room = nbytes // 8 // (narrow * dtype.itemsize + wide * 8)
+        narrow, wide = work_size(classes, self.w_step), wide_size(classes, self.w_step)
+        operations, buffer = n * max(features, 1) * classes, self.rows * features
+        room = n * row // 16 // ((narrow + buffer) * dtype.itemsize + wide * 8)
         self.ranges = max(1, min(operations // RANGE_WORK, RANGES, max(room, 2), n // LANES))
         self.small = operations < 2 * RANGE_WORK
+        step = -(-n // (self.ranges * LANES)) * LANES
+        self.bounds = [min(k * step, n) for k in range(self.ranges + 1)]
+        self.piece = max(PIECE_BYTES // row // self.rows, 1) * self.rows
+        narrow += buffer if convert else 0
         self.work, self.wide = np.empty((self.ranges, narrow), dtype), np.zeros((self.ranges, wide))
 
     def filled(self, matrix: NDArray[Any]) -> NDArray[Any]:
@@ -56,15 +61,10 @@ class _Plan:
         filled[:, : matrix.shape[1]] = matrix
         return filled.reshape(-1)
 
-    def kept_shape(self, bounds: NDArray[np.intp], classes: int) -> tuple[int, int]:
+    def kept_shape(self, classes: int) -> tuple[int, int]:
         """(ranges, numbers): of each block of a range; of at least two, because one means that nothing is kept."""
-        blocks = -(-int(np.diff(bounds).max()) // self.rows)
+        blocks = -(-(self.bounds[1] - self.bounds[0]) // self.rows)
         return self.ranges, max(2, blocks) * classes * LANES
-
-    def bounds(self, n: int) -> NDArray[np.intp]:
-        """Where the ranges begin and end."""
-        step = -(-n // (self.ranges * LANES)) * LANES
-        return np.minimum(np.arange(self.ranges + 1) * step, n)
 
     def sums(self, features: int, classes: int) -> tuple[np.float64, NDArray[Any], NDArray[Any]]:
         """(loss, gradient (classes, features), sums of the residuals (classes,))"""
@@ -74,38 +74,36 @@ class _Plan:
         return total[LANES : 2 * LANES].sum(), gradient, slopes
 
 
-def _pieces(X: NDArray[Any], dtype: np.dtype[Any]) -> Iterator[tuple[int, int, NDArray[Any], int]]:
-    """(first row, rows, their numbers flat, distance of two rows): all of X where it lies, or pieces converted."""
+def _as_it_lies(X: NDArray[Any], dtype: np.dtype[Any]) -> tuple[NDArray[Any], int] | None:
+    """(X's numbers flat, distance of two rows), or None where the loops cannot read it there."""
     n, features = X.shape
     step = X.strides[0] // X.itemsize if n > 1 else features
     lies = X.dtype in READ_AS_IT_IS and X.dtype.isnative and X.flags.aligned
     lies = lies and (features < 2 or X.strides[1] == X.itemsize) and X.strides[0] % X.itemsize == 0
-    if X.size == 0 or (lies and (step == features or (X.dtype == dtype and step >= features))):
-        size = max(0, (n - 1) * step + features) if X.size else 0
-        flat = np.lib.stride_tricks.as_strided(X, (size,), (X.itemsize,), writeable=False)
-        yield 0, n, contiguous(flat), step
-        return
-    size = min(max(X.nbytes // PIECE, PIECES[0]), PIECES[1])
-    rows = max(size // (features * dtype.itemsize) // LANES, 1) * LANES
-    for start in range(0, n, rows):
-        piece = X[start : start + rows]
-        converted = np.empty(piece.shape, dtype)
-        np.copyto(converted, piece, casting="same_kind")
-        yield start, len(piece), converted.reshape(-1), features
+    if X.size and not (lies and (step == features or (X.dtype == dtype and step >= features))):
+        return None
+    size = max(0, (n - 1) * step + features) if X.size else 0
+    return contiguous(np.lib.stride_tricks.as_strided(X, (size,), (X.itemsize,), writeable=False)), step
+
+
+def _converted(X: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    x = np.empty(X.shape, dtype)
+    with np.errstate(all="ignore"):  # set here, because it holds for one thread
+        np.copyto(x, X, casting="same_kind")
+    return x.reshape(-1)
 
 
 class Curvature:
-    """What the Hessian needs of params, once it has been computed: for each piece of X, by its first row."""
+    """What the Hessian needs of params, once it has been computed."""
 
-    def __init__(self) -> None:
-        self.kept: dict[int, NDArray[Any]] = {}
+    kept: NDArray[Any] | None = None
 
-    def room(self, start: int, shape: tuple[int, int], dtype: np.dtype[Any]) -> tuple[NDArray[Any], bool]:
+    def room(self, shape: tuple[int, int], dtype: np.dtype[Any]) -> tuple[NDArray[Any], bool]:
         """(where it lies, whether it is there already)"""
-        have = start in self.kept
-        if not have:
-            self.kept[start] = np.empty(shape, dtype)
-        return self.kept[start], have
+        have = self.kept is not None
+        if self.kept is None:
+            self.kept = np.empty(shape, dtype)
+        return self.kept, have
 
 
 def one_pass(
@@ -123,36 +121,37 @@ def one_pass(
 
     ``w`` (classes, features), ``intercept`` (classes,) in the precision of the products.
     """
-    features, dtype, classes = X.shape[1], w.dtype, len(w)
+    (n, features), dtype, classes = X.shape, w.dtype, len(w)
     v, v_intercept = direction or (w[:0], intercept)
-    plan, coefficients = None, None
-    loops = cpu_regression.slopes if direction is None else cpu_regression.curvatures
-    for start, count, x, step in _pieces(X, dtype):
-        convert = x.dtype != dtype
-        if plan is None:
-            plan = _Plan(count, features, classes, model, dtype, X.nbytes, convert)
-            coefficients = plan.filled(w), intercept, plan.filled(v), v_intercept
-        loop, bounds = loops(model, convert).serial, plan.bounds(count)
-        kept, have = np.empty((plan.ranges, classes * LANES), dtype), False
-        if curvature is not None:
-            kept, have = curvature.room(start, plan.kept_shape(bounds, classes), dtype)
-        rows = x, features, step, plan.rows
-        targets = target[start : start + count], weight[start : start + count]
-        places = _in_ranges(loop, rows, bounds, targets, (coefficients, plan.w_step), kept, have, plan)
-        bad = [place for place in places if place >= 0]
-        if bad:
-            return start + bad[0], np.float64(np.nan), w, intercept
-    assert plan is not None
+    flat, step = _as_it_lies(X, dtype) or (None, features)
+    convert = flat is not None and flat.dtype != dtype
+    plan = _Plan(n, features, classes, model, dtype, convert)
+    coefficients = plan.filled(w), intercept, plan.filled(v), v_intercept
+    loop = (cpu_regression.slopes if direction is None else cpu_regression.curvatures)(model, convert).serial
+    kept, have = np.empty((plan.ranges, classes * LANES), dtype), False
+    if curvature is not None:
+        kept, have = curvature.room(plan.kept_shape(classes), dtype)
+
+    def part(k: int, x: NDArray[Any], ends: Any, since: int, end: bool, targets: Any, kept: NDArray[Any]) -> int:
+        rows, sums = (x, features, step, plan.rows, *ends), (plan.work[k], plan.wide[k])
+        bad: int = loop(*rows, since, end, *targets, coefficients, plan.w_step, kept, have, *sums)
+        return bad
+
+    def in_range(k: int) -> int:
+        first, last = plan.bounds[k : k + 2]
+        if flat is not None:
+            return part(k, flat, (first, last), 0, True, (target, weight), kept[k])
+        for start in range(first, last, plan.piece):
+            stop, blocks = min(start + plan.piece, last), (start - first) // plan.rows
+            x, targets = _converted(X[start:stop], dtype), (target[start:stop], weight[start:stop])
+            since = blocks % (FLUSH // plan.rows) * plan.rows
+            rest = kept[k, blocks * classes * LANES :] if curvature else kept[k]
+            bad = part(k, x, (0, stop - start), since, stop == last, targets, rest)
+            if bad >= 0:
+                return start + bad
+        return -1
+
+    bad = [place for place in spread(in_range, plan.ranges, alone=plan.small) if place >= 0]
+    if bad:
+        return bad[0], np.float64(np.nan), w, intercept
     return -1, *plan.sums(features, classes)
-
-
-def _in_ranges(
-    loop: Any, rows: Any, bounds: Any, targets: Any, coefficients: Any, kept: Any, have: bool, plan: _Plan
-) -> list[int]:
-    """What the loop answers for each range."""
-
-    def of(k: int) -> Any:
-        ends = bounds[k], bounds[k + 1]
-        return loop(*rows, *ends, *targets, *coefficients, kept[k], have, plan.work[k], plan.wide[k])
-
-    return spread(of, plan.ranges, alone=plan.small)

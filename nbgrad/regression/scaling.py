@@ -72,7 +72,7 @@ def moments(
     """
     with np.errstate(all="ignore"):  # what overflows is noticed by `scaling`
         rows = X[::step]
-        weight = xp.ones(rows.shape[0]) if weight is None else weight[::step].astype(np.float64)
+        weight = xp.ones(rows.shape[0]) if weight is None else weight[::step].astype(np.float64, order="C")
         columns = rows.shape[1] + fit_intercept
         if not full and hasattr(rows, "tocsr"):  # which as an array might be larger than memory
             found = np.ones(columns) * weight.sum()
@@ -82,7 +82,7 @@ def moments(
         size = max(1, PIECE // columns)
         for start in range(0, rows.shape[0], size):
             x, w = rows[start : start + size], weight[start : start + size, np.newaxis]
-            x = (x.toarray() if hasattr(x, "tocsr") else x).astype(np.float64) * x_scale
+            x = (x.toarray() if hasattr(x, "tocsr") else x).astype(np.float64, order="C") * x_scale
             if fit_intercept:
                 x = xp.concatenate([x, xp.ones((len(x), 1))], axis=1)
             x *= xp.sqrt(w)

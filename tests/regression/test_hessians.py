@@ -32,7 +32,7 @@ def test_values_gradients_and_products(model, data):
 def test_the_operator_keeps_and_the_product_does_not(model, kind, monkeypatch):
     """First and later products, products anew, and the whole Hessian are one; over blocks, ranges and pieces, too."""
     monkeypatch.setattr(one_pass, "RANGE_WORK", 500)
-    monkeypatch.setattr(one_pass, "PIECES", (2000, 2000))
+    monkeypatch.setattr(one_pass, "PIECE_BYTES", 2000)
     params, X, y = example(model, 333, 6)
     X = kind(np.abs(3 * X))
     weight = np.random.default_rng(2).random(333)

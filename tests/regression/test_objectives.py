@@ -193,7 +193,7 @@ def test_any_blocks_and_ranges_give_the_same(model, block, work, kind, monkeypat
     true = sums(model)(params, kind(X), y)
     for name, value in (("BLOCK_BYTES", block), ("MATRIX_BLOCK_BYTES", block), ("RANGE_WORK", work)):
         monkeypatch.setattr(one_pass, name, value)
-    monkeypatch.setattr(one_pass, "PIECES", (10 * block, 10 * block))
+    monkeypatch.setattr(one_pass, "PIECE_BYTES", 10 * block)
     monkeypatch.setattr(csr, "BLOCK_BYTES", block)
     same(sums(model)(params, kind(X), y), true, 1e-13)
 

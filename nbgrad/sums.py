@@ -1,0 +1,80 @@
+"""Sums over any axes of an array, as accurate along one axis as along another, whose bits follow from the numbers and
+the shape alone: not from memory order, strides, alignment or byte order, nor from the number of threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
+
+from nbgrad.arrays import FLOAT32, FLOAT64, contiguous
+from nbgrad.backends.cpu_sums import LINE, sums
+from nbgrad.threads import spread
+
+__all__ = ["add_up"]
+
+#: Numbers that are worth a second thread, and the parts that are made of them.
+LARGE, PARTS = 1 << 23, 8
+
+
+def add_up(x: Any, axis: Any = None, keepdims: bool = False, dtype: np.dtype[Any] | None = None) -> Any:
+    """Σ x over an axis, a tuple of axes or all, as `numpy.add.reduce`; of floats pairwise and in float64, rounded once
+    to ``dtype`` (x's own by default). Numbers that are no floats are left to NumPy.
+
+    >>> import numpy as np
+    >>> add_up(np.array([[1e8, 1.0], [-1e8, 2.0], [3.0, 4.0]], np.float32), axis=0)
+    array([3., 7.], dtype=float32)
+    """
+    native = x.dtype.newbyteorder("=")
+    if not x.ndim or not x.size or not (native == FLOAT32 or native == FLOAT64):
+        return x.sum(axis=axis, keepdims=keepdims, dtype=dtype)
+    steps, shape = _plan(x.shape, axis, keepdims)
+    dtype = native if dtype is None else dtype
+    flat = contiguous(x if x.dtype.isnative else x.astype(native)).reshape(-1)
+    if not steps:  # along axes of length 1
+        return flat.astype(dtype).reshape(shape)[()]
+    for outer, n, inner in steps:
+        flat = _along(flat, outer, n, inner, dtype if (outer, n, inner) is steps[-1] else FLOAT64)
+    return flat.reshape(shape) if shape else flat[0]
+
+
+@functools.lru_cache(4096)
+def _plan(shape: tuple[int, ...], axis: Any, keepdims: bool) -> tuple[list[tuple[int, int, int]], tuple[int, ...]]:
+    """((outer, n, inner) of one sum after the other, those of the last axes first; the result's shape)"""
+    axes = set(range(len(shape)) if axis is None else normalize_axis_tuple(axis, len(shape)))
+    groups: list[tuple[bool, int]] = []  # neighbouring axes of one kind as one
+    for i, n in enumerate(shape):
+        if groups and groups[-1][0] == (i in axes):
+            groups[-1] = groups[-1][0], groups[-1][1] * n
+        elif n > 1:
+            groups.append((i in axes, n))
+    steps, inner = [], 1
+    for k, (summed, n) in reversed([*enumerate(groups)]):
+        if summed:
+            steps.append((math.prod(m for _, m in groups[:k]), n, inner))
+        else:
+            inner *= n
+    kept = (1 if i in axes else n for i, n in enumerate(shape) if keepdims or i not in axes)
+    return steps, tuple(kept)
+
+
+def _along(x: Any, outer: int, n: int, inner: int, dtype: np.dtype[Any]) -> Any:
+    """Of a flat array of shape (outer, n, inner) along the middle axis."""
+    out, loop = np.empty(outer * inner, dtype), sums().serial
+    if x.size < LARGE or (outer == 1 and inner < 4 * LINE):
+        loop(x, n, inner, 0, outer, 0, inner, out)
+        return out
+    parts = min(PARTS, outer if outer > 1 else inner // (2 * LINE))
+
+    def part(k: int) -> None:
+        if outer > 1:
+            loop(x, n, inner, outer * k // parts, outer * (k + 1) // parts, 0, inner, out)
+        else:
+            loop(x, n, inner, 0, 1, inner * k // parts, inner * (k + 1) // parts, out)
+
+    spread(part, parts)
+    return out
