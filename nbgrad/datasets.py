@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nbgrad.arrays import check_mask
+
 __all__ = ["Dataset", "cache_folder", "load_digits", "load_mnist", "read_idx", "write_idx"]
 
 _Path = str | os.PathLike[str]
@@ -175,6 +177,7 @@ def write_idx(path: _Path, array: np.ndarray) -> None:
         ...
     TypeError: array: expected dtype uint8, int8, int16, int32, float32 or float64, got int64
     """
+    check_mask(array, "array")
     array = np.asarray(array)
     big_endian = array.dtype.newbyteorder(">")
     if big_endian not in _CODE_OF_DTYPE:

@@ -24,6 +24,7 @@ import numpy as np
 from nbgrad.arrays import FLOAT64, check_number
 from nbgrad.autograd import rules_kernels as rules
 from nbgrad.autograd.arithmetic import apply
+from nbgrad.autograd.combine import as_tensors
 from nbgrad.autograd.devices import on_cpu
 from nbgrad.autograd.shaping import choose_axis
 from nbgrad.autograd.tensor import Tensor
@@ -212,7 +213,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     >>> linear(tensor([[1.0, 2.0]]), tensor([[3.0, 4.0]]), tensor([0.5]))
     tensor([[11.5]])
     """
-    return apply(rules.Linear(), tuple(_tensor(t) for t in (input, weight, bias) if t is not None))
+    return apply(rules.Linear(), as_tensors(*(t for t in (input, weight, bias) if t is not None)))
 
 
 def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Tensor:
@@ -223,7 +224,7 @@ def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Tensor:
     >>> mse_loss(tensor([1.0, 2.0]), tensor([0.0, 0.0]))
     tensor(2.5)
     """
-    return apply(rules.Loss("mse_loss", reduction=reduction), (_tensor(input), _tensor(target)))
+    return apply(rules.Loss("mse_loss", reduction=reduction), as_tensors(input, target))
 
 
 def l1_loss(input: Any, target: Any, *, reduction: str = "mean") -> Tensor:
@@ -234,7 +235,7 @@ def l1_loss(input: Any, target: Any, *, reduction: str = "mean") -> Tensor:
     >>> l1_loss(tensor([1.0, -2.0]), tensor([0.0, 0.0]))
     tensor(1.5)
     """
-    return apply(rules.Loss("l1_loss", reduction=reduction), (_tensor(input), _tensor(target)))
+    return apply(rules.Loss("l1_loss", reduction=reduction), as_tensors(input, target))
 
 
 def huber_loss(input: Any, target: Any, *, delta: float = 1.0, reduction: str = "mean") -> Tensor:
@@ -246,7 +247,7 @@ def huber_loss(input: Any, target: Any, *, delta: float = 1.0, reduction: str = 
     tensor(1.5)
     """
     return apply(
-        rules.Loss("huber_loss", delta=delta, reduction=reduction), (_tensor(input), _tensor(target))
+        rules.Loss("huber_loss", delta=delta, reduction=reduction), as_tensors(input, target)
     )
 
 
@@ -263,7 +264,7 @@ def binary_cross_entropy_with_logits(
     """
     weights = {"weight": _constant(weight, "weight"), "pos_weight": _constant(pos_weight, "pos_weight")}
     node = rules.BinaryCrossEntropy("binary_cross_entropy_with_logits", **weights, reduction=reduction)
-    return apply(node, (_tensor(logits), _tensor(target)))
+    return apply(node, as_tensors(logits, target))
 
 
 def cross_entropy(
@@ -289,7 +290,7 @@ def cross_entropy(
         "cross_entropy", weight=_constant(weight, "weight"), ignore_index=ignore_index,
         label_smoothing=label_smoothing, reduction=reduction,
     )  # fmt: skip
-    return apply(node, (_tensor(logits), _tensor(target)))
+    return apply(node, as_tensors(logits, target))
 
 
 def nll_loss(
@@ -305,4 +306,4 @@ def nll_loss(
     node = rules.CrossEntropy(
         "nll_loss", weight=_constant(weight, "weight"), ignore_index=ignore_index, reduction=reduction
     )
-    return apply(node, (_tensor(log_probs), _tensor(target)))
+    return apply(node, as_tensors(log_probs, target))

@@ -203,3 +203,9 @@ def test_a_dimension_that_the_header_cannot_hold_is_refused(path):
 def test_a_file_that_is_not_there_is_an_oserror(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_idx(tmp_path / "nothing")
+
+
+def test_masks_are_refused(tmp_path):
+    with pytest.raises(TypeError, match="array: expected an array without a mask"):
+        write_idx(tmp_path / "labels", np.ma.masked_array(np.array([1, 2], np.uint8), [True, False]))
+    assert not list(tmp_path.iterdir())

@@ -15,7 +15,7 @@ from nbgrad.autograd.shaping import choose_axis
 from nbgrad.autograd.tape import Node
 from nbgrad.autograd.tensor import Tensor
 
-__all__ = ["cat", "maximum", "minimum", "stack", "where"]
+__all__ = ["as_tensors", "cat", "maximum", "minimum", "stack", "where"]
 
 
 def cat(tensors: Any, axis: int = 0, *, dim: int | None = None) -> Tensor:
@@ -84,10 +84,20 @@ def where(condition: Any, input: Any, other: Any) -> Tensor:
     return _pair(rules_arithmetic.Where, input, other, condition)
 
 
+def as_tensors(*values: Any) -> tuple[Tensor, ...]:
+    """Each value as a tensor; Python's floats, also in lists, in float64 where one of the others is of that."""
+    made = [value if isinstance(value, Tensor) else Tensor(value) for value in values]
+    if any(tensor.dtype == np.float64 for tensor in made):
+        for i, value in enumerate(values):
+            if made[i].dtype == np.float32 and not hasattr(value, "dtype"):
+                made[i] = Tensor(as_array(value, copy=False, dtype=np.dtype(np.float64)))
+    return tuple(made)
+
+
 def _as_tensors(values: Any) -> tuple[Tensor, ...]:
     if isinstance(values, Tensor | str | bytes) or not isinstance(values, Iterable):
         raise TypeError(f"tensors: expected a list or tuple of tensors, got {type(values).__name__}")
-    tensors = tuple(value if isinstance(value, Tensor) else Tensor(value) for value in values)
+    tensors = as_tensors(*values)
     if not tensors:
         raise TypeError("tensors: expected a list or tuple of at least one tensor, got none")
     kinds = {tensor.dtype for tensor in tensors}

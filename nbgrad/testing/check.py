@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from nbgrad.arrays import check_mask
 from nbgrad.testing.argument import ULPS, Lazy, check_argument
 from nbgrad.testing.compare import References
 from nbgrad.testing.conditioning import Sensitivity
@@ -248,6 +249,7 @@ def _grad_output(grad_output: Any, value: Any, rng: Any) -> Any:
     if grad_output is None:  # never all ones, and none near 0, which would hide an element
         drawn = rng.choice(np.array([-1.0, 1.0]), value.shape) * rng.uniform(0.5, 2, value.shape)
         return np.asarray(drawn).astype(value.dtype)
+    check_mask(grad_output, "grad_output")
     given = np.asarray(grad_output)
     if given.dtype.kind not in "fiub":
         raise TypeError(f"grad_output: expected floats, got {given.dtype}")

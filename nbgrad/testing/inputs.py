@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from nbgrad.arrays import check_mask
+
 __all__ = ["as_arguments", "default_wrt", "mirrored", "of_numbers", "of_whole"]
 
 
@@ -26,6 +28,7 @@ def as_arguments(args: Sequence[Any]) -> list[Any]:
                 f"args[{i}]: expected a NumPy array or a number, got {type(a).__name__}; "
                 "bind other arguments with functools.partial"
             )
+        check_mask(a, f"args[{i}]")
         if a.dtype.kind not in "fiub" or a.dtype.kind == "f" and a.dtype.itemsize < 2:
             raise TypeError(f"args[{i}]: expected floats, integers or bools, got {a.dtype}")
         found.append(a)

@@ -212,6 +212,25 @@ def test_masks_are_refused_everywhere(use):
         use(MASKED)
 
 
+@pytest.mark.parametrize("number", [0.1, [0.1], (0.1,), [[0.1]]])
+def test_pythons_floats_lose_no_digits_beside_float64(number):
+    x = Tensor(np.array([[1.0]]))
+    array = np.array(number)
+    assert number is not None and tensor(number).dtype == np.float32
+    for loss in (functional.mse_loss, functional.l1_loss, functional.huber_loss, functional.binary_cross_entropy_with_logits):
+        assert loss(x, number).item() == loss(x, array).item() and loss(x, number).dtype == np.float64
+    assert functional.l1_loss([[0.1]], x).item() == 0.9
+    assert functional.linear(x, [[0.1]], [0.2]).tolist() == [[0.1 + 0.2]]
+    assert cat([x, [[0.1]]]).tolist() == [[1.0], [0.1]] and stack([[[0.1]], x])[0].item() == 0.1
+    assert functional.mse_loss(tensor([[1.0]]), number).dtype == np.float32
+    assert functional.cross_entropy(np.zeros((1, 2)), [1]).item() == functional.cross_entropy(np.zeros((1, 2)), np.array([1])).item()
+    for p in (np.float32(0.5), np.float64(0.5), 0.5):
+        assert functional.dropout(np.ones(4, np.float32), p, rng=np.random.default_rng(0)).tolist() == [2, 2, 2, 0]
+    for wrong in ("a", None, tensor(0.5), True):
+        with pytest.raises(TypeError, match="p: expected a real number"):
+            functional.dropout(x, wrong)
+
+
 # ---- nothing falls out of the graph unseen
 
 

@@ -176,6 +176,17 @@ for ask in (testing.array, lambda: testing.gradient_test(np.sin, np.cos), lambda
     assert done.stdout.splitlines() == ["2"] + ["specs and gradient_test need hypothesis: pip install nbgrad[testing]"] * 3, done
 
 
+def test_masks_are_refused():
+    masked = np.ma.masked_array([1.0, 2.0], [True, False])
+    for call in (
+        lambda: testing.check_gradient(np.square, lambda g, x: 2 * g * x, masked),
+        lambda: testing.check_gradient(np.square, lambda g, x: 2 * g * x, np.ones(2), grad_output=masked),
+        lambda: testing.check_gradient(np.multiply, lambda g, x, y: (g * y, g * x), np.ones(2), masked),
+    ):
+        with pytest.raises(TypeError, match=r"(args\[[01]\]|grad_output): expected an array without a mask"):
+            call()
+
+
 def test_public_names():
     for name in testing.__all__:
         assert getattr(testing, name).__doc__
