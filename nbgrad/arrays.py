@@ -6,6 +6,7 @@ All errors about an array argument are made here. They name the argument, what w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 __all__ = [
     "FLOAT32",
     "FLOAT64",
+    "FLOATING_POINT",
     "as_array",
     "as_float",
     "as_labels",
@@ -24,10 +26,22 @@ __all__ = [
     "normalize_axis",
     "on_device",
     "output",
+    "quietly",
     "store",
 ]
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+
+
+#: What comes out of NumPy where the caller's `numpy.errstate` or warning filters make exceptions of inf and nan. Who
+#: catches it does the same again `quietly`. That costs nothing otherwise; ``with np.errstate`` costs 0.7 µs.
+FLOATING_POINT = (FloatingPointError, RuntimeWarning)
+
+
+def quietly(function: Callable[..., Any], *args: Any) -> Any:
+    """function(*args), in which inf, nan, 0 and subnormal numbers are results like others."""
+    with np.errstate(all="ignore"):
+        return function(*args)
 
 
 def on_device(*values: Any) -> bool:
@@ -186,7 +200,7 @@ def check_number(value: Any, name: str, dtype: np.dtype[Any]) -> Any:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name}: expected a real number, got {type(value).__name__}")
     try:
-        with np.errstate(over="raise"):
+        with np.errstate(all="ignore", over="raise"):
             return dtype.type(value)
     except (OverflowError, FloatingPointError):
         raise ValueError(f"{name}: expected a number in the range of {dtype}, got a larger one") from None

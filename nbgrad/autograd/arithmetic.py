@@ -3,7 +3,7 @@
 
 Dtypes are NumPy's (NEP 50): a Python number is weak, so float32 times 2.5 stays float32; float32 with
 float64, or with an int64 array, is float64; an integer tensor over or to a float is float64. Floating-point
-warnings are NumPy's too.
+warnings are NumPy's too; where they are exceptions (`numpy.errstate`, ``python -W error``) there are none.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from nbgrad.arrays import on_device
+from nbgrad.arrays import FLOATING_POINT, on_device, quietly
 from nbgrad.autograd import rules_arithmetic as rules
 from nbgrad.autograd.devices import check_same_device, on_cpu, together
 from nbgrad.autograd.inputs import as_array, check_dtype
@@ -78,11 +78,13 @@ def binary(op: type[Node], a: Any, b: Any, *args: Any) -> Any:
     node._edges = edge_a, edge_b
     try:
         data = node.forward(x, y, *args)
+    except FLOATING_POINT:
+        data = quietly(node.forward, x, y, *args)
     except TypeError:
         numbers = together(x, y)
         if numbers is None:
             raise
-        data = node.forward(*numbers, *args)
+        data = quietly(node.forward, *numbers, *args)
     recorded = (edge_a is not None or edge_b is not None) and mode.enabled
     if recorded and type(data) not in _OF_NUMPY:
         node._edges = _moved(cls, x, edge_a), _moved(cls, y, edge_b)
@@ -119,6 +121,8 @@ def apply(node: Node, inputs: tuple[Any, ...], *args: Any) -> Any:
     node._edges = tuple([t._node if recorded else None for t in inputs])
     try:
         data = node.forward(*[t._data for t in inputs], *args)
+    except FLOATING_POINT:
+        data = quietly(node.forward, *[t._data for t in inputs], *args)
     except TypeError as error:
         if ": expected" not in str(error):  # a kernel's error names its arguments already
             check_same_device(*[t._data for t in inputs])
@@ -133,11 +137,13 @@ def compare(function: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
         return NotImplemented
     try:
         data = function(x, y)
+    except FLOATING_POINT:
+        data = quietly(function, x, y)
     except TypeError:
         numbers = together(x, y)
         if numbers is None:
             raise
-        data = function(*numbers)
+        data = quietly(function, *numbers)
     return result(type(a if isinstance(a, Arithmetic) else b), None, data, False)
 
 

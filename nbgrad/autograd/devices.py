@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.arrays import on_device
+from nbgrad.arrays import FLOATING_POINT, on_device, quietly
 
 __all__ = [
     "add_at", "add_up", "check_device", "check_same_device", "device_name", "empty", "last", "move", "on_cpu",
@@ -142,7 +142,10 @@ def write_at(x: Any, key: tuple[Any, ...], value: Any) -> None:
         if picks_by_number(key) and getattr(value, "ndim", None):  # and writes any of several values
             staying, _ = last(x, key)
             value = np.broadcast_to(value, staying.shape).reshape(-1)[staying]
-    x[key] = value
+    try:
+        x[key] = value
+    except FLOATING_POINT:  # of the cast
+        quietly(x.__setitem__, key, value)
 
 
 def last(x: Any, key: tuple[Any, ...]) -> tuple[Any, Any]:

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from nbgrad.arrays import check_mask, on_device
+from nbgrad.arrays import check_mask, on_device, quietly
 from nbgrad.autograd import rules_shape as rules
 from nbgrad.autograd.arithmetic import Arithmetic, apply, result
 from nbgrad.autograd.devices import check_same_device, device_name, move, on_cpu, same_place, write_at
@@ -159,7 +159,7 @@ class Indexing(Arithmetic):
         """What is to be written, as an array or NumPy scalar of the tensor's dtype; numbers on its device."""
         data = self._data
         if type(value) in (float, int, bool):
-            array = data.dtype.type(value)  # OverflowError for an integer that does not fit
+            array = quietly(data.dtype.type, value)  # OverflowError for an integer that does not fit
         else:
             array = as_array(value, copy=False, dtype=data.dtype, name="value")
         if on_cpu(data) or not on_cpu(array) or (hasattr(value, "dtype") and array.ndim):

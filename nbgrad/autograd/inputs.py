@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.arrays import check_mask, on_device
+from nbgrad.arrays import check_mask, on_device, quietly
 from nbgrad.autograd.modes import mode
 
 __all__ = ["as_array", "as_dtype", "cast", "check_dtype", "integer_dtype"]
@@ -143,4 +143,4 @@ def cast(array: Any, dtype: np.dtype[Any], name: str) -> Any:
         if low <= limits.min - 1 or high >= limits.max + 1:
             got = low if low <= limits.min - 1 else high
             raise OverflowError(f"{name}: expected numbers in the range of {dtype}, got {got}")
-    return array.astype(dtype)
+    return quietly(array.astype, dtype)

@@ -87,6 +87,7 @@ class Node:
             )
         return self._edges
 
+    @np.errstate(all="ignore")
     def backward(self, *grad_outputs: Any) -> tuple[Any, ...]:
         """One step of the chain rule by hand: from the gradient of the output, a Tensor, those of the inputs.
 
@@ -171,9 +172,11 @@ def accumulate(node: Node, gradient: Any, wrap: Callable[[Any], Any]) -> None:
     if node._grad is None:
         node._grad = wrap(gradient)
     else:
-        node._grad._data += gradient
+        with np.errstate(all="ignore"):
+            node._grad._data += gradient
 
 
+@np.errstate(all="ignore")
 def propagate(
     root: Node, seed: Any, *, retain_graph: bool = False, every_node: bool = False
 ) -> dict[Node, Any]:

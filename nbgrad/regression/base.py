@@ -42,6 +42,7 @@ __all__ = [
 BLOCK_BYTES = 4 * 1024 * 1024  # of rows converted at a time
 
 
+@np.errstate(all="ignore")
 def by_rows(estimator: Any, function: Callable[[Any, Any], Any], X: Any) -> Any:
     """``function(estimator, X)`` of a fitted estimator and its checked X; lazily of each chunk of a dask.array; on the
     GPU that holds X.
@@ -67,6 +68,7 @@ def by_rows(estimator: Any, function: Callable[[Any, Any], Any], X: Any) -> Any:
     return map_rows(of_chunk, X, dtype=row.dtype, columns=row.shape[1] if row.ndim == 2 else None)
 
 
+@np.errstate(all="ignore")
 def score(mixin: Any, estimator: Any, X: Any, y: Any, sample_weight: Any) -> float:
     """The mixin's score. Of dask arrays the predictions and targets are computed first, all at once; from a GPU they
     are copied.

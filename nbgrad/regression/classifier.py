@@ -69,6 +69,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         self.verbose = verbose
         self.x_scale = x_scale
 
+    @np.errstate(all="ignore")
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fit to the labels ``y`` (n_samples,): numbers, bools or strings."""
         check_parameters(self)

@@ -94,6 +94,7 @@ class LinearRegression(RegressorMixin, BaseEstimator):
         self.l2 = l2
         self.x_scale = x_scale
 
+    @np.errstate(all="ignore")
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fit to the numbers ``y`` (n_samples,)."""
         check_parameters(self)

@@ -110,6 +110,7 @@ def gradient_case(
     return Case(forward, backward, args, call, {"layouts": layouts, **options})
 
 
+@np.errstate(all="ignore")
 def check(
     forward: Callable[..., Any], backward: Callable[..., Any], args: Sequence[Any], call: Call, *, wrt: Any = None,
     kinks: Any = (), rtol: Any = None, grad_output: Any = None, rng: Any = None, reference: Any = None,

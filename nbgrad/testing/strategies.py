@@ -46,6 +46,7 @@ def floats(
 
 
 @functools.cache  # made once: to build it for every draw took a third of a test
+@np.errstate(all="ignore")
 def _floats(dtype: np.dtype[Any], domain: tuple[float, float], kinks: tuple[float, ...]) -> st.SearchStrategy[float]:
     info = np.finfo(dtype)
     low, high = _ends(dtype, domain)
