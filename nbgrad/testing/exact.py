@@ -94,7 +94,8 @@ class ExactFunction:
         x = self.arrays[position].ravel()
         sizes = [abs(v) for a in self.arrays if isinstance(a, np.ndarray) and a.dtype == object for v in a.ravel()]
         smallest = min([s for s in sizes if s and mp.isfinite(s)] or [mp.mpf(1)])
-        steps = {i: mp.ldexp(abs(x[i]) or min(smallest, 1), _STEP) for i in places}
+        # Nowhere beyond 2^-133: at 1e40 a part of x would be several waves of a sine.
+        steps = {i: mp.ldexp(min(abs(x[i]) or smallest, 1), _STEP) for i in places}
         points = []
         for sign, part in ((1, 0), (-1, 0), (1, -1), (-1, -1)):  # ±h, ±h/2
             moved = x.copy()

@@ -6,7 +6,8 @@ import linecache
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,9 @@ def search(
     }
     #: By their bits, so that hypothesis sees the same again whatever the function does and however late it is.
     told: list[str] = []
-    passed: dict[Any, tuple[Case, Any]] = {}
-    failed: dict[Any, tuple[Case, Any, GradientError]] = {}
+    passed: set[int] = set()
+    last: deque[tuple[Case, Any]] = deque(maxlen=KEPT)
+    failed: dict[int, tuple[Case, Any, GradientError]] = {}
     first = [0.0]
 
     def run(data: Any) -> None:
@@ -59,7 +61,8 @@ def search(
             value = _value(made)
             if value is not None:
                 g = data.draw(strategies.grad_outputs(value.shape, value.dtype), label="grad_output")
-        key = (*((a.dtype.str, a.shape, a.strides, a.tobytes()) for a in map(np.asarray, (*arguments, g, seed))),)
+        every = map(np.asarray, (*arguments, g, seed))
+        key = hash((*((a.dtype.str, a.shape, a.strides, a.tobytes()) for a in every),))
         if key in passed:
             return
         if key not in failed:
@@ -67,7 +70,8 @@ def search(
                 hypothesis.reject()
             try:
                 reports.append(made.check(**options, grad_output=g, rng=seed, tell=told.append, alone=False))
-                passed[key] = made, g
+                passed.add(key)
+                last.append((made, g))
                 return
             except GradientError as error:
                 first[0] = first[0] or time.monotonic()
@@ -92,7 +96,7 @@ def search(
         smallest = list(failed.values())[-1][-1]
     if smallest is None:
         if sum(reports, GradientReport()).nothing:  # the last example tells why, as a check of its own
-            made, g = list(passed.values())[-1]
+            made, g = last[-1]
             made.check(**options, grad_output=g, rng=made.call.keywords["rng"])
         elif told:
             warn(told[0] + (f"\n(and {len(told) - 1} more examples)" if told[1:] else ""))
@@ -100,7 +104,7 @@ def search(
     if hasattr(smallest, "__notes__"):
         del smallest.__notes__  # what hypothesis tells is in the reproducer
     which = next((made, g) for made, g, error in failed.values() if error is smallest)
-    lines = _explanation(which, list(passed.values())[-KEPT:])
+    lines = _explanation(which, last)
     if lines:
         smallest.add_note("No example that passed ran these lines:\n" + "\n".join(lines))
     raise smallest.with_traceback(None)
@@ -116,7 +120,7 @@ def _value(case: Case) -> Any:
     return value if value.dtype.kind == "f" else None
 
 
-def _explanation(failing: tuple[Case, Any], passing: list[tuple[Case, Any]]) -> list[str]:
+def _explanation(failing: tuple[Case, Any], passing: Iterable[tuple[Case, Any]]) -> list[str]:
     """The caller's lines that the failing example runs and none of the others, as text."""
     if not passing or sys.gettrace() is not None:  # a debugger, or the measurement of coverage
         return []

@@ -73,6 +73,11 @@ def test_the_reproducer_runs_and_raises_the_same():
     assert str(again.value) == str(caught.value)
 
 
+def test_steps_are_small_where_numbers_are_large():
+    for x in (np.array([2.0**135, 1e200, -1e300, 3.0]), np.array([2.0**80, 1e38], np.float32)):
+        assert check_gradient(np.sin, lambda g, x: g * np.cos(x), x).kinks == 0
+
+
 def test_kinks_may_be_declared_or_not():
     for kinks in ((), (0.0,), {0: (0.0,)}):
         for slope in (0.0, 0.5, 1.0):
