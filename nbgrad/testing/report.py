@@ -98,7 +98,8 @@ class GradientWarning(UserWarning):
 def warn(message: str) -> None:
     """A `GradientWarning` at the line that called this package."""
     level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("nbgrad.testing"):
+    ours = ("nbgrad.testing", "numpy.", "contextlib")  # NumPy's errstate is a decorator of ours
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(ours):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, GradientWarning, stacklevel=level)
 
