@@ -130,3 +130,9 @@ print(json.dumps([datasets.__file__, datasets.load_digits().test_images.shape]))
 """
     path, shape = run(code, cwd=tmp_path.parent, PYTHONPATH=str(tmp_path))
     assert Path(path).parent == tmp_path / "nbgrad" and shape == [359, 8, 8]
+
+
+def test_test_files_have_names_of_their_own():
+    """pytest imports them as modules without a package: of two with one name it collects neither."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
