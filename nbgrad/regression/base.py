@@ -42,50 +42,52 @@ __all__ = [
 BLOCK_BYTES = 4 * 1024 * 1024  # of rows converted at a time
 
 
-@np.errstate(all="ignore")
 def by_rows(estimator: Any, function: Callable[[Any, Any], Any], X: Any) -> Any:
     """``function(estimator, X)`` of a fitted estimator and its checked X; lazily of each chunk of a dask.array; on the
     GPU that holds X.
     """
-    if on_device(X):
-        from nbgrad.regression import device_data
+    with np.errstate(all="ignore"):
+        if on_device(X):
+            from nbgrad.regression import device_data
 
-        check_is_fitted(estimator)
-        return device_data.answer(estimator, function, X)
-    if not is_dask_array(X):
-        return function(estimator, _check_X(estimator, X))
-    from nbgrad.regression.distributed import map_rows
+            check_is_fitted(estimator)
+            return device_data.answer(estimator, function, X)
+        if not is_dask_array(X):
+            return function(estimator, _check_X(estimator, X))
+        from nbgrad.regression.distributed import map_rows
 
-    # One row of zeros finds now what would be found chunk by chunk: a fit that is missing, another number of features;
-    # and what the answer looks like.
-    row = function(estimator, _check_X(estimator, np.zeros((1, *X.shape[1:]), X.dtype)))
-    model = copy.copy(estimator)  # a later fit must not change what is computed then
-    vars(model).pop("feature_names_in_", None)  # chunks have none
+        # One row of zeros finds now what would be found chunk by chunk: a fit that is missing, another number of
+        # features; and what the answer looks like.
+        row = function(estimator, _check_X(estimator, np.zeros((1, *X.shape[1:]), X.dtype)))
+        model = copy.copy(estimator)  # a later fit must not change what is computed then
+        vars(model).pop("feature_names_in_", None)  # chunks have none
 
-    def of_chunk(chunk: Any) -> Any:
-        return function(model, _check_X(model, chunk)) if chunk.shape[0] else np.zeros((0, *row.shape[1:]), row.dtype)
+        def of_chunk(chunk: Any) -> Any:
+            if not chunk.shape[0]:
+                return np.zeros((0, *row.shape[1:]), row.dtype)
+            return function(model, _check_X(model, chunk))
 
-    return map_rows(of_chunk, X, dtype=row.dtype, columns=row.shape[1] if row.ndim == 2 else None)
+        return map_rows(of_chunk, X, dtype=row.dtype, columns=row.shape[1] if row.ndim == 2 else None)
 
 
-@np.errstate(all="ignore")
 def score(mixin: Any, estimator: Any, X: Any, y: Any, sample_weight: Any) -> float:
     """The mixin's score. Of dask arrays the predictions and targets are computed first, all at once; from a GPU they
     are copied.
     """
-    if on_device(X):
-        from nbgrad.regression.device_data import to_host
+    with np.errstate(all="ignore"):
+        if on_device(X):
+            from nbgrad.regression.device_data import to_host
 
-        predicted, y, sample_weight = map(to_host, (estimator.predict(X), y, sample_weight))
-        estimator = SimpleNamespace(predict=lambda X: predicted)
-    if is_dask_array(X):
-        import dask
+            predicted, y, sample_weight = map(to_host, (estimator.predict(X), y, sample_weight))
+            estimator = SimpleNamespace(predict=lambda X: predicted)
+        if is_dask_array(X):
+            import dask
 
-        predicted, y, sample_weight = dask.compute(estimator.predict(X), y, sample_weight)
-        estimator = SimpleNamespace(predict=lambda X: predicted)
-    check_mask(y, "y")
-    check_mask(sample_weight, "sample_weight")
-    return mixin.score(estimator, X, y, sample_weight)
+            predicted, y, sample_weight = dask.compute(estimator.predict(X), y, sample_weight)
+            estimator = SimpleNamespace(predict=lambda X: predicted)
+        check_mask(y, "y")
+        check_mask(sample_weight, "sample_weight")
+        return mixin.score(estimator, X, y, sample_weight)
 
 
 def _check_X(estimator: Any, X: Any) -> Any:

@@ -69,45 +69,46 @@ class Classifier(ClassifierMixin, BaseEstimator):
         self.verbose = verbose
         self.x_scale = x_scale
 
-    @np.errstate(all="ignore")
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fit to the labels ``y`` (n_samples,): numbers, bools or strings."""
-        check_parameters(self)
-        device = on_device(X)
-        blocks: Any = None if device else as_blocks(X, y, sample_weight)
-        problem: Any
-        if device:
-            problem, dtype = self._device_problem(X, y, sample_weight)
-        elif blocks is None:
-            X, y = check_X_y(self, X, y)
-            problem, dtype, blocks = self._problem(X, y, sample_weight), X.dtype, Blocks([(X, y)])
-        else:
-            problem = self._block_problem(blocks)
-            dtype = problem.summary.dtype
-        if not problem.weight_sum > 0:
-            raise ValueError(
-                f"class_weight: expected a weight above 0 for a class that has samples, got {self.class_weight!r}"
-            )
-        problem.l2 = 1 / (float(self.C) * float(problem.weight_sum))
-        start = self._start()
-        found = minimize(
-            problem, start, solver=self.solver,
-            tol=float(self.tol), max_iter=int(self.max_iter), verbose=int(self.verbose), stacklevel=3,
-        )  # fmt: skip
-        self.n_iter_ = np.array([found.n_iter], np.int32)
-        matrix = found.params.reshape(-1, start.shape[-1]).astype(precision(dtype))
-        self.coef_ = matrix[:, : self.n_features_in_].copy()
-        self.intercept_ = matrix[:, -1].copy() if self.fit_intercept else np.zeros(len(matrix), matrix.dtype)
-        if np.isinf(self.C) and (
-            self.score(X, y) == 1 if device else blocks.reduce("separated", _separated, _all, self)
-        ):
-            warnings.warn(
-                "The classes are separated without an error, and without a penalty (C=inf) there are no best "
-                f"coefficients: they grow for ever. Kept are those after {found.n_iter} iteration(s). Use a finite C.",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-        return self
+        with np.errstate(all="ignore"):
+            check_parameters(self)
+            device = on_device(X)
+            blocks: Any = None if device else as_blocks(X, y, sample_weight)
+            problem: Any
+            if device:
+                problem, dtype = self._device_problem(X, y, sample_weight)
+            elif blocks is None:
+                X, y = check_X_y(self, X, y)
+                problem, dtype, blocks = self._problem(X, y, sample_weight), X.dtype, Blocks([(X, y)])
+            else:
+                problem = self._block_problem(blocks)
+                dtype = problem.summary.dtype
+            if not problem.weight_sum > 0:
+                raise ValueError(
+                    f"class_weight: expected a weight above 0 for a class that has samples, got {self.class_weight!r}"
+                )
+            problem.l2 = 1 / (float(self.C) * float(problem.weight_sum))
+            start = self._start()
+            found = minimize(
+                problem, start, solver=self.solver,
+                tol=float(self.tol), max_iter=int(self.max_iter), verbose=int(self.verbose), stacklevel=3,
+            )  # fmt: skip
+            self.n_iter_ = np.array([found.n_iter], np.int32)
+            matrix = found.params.reshape(-1, start.shape[-1]).astype(precision(dtype))
+            self.coef_ = matrix[:, : self.n_features_in_].copy()
+            self.intercept_ = matrix[:, -1].copy() if self.fit_intercept else np.zeros(len(matrix), matrix.dtype)
+            if np.isinf(self.C) and (
+                self.score(X, y) == 1 if device else blocks.reduce("separated", _separated, _all, self)
+            ):
+                warnings.warn(
+                    "The classes are separated without an error, and without a penalty (C=inf) there are no best "
+                    f"coefficients: they grow for ever. Kept are those after {found.n_iter} iteration(s). Use a finite "
+                    "C.",
+                    ConvergenceWarning,
+                    stacklevel=2,
+                )
+            return self
 
     def _problem(self, X: Any, y: NDArray[Any], sample_weight: Any) -> Problem:
         check_classification_targets(y)

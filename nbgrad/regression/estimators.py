@@ -94,31 +94,31 @@ class LinearRegression(RegressorMixin, BaseEstimator):
         self.l2 = l2
         self.x_scale = x_scale
 
-    @np.errstate(all="ignore")
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fit to the numbers ``y`` (n_samples,)."""
-        check_parameters(self)
-        device = on_device(X)
-        blocks: Any = None if device else as_blocks(X, y, sample_weight)
-        if device:
-            from nbgrad.regression.device_data import Measured
+        with np.errstate(all="ignore"):
+            check_parameters(self)
+            device = on_device(X)
+            blocks: Any = None if device else as_blocks(X, y, sample_weight)
+            if device:
+                from nbgrad.regression.device_data import Measured
 
-            X = Measured(self, X, y, sample_weight)
-            y, sample_weight, dtype = None, None, X.dtype
-        elif blocks is None:
-            X, y = check_X_y(self, X, y, y_numeric=True)
-            sample_weight = check_sample_weight(sample_weight, X.shape[0])
-            y, dtype = y.astype(np.float64, copy=False), X.dtype
-        else:
-            dtype = check_blocks(self, blocks, classify=False).dtype
-            X, y, sample_weight = blocks, None, None
-        coef, intercept, self.rank_ = least_squares(
-            X, y, sample_weight=sample_weight,
-            l2=float(self.l2), fit_intercept=bool(self.fit_intercept), x_scale=float(self.x_scale),
-        )  # fmt: skip
-        dtype = precision(dtype)
-        self.coef_, self.intercept_ = coef.astype(dtype), dtype.type(intercept)
-        return self
+                X = Measured(self, X, y, sample_weight)
+                y, sample_weight, dtype = None, None, X.dtype
+            elif blocks is None:
+                X, y = check_X_y(self, X, y, y_numeric=True)
+                sample_weight = check_sample_weight(sample_weight, X.shape[0])
+                y, dtype = y.astype(np.float64, copy=False), X.dtype
+            else:
+                dtype = check_blocks(self, blocks, classify=False).dtype
+                X, y, sample_weight = blocks, None, None
+            coef, intercept, self.rank_ = least_squares(
+                X, y, sample_weight=sample_weight,
+                l2=float(self.l2), fit_intercept=bool(self.fit_intercept), x_scale=float(self.x_scale),
+            )  # fmt: skip
+            dtype = precision(dtype)
+            self.coef_, self.intercept_ = coef.astype(dtype), dtype.type(intercept)
+            return self
 
     def predict(self, X: Any) -> Any:
         """x·coef + intercept of each row."""

@@ -90,7 +90,8 @@ class Case:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self, **options: Any) -> GradientReport:
-        return check(self.forward, self.backward, self.arrays, self.call, **{**self.options, **options})
+        with np.errstate(all="ignore"):
+            return check(self.forward, self.backward, self.arrays, self.call, **{**self.options, **options})
 
 
 def functions(**given: Any) -> dict[str, Callable[..., Any]]:
@@ -110,7 +111,6 @@ def gradient_case(
     return Case(forward, backward, args, call, {"layouts": layouts, **options})
 
 
-@np.errstate(all="ignore")
 def check(
     forward: Callable[..., Any], backward: Callable[..., Any], args: Sequence[Any], call: Call, *, wrt: Any = None,
     kinks: Any = (), rtol: Any = None, grad_output: Any = None, rng: Any = None, reference: Any = None,
