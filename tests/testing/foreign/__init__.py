@@ -5,9 +5,9 @@ the textbook's gradient keeps more than half of its digits there. Functions of a
 left out.
 """
 
-from . import arrays, frameworks, layers, linear, losses, one_number, order, plain, science
+from . import arrays, frameworks, layers, libraries, linear, losses, one_number, order, plain, science
 
-PARTS = (plain, one_number, arrays, order, linear, science, losses, layers, frameworks)
+PARTS = (plain, one_number, arrays, order, linear, science, losses, layers, libraries, frameworks)
 FOREIGN = {f"{part.__name__.rpartition('.')[2]}: {name}": make for part in PARTS for name, make in part.TABLE.items()}
 
 __all__ = ["FOREIGN"]
