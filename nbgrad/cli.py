@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import os
 import re
@@ -16,6 +17,8 @@ import nbgrad
 
 __all__ = ["main"]
 
+_LONGEST = 300  # characters of a line on stderr
+
 
 class _Parser(argparse.ArgumentParser):
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
@@ -24,7 +27,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One line, without argparse's usage above it."""
-        self.exit(2, f"nbgrad: error: {message}\n")
+        self.exit(_fail(message))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,32 +40,73 @@ def main(argv: Sequence[str] | None = None) -> int:
     nbgrad 0.1.0
     0
     """
+    if hasattr(sys.stdout, "reconfigure"):  # a name that the terminal cannot show is no error
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         arguments = _parser().parse_args(argv)
         status = arguments.run(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the caller
+            sys.stdout.flush()
         return status or 0
     except SystemExit as exit:  # argparse leaves so, after --help as after an error
         return int(exit.code or 0)
     except KeyboardInterrupt as interrupt:
-        print(f"nbgrad: {interrupt or 'interrupted'}", file=sys.stderr)
+        _tell(str(interrupt) or "interrupted")
         return 130
     except BrokenPipeError:  # the reader of our output left, as `head` does
-        # Python flushes stdout once more at its end; into the void it succeeds.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror}" if error.strerror else str(error))
+        return _fail(f"{where}{error.strerror}" if error.strerror else _said(error))
     except (ValueError, TypeError, ArithmeticError, RuntimeError, ImportError) as error:
-        return _fail(str(error))
+        return _fail(_said(error))
     except MemoryError as error:
         return _fail(f"out of memory {error}".rstrip())
 
 
 def _fail(message: str) -> int:
-    print("nbgrad: error: " + " ".join(message.split()), file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError, AttributeError):  # the disk is full, or the caller has closed it
+        _drop_output()
+    _tell(f"error: {message}")
     return 2
+
+
+def _said(error: Exception) -> str:
+    return str(error).strip() or type(error).__name__
+
+
+def _tell(message: str) -> None:
+    """One line on stderr, of at most 300 characters: of a longer one its beginning and its end."""
+    line = escaped("nbgrad: " + " ".join(message.split()))
+    if len(line) > _LONGEST:
+        line = f"{line[: _LONGEST // 2]} ... {line[5 - _LONGEST // 2 :]}"
+    if sys.stderr is not None:  # closed by the caller
+        with contextlib.suppress(OSError):
+            print(line, file=sys.stderr, flush=True)
+
+
+def _drop_output() -> None:
+    """Python flushes stdout once more at its end; into the void it succeeds."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def escaped(text: object) -> str:
+    r"""A text, a file's name say, as a terminal may get it: line breaks, control sequences, what turns the direction of
+    writing, and bytes that are no UTF-8 as Python's escapes.
+
+    >>> print(escaped("a\x1b[31m\nb\udcffü"))
+    a\x1b[31m\nb\xffü
+    """
+    return "".join(
+        c if c.isprintable()
+        else f"\\x{ord(c) - 0xDC00:02x}" if 0xDC80 <= ord(c) <= 0xDCFF
+        else c.encode("unicode_escape").decode()
+        for c in str(text)
+    )  # fmt: skip
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -170,7 +214,7 @@ def _train(arguments: argparse.Namespace) -> None:
     print(_table(result.metrics))
     if not result.epochs_trained:
         print("The run was complete already; its results were written again.")
-    print(textwrap.fill(f"In {result.folder}: {', '.join(result.files)}", 80, break_long_words=False))
+    print(textwrap.fill(f"In {escaped(result.folder)}: {', '.join(result.files)}", 80, break_long_words=False))
 
 
 def _table(metrics: dict[str, Any]) -> str:
@@ -198,10 +242,10 @@ def _predict(arguments: argparse.Namespace) -> None:
         images, white = predict.read_images(path, **size)
         if predict.mostly_white(images, white):
             note = f"{path} is mostly white, but the model knows white digits on black"
-            print(f"nbgrad: note: {note}", file=sys.stderr)
+            _tell(f"note: {note}")
         probabilities = model.probabilities(models.score(net, images, white))
         for index, row in enumerate(probabilities):
-            name = predict.name_of(path, index, len(images))
+            name = escaped(predict.name_of(path, index, len(images)))
             print(f"{name}  class {row.argmax()}  probability {row.max():.4f}")
 
 
@@ -216,7 +260,7 @@ def _plot(arguments: argparse.Namespace) -> None:
     format = arguments.out.suffix.removeprefix(".") or "png"
     plots.to_bytes(Figure(), format)
     checkpoint.write_atomically(arguments.out, plots.to_bytes(plots.activations(), format))
-    print(f"wrote {arguments.out}")
+    print(f"wrote {escaped(arguments.out)}")
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -229,4 +273,4 @@ def _info(arguments: argparse.Namespace) -> None:
     from nbgrad.training.info import info
 
     for name, value in info().items():
-        print(f"{name:<17} {value}")
+        print(f"{name:<17} {escaped(value)}")

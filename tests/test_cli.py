@@ -223,3 +223,69 @@ def test_ctrl_c_says_how_to_continue(tmp_path):
         rf"{tmp_path}/a\n",
         err,
     )
+
+
+def test_a_line_on_stderr_is_short_and_escaped(tmp_path, capsys, model):
+    hostile = tmp_path / "a\x1b[31m\n\u202eb\udcff"
+    for words in (["predict", "--model", str(model), str(hostile)], ["predict", "--model", str(hostile), "x"], [str(hostile)],
+                  ["train", "--resume", "--out", str(hostile)], ["train", "--model", str(hostile)], ["plot", "activations", "--out", str(hostile / "x.png")]):  # fmt: skip
+        assert main(words) == 2
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1 and err[:-1].isprintable() and len(err) <= 301 and "nbgrad: error: " in err
+    for length in (10, 200, 250, 280, 290, 300, 5000):
+        assert main(["predict", "--model", str(model), "x" * length]) == 2
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1 and len(err) <= 301 and err.startswith("nbgrad: error: xxx") and err.endswith(("directory\n", "too long\n"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are text there")
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_predict_prints_names_escaped(tmp_path, model, encoding):
+    names = [b"\xff\xfe.npy", b"two\nlines.npy", b"\x1b[2J.npy", "ü.npy".encode(), b"plain.npy"]
+    for name in names:
+        with open(os.fsencode(tmp_path) + b"/" + name, "wb") as file:
+            np.save(file, load_digits().test_images[0])
+    command = [sys.executable, "-m", "nbgrad", "predict", "--model", str(model), *names]
+    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, capture_output=True, cwd=tmp_path, env=environment, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+    shown = [line.split(b"  class ")[0].decode() for line in done.stdout.splitlines()]
+    assert shown == [r"\xff\xfe.npy", r"two\nlines.npy", r"\x1b[2J.npy", "ü.npy" if encoding == "utf-8" else r"\xfc.npy", "plain.npy"]
+
+
+def test_an_error_without_words_is_named(capsys, monkeypatch):
+    from nbgrad.training import info
+
+    for error in (ValueError(), OSError(), RuntimeError(""), ArithmeticError(" ")):
+        monkeypatch.setattr(info, "info", lambda error=error: (_ for _ in ()).throw(error))
+        assert main(["info"]) == 2
+        assert capsys.readouterr().err == f"nbgrad: error: {type(error).__name__}\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no full disk to write to")
+@pytest.mark.parametrize("redirection", ["> /dev/full", "> /dev/full 2>&-", ">&-", "2>&-", "2> /dev/full", "> /dev/full 2>&1"])
+def test_output_that_cannot_be_written(tmp_path, redirection):
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    command = f"{sys.executable} -m nbgrad info {redirection}"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=60)
+    assert done.stderr in ("", "nbgrad: error: No space left on device\n")
+    assert done.returncode == (2 if redirection.startswith("> ") else 0)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is another thing there")
+def test_ctrl_c_while_the_command_starts(tmp_path):
+    """One line and 130 at any moment but the first, in which Python itself starts."""
+    import nbgrad.__main__ as entry
+
+    begin = (  # tells when Python has come to the command
+        "import os, runpy, signal, sys; sys.argv = ['nbgrad', 'train', '--epochs', '100000', '--out', 'a'];"
+        f"os.write(1, b'x'); runpy.run_path({entry.__file__!r}, run_name='__main__')"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    for delay in (0.05, 0.1, 0.15, 0.25, 0.4, 0.6, 0.8, 1.0):
+        with subprocess.Popen([sys.executable, "-c", begin], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment) as process:
+            process.stdout.read(1)
+            time.sleep(delay)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+        assert process.returncode == 130 and err.count("\n") == 1 and err.startswith("nbgrad: interrupted"), (delay, err)

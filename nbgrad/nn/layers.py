@@ -30,7 +30,7 @@ def _sizes(**sizes: Any) -> list[int]:
 
 
 def _uniform(rng: np.random.Generator, bound: float, shape: tuple[int, ...], dtype: Any) -> Tensor:
-    return Tensor(rng.uniform(-bound, bound, shape).astype(dtype), requires_grad=True)
+    return Tensor(rng.uniform(-bound, bound, shape).astype(dtype, copy=False), requires_grad=True)
 
 
 class Linear(Module):

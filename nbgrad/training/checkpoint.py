@@ -7,6 +7,8 @@ strangers: nothing is unpickled, nothing is decompressed, and no array is alloca
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -15,11 +17,15 @@ import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 
+from nbgrad.foreign import Bounded, open_regular, reason
+from nbgrad.training import schema
+
 _META, _SUM = "meta.json", "sha256"
+MOST_BYTES = 1 << 30
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
@@ -39,26 +45,38 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        temporary.unlink(missing_ok=True)  # a killed process's of the same number
+        with open(temporary, "xb") as file:  # x: never through a link that somebody laid there
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _flush_folder(path.parent)
     except BaseException as error:  # Ctrl-C and a full disk alike
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # on a disk that cannot be written any more; the first error is what counts
+            temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno:  # the caller knows its own path, not the temporary one
             raise OSError(error.errno, error.strerror, os.fspath(path)) from None
         raise
-    if os.name == "posix":  # Windows cannot open a folder
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name != "posix":  # Windows cannot open a folder
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that flushes files only
+            raise
+    finally:
+        os.close(handle)
 
 
 def remove_leftovers(folder: str | os.PathLike[str], names: Iterable[str]) -> None:
     """Remove the temporary files that a killed `write_atomically` of one of `names` left in `folder`.
+
+    For who alone writes there: the files of one that is running look the same.
 
     >>> import tempfile, pathlib
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -69,7 +87,7 @@ def remove_leftovers(folder: str | os.PathLike[str], names: Iterable[str]) -> No
     """
     ours = re.compile(rf"\.({'|'.join(map(re.escape, names))})\.\d+\.tmp")
     for file in Path(folder).iterdir():
-        if ours.fullmatch(file.name):
+        if ours.fullmatch(file.name) and (file.is_symlink() or file.is_file()):
             file.unlink(missing_ok=True)
 
 
@@ -101,10 +119,13 @@ def save(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], meta: M
     return checksum
 
 
-def load(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], Any, str]:
-    """Read what `save` wrote: (arrays, meta, checksum).
+def load(
+    path: str | os.PathLike[str], most: int = MOST_BYTES, names: Iterable[str] | None = None
+) -> tuple[dict[str, np.ndarray], Any, str]:
+    """Read what `save` wrote: (arrays, meta, checksum). At most `most` bytes of the file are read.
 
-    Raises OSError where the file cannot be read, ValueError where it is truncated, altered or no such file.
+    Raises OSError where the file cannot be read, ValueError where it is truncated, altered, no such file, not a regular
+    file, needs more reading, or does not have exactly the arrays `names`.
 
     >>> import tempfile, pathlib
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -115,31 +136,37 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], Any, str]
     Traceback (most recent call last):
     ValueError: .../a.npz is damaged or not written by nbgrad (File is not a zip file)
     """
-    raw = Path(path).read_bytes()
-    try:
-        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            infos = archive.infolist()
-            # `save` compresses nothing, so a zip bomb is refused unread.
-            if any(info.compress_type != zipfile.ZIP_STORED for info in infos):
-                raise ValueError("a member is compressed")
-            if len({info.filename for info in infos}) != len(infos):
-                raise ValueError("a member appears twice")
-            members = {info.filename: archive.read(info) for info in infos}
-        stored = members.pop(_SUM).decode("ascii")
-        if stored != _checksum(members):
-            raise ValueError("its checksum does not match")
-        meta = json.loads(members.pop(_META))
-        arrays = {name.removesuffix(".npy"): _array(data) for name, data in members.items()}
-    except KeyError as error:
-        raise _damaged(path, f"no member {error}") from None
-    # A damaged zip makes zipfile raise about anything: struct.error, NotImplementedError for unknown flags,
-    # RuntimeError for "encrypted" members; and nested JSON makes json raise RecursionError.
-    except Exception as error:
-        raise _damaged(path, error) from None
+    with open_regular(path) as file:
+        try:
+            with zipfile.ZipFile(cast(IO[bytes], Bounded(file, most))) as archive:
+                infos = archive.infolist()
+                # `save` compresses nothing, so a zip bomb is refused unread.
+                if any(info.compress_type != zipfile.ZIP_STORED for info in infos):
+                    raise ValueError("a member is compressed")
+                there = {info.filename.removesuffix(".npy") for info in infos}
+                if len({info.filename for info in infos}) != len(infos):
+                    raise ValueError("a member appears twice")
+                wrong = there ^ {*names, _META, _SUM} if names is not None else ()
+                members = {} if wrong else {info.filename: archive.read(info) for info in infos}
+            if not wrong:
+                stored = members.pop(_SUM).decode("ascii")
+                if stored != _checksum(members):
+                    raise ValueError("its checksum does not match")
+                meta = schema.parse(f"its {_META}", members.pop(_META))
+                arrays = {name.removesuffix(".npy"): _array(data) for name, data in members.items()}
+        except KeyError as error:
+            raise _damaged(path, f"no member {error}") from None
+        # A damaged zip makes zipfile raise about anything: struct.error, NotImplementedError for unknown flags,
+        # RuntimeError for "encrypted" members.
+        except Exception as error:
+            raise _damaged(path, reason(error)) from None
+    if wrong:
+        name = min(wrong)
+        raise ValueError(f"{path}: array {name!r} is {'not expected' if name in there else 'missing'}")
     return arrays, meta, stored
 
 
-def _damaged(path: str | os.PathLike[str], why: object) -> ValueError:
+def _damaged(path: str | os.PathLike[str], why: str) -> ValueError:
     return ValueError(f"{path} is damaged or not written by nbgrad ({why})")
 
 

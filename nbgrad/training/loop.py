@@ -12,7 +12,7 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,14 +25,14 @@ from nbgrad.jit import serial_loops
 from nbgrad.training import checkpoint, models, report
 from nbgrad.training.feed import Feed
 from nbgrad.training.models import MODELS, Recipe
+from nbgrad.training.schema import check_argument, check_file
+from nbgrad.training.settings import CHECKPOINT, DATASETS, MOST_EPOCHS, SETTINGS
 
 __all__ = ["Result", "train"]
 
 CHECKPOINT_FILE = "checkpoint.npz"
-DATASETS: dict[str, Callable[[], datasets.Dataset]] = {
-    "digits": datasets.load_digits,
-    "mnist": datasets.load_mnist,
-}
+_LARGEST = 28 * 28, 10  # of the data sets: features and classes
+_BYTES_OF_AN_EPOCH = 200  # in a checkpoint, at most
 
 # Checkpoints are at least so far apart: flushing a file to the disk can take longer than an epoch on the
 # digits.
@@ -94,17 +94,22 @@ def train(
         for name, value in named.items()
         if value is not None
     }
-    _check(given)
+    for name, value in given.items():
+        check_argument(name, value, SETTINGS[name])
+    if epochs is not None and epochs > MOST_EPOCHS:
+        raise ValueError(f"epochs: expected at most {MOST_EPOCHS}, got {epochs}")
     if out is not None and not os.fspath(out):
         raise ValueError("out: expected the name of a folder, got an empty one")
     if out is None:
         out = Path("runs", f"{given.get('dataset', 'digits')}-{given.get('model', 'softmax')}")
     folder = Path(out)
-    saved = _read_checkpoint(folder) if resume else None
-    settings = _settings(given, saved[1]["settings"] if saved else None, folder)
-    move(np.zeros(1, np.float32), settings["device"])  # where there is no such device it says so
-    data = DATASETS[settings["dataset"]]()
+    if resume and not os.path.lexists(folder / CHECKPOINT_FILE):
+        raise ValueError(f"resume: there is no {CHECKPOINT_FILE} in {folder}")
+    # What is wrong in a new run is told before its folder is made; a checkpoint is read when it is ours alone.
+    ready = None if resume else _settings_and_data(given, None, folder)
     with _locked(folder), serial_loops():
+        saved = _read_checkpoint(folder) if resume else None
+        settings, data = ready or _settings_and_data(given, saved, folder)
         run = _Run(settings, data, folder)
         if saved:
             run.restore(*saved)
@@ -125,22 +130,12 @@ def train(
         return Result(metrics, folder, files, len(run.history) - done)
 
 
-def _check(given: dict[str, Any]) -> None:
-    """ValueError or TypeError unless each of the given settings is one that can be trained with."""
-    for name, choices in (("dataset", DATASETS), ("model", MODELS), ("device", ("cpu", "cuda"))):
-        if name in given and given[name] not in choices:
-            raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {given[name]!r}")
-    for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
-        if name in given:
-            if type(given[name]) is not int:
-                raise TypeError(f"{name}: expected an integer, got {type(given[name]).__name__}")
-            if given[name] < least:
-                raise ValueError(f"{name}: expected at least {least}, got {given[name]}")
-    if "lr" in given:
-        if type(given["lr"]) not in (int, float):
-            raise TypeError(f"lr: expected a number, got {type(given['lr']).__name__}")
-        if not 0 < given["lr"] < math.inf:
-            raise ValueError(f"lr: expected a finite number above 0, got {given['lr']}")
+def _settings_and_data(
+    given: dict[str, Any], saved: tuple[Any, dict[str, Any]] | None, folder: Path
+) -> tuple[dict[str, Any], datasets.Dataset]:
+    settings = _settings(given, saved[1]["settings"] if saved else None, folder)
+    move(np.zeros(1, np.float32), settings["device"])  # where there is no such device it says so
+    return settings, DATASETS[settings["dataset"]]()
 
 
 def _settings(given: dict[str, Any], saved: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
@@ -156,35 +151,54 @@ def _settings(given: dict[str, Any], saved: dict[str, Any] | None, folder: Path)
 
 def _read_checkpoint(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     path = folder / CHECKPOINT_FILE
-    if not path.is_file():
-        raise ValueError(f"resume: there is no {CHECKPOINT_FILE} in {folder}")
-    arrays, meta, _ = checkpoint.load(path)
+    # A weight is there three times, with the optimiser's memory; beside it there is a line for each epoch.
+    weights = max(models.most_bytes(models.shapes(model, *_LARGEST)) for model in MODELS.values())
+    arrays, meta, _ = checkpoint.load(path, 3 * weights + 2 * _BYTES_OF_AN_EPOCH * MOST_EPOCHS)
     if not isinstance(meta, dict) or meta.get("version") != 1:
         raise ValueError(f"resume: {path} was written by another version of nbgrad")
+    check_file(path, meta, CHECKPOINT)
+    done, epochs = [entry["epoch"] for entry in meta["history"]], meta["settings"]["epochs"]
+    if epochs > MOST_EPOCHS:
+        raise ValueError(f"{path}: settings.epochs: expected at most {MOST_EPOCHS}, got more")
+    if done != list(range(1, min(len(done), epochs) + 1)):
+        raise ValueError(f"{path}: history: expected the epochs 1, 2, ... of {epochs}, got others")
     return arrays, meta
 
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """The folder: made if need be, cleaned of temporary files, and closed to other trainings meanwhile."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        checkpoint.remove_leftovers(folder, [CHECKPOINT_FILE, *report.FILES])
-    except OSError as error:
-        raise OSError(f"out: cannot write to {folder}: {error.strerror}") from None
+    """The folder: made if need be, closed to other trainings meanwhile and, as it is ours then, cleaned of temporary
+    files.
+    """
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(ImportError):  # Windows has no fcntl; a second training goes unnoticed there
-            import fcntl
-
-            handle = os.open(folder, os.O_RDONLY)
-            stack.callback(os.close, handle)
-            try:  # the system lets go of the lock however the process ends
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise OSError(f"out: another training is writing to {folder}") from None
-            except OSError:  # some network file systems have no locks
-                pass
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if _lock(folder, stack):
+                checkpoint.remove_leftovers(folder, [CHECKPOINT_FILE, *report.FILES])
+        except BlockingIOError:
+            raise OSError(f"out: another training is writing to {folder}") from None
+        except OSError as error:
+            raise OSError(f"out: cannot write to {folder}: {error.strerror}") from None
         yield
+
+
+def _lock(folder: Path, stack: contextlib.ExitStack) -> bool:
+    """Lock the folder until the stack ends; False where that is not possible, and a second training goes unnoticed: on
+    Windows, and on some network file systems.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    handle = os.open(folder, os.O_RDONLY)
+    stack.callback(os.close, handle)
+    try:  # the system lets go of the lock however the process ends
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return False
+    return True
 
 
 class _Run:
@@ -205,11 +219,13 @@ class _Run:
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
 
-    def save(self) -> None:
+    def _arrays(self) -> dict[str, np.ndarray]:
         arrays = {f"net.{name}": value.cpu().numpy() for name, value in self.net.state_dict().items()}
-        arrays |= {
+        return arrays | {
             f"optimizer.{name}": np.asarray(value) for name, value in self.optimizer.state_dict().items()
         }
+
+    def save(self) -> None:
         meta = {
             "version": 1,
             "nbgrad": __version__,
@@ -218,15 +234,29 @@ class _Run:
             "history": self.history,
             "seconds": self.seconds,
         }
-        checkpoint.save(self.folder / CHECKPOINT_FILE, arrays, meta)
+        checkpoint.save(self.folder / CHECKPOINT_FILE, self._arrays(), meta)
 
     def restore(self, arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> None:
+        path = self.folder / CHECKPOINT_FILE
+        steps = len(meta["history"]) * -(-len(self.data.train_images) // self.feed.size)
+        expected = self._arrays()
+        if steps:
+            for i, parameter in enumerate(self.net.parameters()):
+                expected[f"optimizer.{i}.step"] = np.array(steps)
+                expected |= dict.fromkeys((f"optimizer.{i}.{name}" for name in self.optimizer.arrays), parameter._data)
+        models.check_arrays(arrays, expected, path)
+        for name, array in arrays.items():  # what a run does not change, and the number of its steps
+            if not array.ndim and name != "optimizer.lr" and array != expected[name]:
+                raise ValueError(f"{path}: {name}: expected {expected[name]}, got {array}")
         net, optimizer = (
             {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
             for prefix in ("net.", "optimizer.")
         )
         self.net.load_state_dict(net)
-        self.optimizer.load_state_dict(optimizer)
+        try:
+            self.optimizer.load_state_dict(optimizer)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path}: optimizer: {error}") from None
         self.rng.bit_generator.state = meta["rng"]
         self.history, self.seconds = meta["history"], meta["seconds"]
 

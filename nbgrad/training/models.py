@@ -9,10 +9,11 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -20,7 +21,9 @@ from nbgrad import functional, kernels, nn
 from nbgrad.autograd.devices import device_name, move
 from nbgrad.autograd.tape import no_grad
 from nbgrad.autograd.tensor import Tensor
-from nbgrad.training import checkpoint
+from nbgrad.foreign import read_regular
+from nbgrad.training import checkpoint, schema
+from nbgrad.training.schema import Field, choice, integer
 
 __all__ = ["MODELS", "Model", "Recipe", "load_model", "one_hot", "save_model"]
 
@@ -187,17 +190,18 @@ def score(net: nn.Sequential, images: np.ndarray, max_value: int) -> np.ndarray:
 
 WEIGHTS_FILE, DESCRIPTION_FILE = "model.npz", "model.json"
 
-# What `model.json` holds beside the checksum: each key with the values that `load_model` takes from a
-# stranger. The bounds keep a forged file from asking for gigabytes: the widest network within them has 40
-# million weights.
-_DATASETS = tuple(MODELS["softmax"].recipes)
-_DESCRIPTION: dict[str, tuple[type, Callable[[Any], bool], str]] = {
-    "model": (str, lambda v: v in MODELS, "one of " + ", ".join(MODELS)),
-    "dataset": (str, lambda v: v in _DATASETS, "one of " + ", ".join(_DATASETS)),
-    "height": (int, lambda v: 1 <= v <= 200, "1..200"),
-    "width": (int, lambda v: 1 <= v <= 200, "1..200"),
-    "max_value": (int, lambda v: 1 <= v <= 255, "1..255"),
-    "num_classes": (int, lambda v: 2 <= v <= 1000, "2..1000"),
+#: What `model.json` holds. The bounds keep a forged file from asking for gigabytes: the widest network within them has
+#: 40 million weights.
+DESCRIPTION: dict[str, Field] = {
+    "model": choice(*MODELS),
+    "dataset": choice(*MODELS["softmax"].recipes),
+    "height": integer(1, 200),
+    "width": integer(1, 200),
+    "max_value": integer(1, 255),
+    "num_classes": integer(2, 1000),
+    "weights_sha256": Field(
+        (str,), "a string", lambda v: re.fullmatch("[0-9a-f]{64}", v) is not None, "64 hexadecimal digits"
+    ),
 }
 
 
@@ -217,44 +221,54 @@ def save_model(folder: str | os.PathLike[str], net: nn.Sequential, description: 
 def load_model(folder: str | os.PathLike[str]) -> tuple[nn.Sequential, dict[str, Any]]:
     """Read what `save_model` wrote: (network in evaluation mode, description). Safe with a stranger's folder.
 
-    Raises OSError where a file cannot be read, ValueError where one is not what `save_model` writes.
+    Raises OSError where a file cannot be read, ValueError where one is not what `save_model` writes, or not a regular
+    file. Of the weights at most twice as many bytes are read as the network needs.
     """
     path = Path(folder, DESCRIPTION_FILE)
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise ValueError(
             f"{os.fspath(folder)}: expected the folder of a trained model, got no {path.name} in it"
         )
-    with open(path, "rb") as file:
-        text = file.read(100_000)  # far more than `save_model` writes, far less than memory
-    try:
-        description = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON ({error})") from None
-    if not isinstance(description, dict):
-        raise ValueError(f"{path}: expected an object, got {type(description).__name__}")
-    for key, (kind, valid, expected) in _DESCRIPTION.items():
-        value = description.get(key)
-        if type(value) is not kind or not valid(value):  # not isinstance: True is an int
-            raise ValueError(f"{path}: {key}: expected {expected}, got {str(value)[:50]!r}")
+    description = schema.parse(path, read_regular(path, 100_000))  # far more than `save_model` writes
+    schema.check_file(path, description, DESCRIPTION)
     model = MODELS[description["model"]]
-    arrays, _, checksum = checkpoint.load(Path(folder, WEIGHTS_FILE))
-    if checksum != description.get("weights_sha256"):
+    shape = description["height"] * description["width"], description["num_classes"]
+    expected = shapes(model, *shape)
+    weights = Path(folder, WEIGHTS_FILE)
+    arrays, _, checksum = checkpoint.load(weights, most_bytes(expected), expected)  # the names first: cheaply
+    if checksum != description["weights_sha256"]:
         raise ValueError(f"{path}: weights_sha256: expected {checksum} of {WEIGHTS_FILE}, got another")
-    features = description["height"] * description["width"]
-    recipe = model.recipes[description["dataset"]]
-    net = model.build(features, description["num_classes"], recipe, np.random.default_rng(0))
-    check_arrays(arrays, net.state_dict(), Path(folder, WEIGHTS_FILE))
+    check_arrays(arrays, expected, weights)
+    net = model.build(*shape, model.recipes[description["dataset"]], np.random.default_rng(0))
     net.load_state_dict(arrays)
     return net.eval(), description
 
 
+class _NoDraws:
+    """In place of a random generator: the weights that it draws are 0 and take no memory."""
+
+    def uniform(self, low: float, high: float, shape: tuple[int, ...]) -> np.ndarray:
+        return np.broadcast_to(np.float32(0), shape)
+
+
+def shapes(model: Model, features: int, classes: int) -> dict[str, Tensor]:
+    """The tensors of a model's state by name, for their shapes and dtypes; no memory is needed for them."""
+    net = model.build(features, classes, model.recipes["digits"], cast(np.random.Generator, _NoDraws()))
+    return dict(net._state())
+
+
+def most_bytes(expected: Mapping[str, Tensor]) -> int:
+    """Twice what a file of such tensors needs."""
+    return 2 * sum(value.numel() * value.dtype.itemsize + 1000 for value in expected.values()) + 100_000
+
+
 def check_arrays(arrays: Mapping[str, np.ndarray], expected: Mapping[str, Any], path: Path) -> None:
-    """ValueError unless `arrays` has the names, shapes and dtypes of `expected`, and finite values only."""
-    if arrays.keys() != expected.keys():
-        name = sorted(arrays.keys() ^ expected.keys())[0]
+    """ValueError unless the arrays have the names, shapes and dtypes of those expected, and finite values only."""
+    if wrong := arrays.keys() ^ expected.keys():
+        name = min(wrong)
         raise ValueError(f"{path}: array {name!r} is {'missing' if name in expected else 'not expected'}")
     for name, array in arrays.items():
-        want = np.asarray(expected[name])
+        want = expected[name]
         if array.shape != want.shape or array.dtype != want.dtype:
             got = f"{array.dtype} of shape {array.shape}"
             raise ValueError(f"{path}: {name}: expected {want.dtype} of shape {want.shape}, got {got}")

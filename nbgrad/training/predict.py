@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import math
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from nbgrad.datasets import read_idx
+from nbgrad.foreign import GZIP_MAGIC, MOST_UNPACKED, Source, read_exactly, reason
+from nbgrad.idx import read_idx_from
+from nbgrad.training.png import SIGNATURE, read_png
 
 __all__ = ["read_images"]
 
@@ -23,6 +29,9 @@ def read_images(
     a channel, where white is 255 whatever `max_value` is: colours become grey, transparent pixels black. As
     in MNIST the digit is white on black. Nothing is resized.
 
+    A pipe will do as well. Kind, size and shape are looked at before the pixels are read; compressed or from a pipe
+    they may be 256 MiB, and a PNG file may have twice as many bytes as its pixels and 64 KiB.
+
     Raises OSError where the file cannot be read, ValueError, naming it, where it is not such a file or the
     size is another.
 
@@ -33,55 +42,62 @@ def read_images(
     >>> images.shape, white
     ((1, 8, 8), 16)
     """
-    with open(path, "rb") as file:
-        magic = file.read(8)
-    if magic == b"\x89PNG\r\n\x1a\n":
-        return _read_png(path, height, width)[np.newaxis], 255
-    if magic.startswith(b"\x93NUMPY"):
-        images = _read_npy(path)
-    elif magic.startswith((b"\x1f\x8b", b"\0\0")):
-        images = read_idx(path)
-    else:
-        raise ValueError(f"{path}: expected an IDX, PNG or .npy file, got something else")
-    if images.dtype.kind not in "iu":
-        raise ValueError(f"{path}: expected integers 0..{max_value}, got {images.dtype}")
-    if images.shape[-2:] != (height, width) or images.ndim > 3:
-        raise ValueError(f"{path}: expected images of {height}x{width} pixels, got shape {images.shape}")
-    if not images.size:
-        raise ValueError(f"{path}: expected at least one image, got none")
+
+    def check(dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+        if dtype.kind not in "iu":
+            raise ValueError(f"{path}: expected integers 0..{max_value}, got {dtype}")
+        if shape[-2:] != (height, width) or len(shape) > 3:
+            raise ValueError(f"{path}: expected images of {height}x{width} pixels, got shape {shape}")
+        if 0 in shape:
+            raise ValueError(f"{path}: expected at least one image, got none")
+
+    with Source(path) as source:
+        magic = source.peek(8)
+        if magic == SIGNATURE:
+            return read_png(source, height, width)[np.newaxis], 255
+        if magic.startswith(b"\x93NUMPY"):
+            images = _read_npy(source, check)
+        elif magic.startswith((GZIP_MAGIC, b"\0\0")):
+            images = read_idx_from(source, check=check, most=MOST_UNPACKED)
+        else:
+            raise ValueError(f"{path}: expected an IDX, PNG or .npy file, got something else")
     if images.min() < 0 or images.max() > max_value:
         raise ValueError(f"{path}: expected pixels 0..{max_value}, got {images.min()}..{images.max()}")
     return images.astype(np.uint8, copy=False).reshape(-1, height, width), max_value
 
 
-def _read_npy(path: str | os.PathLike[str]) -> np.ndarray:
-    try:  # mapped, so that a header which claims a terabyte is found out instead of believed
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # NumPy parses the header as Python: tokenize.TokenError, SyntaxError, ...
-        why = str(error).partition("\n")[0]
-        raise ValueError(f"{path}: expected a .npy file, got a damaged one ({why})") from None
+_MOST_HEADER = 10_000  # bytes of a .npy file's header, as NumPy's own limit
 
 
-def _read_png(path: str | os.PathLike[str], height: int, width: int) -> np.ndarray:
-    from PIL import Image  # matplotlib brings it
-
-    pixels = None
-    try:
+def _read_npy(source: Source, check: Callable[[np.dtype[Any], tuple[int, ...]], None]) -> np.ndarray:
+    """The array of a .npy file. Not mapped: of a file that is cut meanwhile the mapped pages are gone, and the process
+    is killed.
+    """
+    path = source.path
+    try:  # NumPy parses the header as Python: tokenize.TokenError, SyntaxError, ...
+        major = source.peek(7)[6]
+        length_size = 2 if major == 1 else 4
+        start = source.read(8 + length_size)
+        length = int.from_bytes(start[8:], "little")
+        if length > _MOST_HEADER:
+            raise ValueError(f"a header of {length} bytes")
+        file = io.BytesIO(start[8:] + source.read(length))
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=["PNG"]) as image:
-                size, mode = image.size, image.mode
-                # Asked before the pixels are unpacked; and 16 bits are refused: convert would clip them.
-                if size == (width, height) and mode in ("1", "L", "LA", "P", "RGB", "RGBA"):
-                    black = Image.new("RGBA", size, (0, 0, 0, 255))
-                    pixels = np.asarray(Image.alpha_composite(black, image.convert("RGBA")).convert("L"))
-    except Exception as error:  # PIL's are OSError, SyntaxError, ValueError, DecompressionBombError, ...
-        raise ValueError(f"{path}: expected a PNG file, got a damaged one ({error})") from None
-    if size != (width, height):
-        raise ValueError(f"{path}: expected an image of {height}x{width} pixels, got {size[1]}x{size[0]}")
-    if pixels is None:
-        raise ValueError(f"{path}: expected 8 bits a channel, got a PNG of mode {mode}")
-    return pixels
+            warnings.simplefilter("ignore")  # about headers of Python 2
+            parse = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+            shape, fortran, dtype = parse(file)
+        if major > 3 or min(shape, default=0) < 0 or dtype.hasobject:
+            raise ValueError(f"version {major}, shape {shape}, {dtype}")
+    except Exception as error:
+        raise ValueError(f"{path}: expected a .npy file, got a damaged one ({reason(error)})") from None
+    check(dtype, shape)
+    size = math.prod(shape) * dtype.itemsize
+    if source.size is None and size > MOST_UNPACKED:
+        raise ValueError(f"{path}: expected at most {MOST_UNPACKED} bytes from a pipe, got {size}")
+    if source.size is not None and size > source.size:
+        raise ValueError(f"{path}: expected {dtype} data of shape {shape}, got fewer bytes")
+    data = read_exactly(source.read, path, size, "data").view(dtype)
+    return data.reshape(shape[::-1]).T if fortran else data.reshape(shape)
 
 
 def mostly_white(images: np.ndarray, white: int) -> bool:

@@ -354,3 +354,81 @@ def test_accuracy_on_mnist(tmp_path, model, epochs, least):
 def test_an_empty_folder_name_is_refused():
     with pytest.raises(ValueError, match="out: expected the name of a folder"):
         train(epochs=1, out="")
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("options", [{"epochs": 1}, {"resume": True}, {"model": "mlp", "epochs": 3}])
+def test_a_refused_training_touches_nothing(tmp_path, options):
+    """Above all not the temporary file in which the running one writes its checkpoint."""
+    fcntl = pytest.importorskip("fcntl")
+    train(epochs=1, out=tmp_path)
+    for name in (".checkpoint.npz.17.tmp", ".model.npz.17.tmp", ".metrics.json.17.tmp"):
+        (tmp_path / name).write_text("being written")
+    before, changed = contents(tmp_path), os.stat(tmp_path).st_mtime_ns
+    handle = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(OSError, match="out: another training is writing to"):
+            train(out=tmp_path, **options)
+        assert contents(tmp_path) == before and os.stat(tmp_path).st_mtime_ns == changed
+    finally:
+        os.close(handle)
+    train(out=tmp_path, **options)
+    assert not [name for name in os.listdir(tmp_path) if name.endswith(".tmp")]
+
+
+def test_without_locks_nothing_is_cleaned_up(tmp_path, monkeypatch):
+    """Whose a temporary file is cannot be known there."""
+    fcntl = pytest.importorskip("fcntl")
+
+    def none(*_):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    (tmp_path / ".checkpoint.npz.17.tmp").touch()
+    train(epochs=1, out=tmp_path)
+    assert (tmp_path / ".checkpoint.npz.17.tmp").exists()
+
+
+@pytest.mark.parametrize("moment", ["replace", "fsync"])
+def test_a_disk_that_becomes_read_only_keeps_its_first_error(tmp_path, monkeypatch, moment):
+    def begin(*_):
+        monkeypatch.setattr(module.Path, "unlink", refuse("second"))
+        refuse("first")()
+
+    def refuse(which):
+        def refused(*_, **__):
+            raise OSError(30, f"Read-only file system, the {which}")
+
+        return refused
+
+    train(epochs=1, out=tmp_path)
+    before = contents(tmp_path)
+    monkeypatch.setattr(os, moment, begin)
+    with pytest.raises(OSError, match="the first") as caught:
+        train(epochs=1, out=tmp_path)
+    assert caught.value.filename == str(tmp_path / "checkpoint.npz") and caught.value.errno == 30
+    monkeypatch.undo()
+    after = contents(tmp_path)
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_link_in_the_temporary_files_place_is_not_followed(tmp_path):
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("checkpoint.npz", "model.npz", "metrics.json"):
+        (folder / f".{name}.{os.getpid()}.tmp").symlink_to(outside)
+        (folder / name).symlink_to(outside)
+    train(epochs=1, out=folder)
+    assert outside.read_text() == "mine" and not (folder / "model.npz").is_symlink()
+
+
+def test_more_epochs_than_a_checkpoint_holds_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="epochs: expected at most 100000, got 100001"):
+        train(epochs=100_001, out=tmp_path / "a")
+    assert not (tmp_path / "a").exists()
