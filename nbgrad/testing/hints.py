@@ -35,6 +35,9 @@ def of_ratio(problem: Problem, position: int, gradient: Any, found: Elements) ->
         wrong = (bar <= SHARP) & np.isfinite(ratio) & (np.abs(ratio - 1) > room)
     if not wrong.any():
         return ""
+    if _is_symmetric(problem, position, gradient, found.places[wrong]):
+        label = problem.call.label(position)
+        return _line(f"{label} is a symmetric matrix, but its elements were moved one by one; see symmetric=")
 
     def all_are(factor: Any) -> bool:
         with np.errstate(all="ignore"):
@@ -60,6 +63,15 @@ def of_ratio(problem: Problem, position: int, gradient: Any, found: Elements) ->
         if all_are(factor):
             return _line(f"{name} grad_output times the slope: it is multiplied in twice")
     return ""
+
+
+def _is_symmetric(problem: Problem, position: int, gradient: Any, wrong: Any) -> bool:
+    """Whether a matrix and its gradient are symmetric, and only elements beside the diagonal are wrong."""
+    x = problem.pristine[position]
+    if problem.call.keywords.get("symmetric") or x.ndim != 2 or x.shape[0] != x.shape[1]:
+        return False
+    beside = wrong // len(x) != wrong % len(x)
+    return bool(beside.all()) and np.array_equal(x, x.T) and np.allclose(gradient, gradient.T, equal_nan=True)
 
 
 def _lengths(problem: Problem, position: int) -> dict[int, str]:

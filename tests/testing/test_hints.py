@@ -81,6 +81,17 @@ def test_objectives_are_hinted_at_by_their_names():
         check_hessp(lambda x: 2 * x, lambda x, v: 2 * np.ones(3), X)
 
 
+def test_symmetric_matrices():
+    def lower(a):
+        return (np.tril(a) + np.tril(a, -1).T) ** 3
+
+    a = np.array([[1.0, 2.0], [2.0, -1.5]])
+    assert "args[0] is a symmetric matrix" in failure(lambda a: lower(a).sum(), lambda g, a: 3 * g * a**2, a)
+    assert check_gradient(lambda a: lower(a).sum(), lambda g, a: 3 * g * a**2, a, symmetric=0).confirmed == 4
+    assert "symmetric" not in failure(lambda a: (a**3).sum(), lambda g, a: -3 * g * a**2, a)
+    assert "symmetric" not in failure(lambda a: lower(a).sum(), lambda g, a: -3 * g * a**2, a, symmetric=0).replace("symmetric=0", "")
+
+
 class Layer:
     def forward(self, x):
         self.x = x
