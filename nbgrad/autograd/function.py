@@ -51,7 +51,8 @@ class Function:
     `apply(*args)`.
 
     `forward` gets the arguments as they are, tensors or not, computes without recording, and returns a tensor
-    or a tuple of tensors. `backward` gets a gradient (a tensor) per output, zeros for an output that was not
+    or a tuple of tensors. Tensors within a list, dict or Module are not differentiated by, and a TypeError where they
+    require a gradient. `backward` gets a gradient (a tensor) per output, zeros for an output that was not
     used, and returns one per argument of `forward`: a tensor of the argument's very shape, or None. Nothing
     in `backward` is recorded.
 
@@ -114,9 +115,11 @@ class Function:
 
 
 def _within(value: Any) -> Iterator[Tensor]:
-    """The tensors in nested collections."""
+    """The tensors in nested collections, and those of Modules."""
     if isinstance(value, Tensor):
         yield value
+    elif callable(parameters := getattr(value, "parameters", None)) and not isinstance(value, type):
+        yield from _within(tuple(parameters()))
     elif isinstance(value, Mapping):
         for item in value.values():
             yield from _within(item)

@@ -71,7 +71,7 @@ def _of_numbers(data: Any, dtype: np.dtype[Any] | None, name: str) -> Any:
     strong: set[np.dtype[Any]] = set()  # of everything else
     try:
         nested = _plain(data, weak, strong, name)
-        array = np.array(nested)
+        array = _joined(nested)
     except (TypeError, ValueError) as error:
         if str(error).startswith(f"{name}: "):
             raise
@@ -80,7 +80,7 @@ def _of_numbers(data: Any, dtype: np.dtype[Any] | None, name: str) -> Any:
     kinds = {dtype.kind for dtype in strong} | {np.dtype(number).kind for number in weak}
     if array.dtype.kind in "fO" and kinds and "f" not in kinds:
         # Integers that no dtype holds in common: NumPy makes float64 or objects of them.
-        array = np.array(nested, object)
+        array = np.array(_python_int(np.array(nested, object)), object)
         dtype = integer_dtype([array], name) if dtype is None else dtype
     elif array.dtype.kind == "O":
         array = np.array(nested, np.float64)
@@ -88,6 +88,16 @@ def _of_numbers(data: Any, dtype: np.dtype[Any] | None, name: str) -> Any:
         dtype = np.result_type(np.float32, *strong) if array.dtype == np.float64 else array.dtype
     array = cast(array, dtype, name)
     return array if array.ndim else array[()]
+
+
+_python_int = np.frompyfunc(int, 1, 1)  # np.True_ cannot be compared with 2**63
+
+
+def _joined(nested: Any) -> Any:
+    try:
+        return np.array(nested)
+    except OverflowError:  # [np.True_, 2**63]: NumPy tries int64, and no other
+        return np.array(nested, object)
 
 
 def _plain(data: Any, weak: set[type], strong: set[np.dtype[Any]], name: str) -> Any:

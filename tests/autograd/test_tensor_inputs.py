@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import check_tensors
 
-from nbgrad import functional
+from nbgrad import functional, nn
 from nbgrad.autograd.combine import cat, maximum, minimum, stack, where
 from nbgrad.autograd.function import Function
 from nbgrad.autograd.tape import no_grad
@@ -75,7 +75,7 @@ def test_integers_that_no_dtype_holds_in_common_are_refused():
                 make(wrong)
     for right, dtype in (
         ([2**63, 1], np.uint64), ([2**63 - 1, -1], np.int64), ([np.uint64(5), 3], np.int64), ([np.uint64(5), np.int64(-3)], np.int64),
-        ([np.array([2**63]), [True]], np.uint64), (2**63, np.uint64), (-(2**63), np.int64),
+        ([np.array([2**63]), [True]], np.uint64), ([149, np.True_, 2**63 + 1], np.uint64), ([np.False_, -(2**63)], np.int64), (2**63, np.uint64), (-(2**63), np.int64),
     ):  # fmt: skip
         for make in (tensor, Tensor):
             assert make(right).dtype == dtype
@@ -238,6 +238,12 @@ def scalars():
     return tensor(0.5, requires_grad=True), tensor(0.25, requires_grad=True)
 
 
+def holding(t):
+    module = nn.Module()
+    module.weight = t
+    return module
+
+
 @pytest.mark.parametrize(
     "use",
     [
@@ -250,7 +256,7 @@ def scalars():
         lambda w, v: (tensor([1.0, 2.0], requires_grad=True) * 1).backward([w, v]),
         *(lambda w, v, hold=hold: Double.apply(w, hold(v)) for hold in (
             lambda t: [t], lambda t: (t, 1.0), lambda t: {"a": t}, lambda t: [[t]], lambda t: {"a": [1, {"b": (t,)}]}, lambda t: {t},
-            lambda t: collections.deque([t]), lambda t: {"a": t}.values())),
+            lambda t: collections.deque([t]), lambda t: {"a": t}.values(), holding, lambda t: [holding(t)])),
         lambda w, v: w.clip(v, 1.0),
     ],
 )  # fmt: skip
