@@ -179,11 +179,22 @@ def rows(array: Any) -> Any:
     return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
 
 
+def for_blas(x: Any) -> Any:
+    """The operand of a product, copied where NumPy would multiply without BLAS: slowly, and adding one number after the
+    other in the operands' precision (rows backwards, every other column, a broadcast array).
+    """
+    if type(x) is not np.ndarray or x.flags.forc or not x.ndim:
+        return x
+    strides = x.strides[-2:]
+    return x if x.ndim > 1 and min(strides) > 0 and x.itemsize in strides else x.copy(order="C")
+
+
 class MatMul(Node):
     __slots__ = ()
 
     def forward(self, x, y):
         try:
+            x, y = for_blas(x), for_blas(y)
             z = np.matmul(x, y)
         except ValueError:
             shapes = f"{np.shape(x)} and {np.shape(y)}"
@@ -198,7 +209,7 @@ class MatMul(Node):
         x, y, x_ndim, y_ndim = self._saved
         a, b = self._edges
         # A vector stands for a matrix of one row (left) or of one column (right): an axis the result lacks.
-        row, column = x_ndim == 1, y_ndim == 1
+        row, column, g = x_ndim == 1, y_ndim == 1, for_blas(g)
         if column:
             g = g[..., None]
         if row:

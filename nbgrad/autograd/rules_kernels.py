@@ -10,7 +10,7 @@ import numpy as np
 
 from nbgrad import kernels
 from nbgrad.autograd.devices import add_up, on_cpu
-from nbgrad.autograd.rules_arithmetic import rows
+from nbgrad.autograd.rules_arithmetic import for_blas, rows
 from nbgrad.autograd.tape import Node
 
 
@@ -98,7 +98,7 @@ class Linear(Node):
                 raise ValueError(f"bias: expected shape {w.shape[:1]}, got {b.shape}")
         a, c = self._edges[:2]
         self._saved = c and x, a and w, x.shape
-        y = rows(x) @ w.T
+        y = for_blas(rows(x)) @ for_blas(w.T)
         for b in bias:
             y = np.add(y, b, out=y if b.dtype == y.dtype else None)  # y is fresh
         return y.reshape(*x.shape[:-1], len(w))
@@ -106,9 +106,9 @@ class Linear(Node):
     def vjp(self, g):
         x, w, shape = self._saved
         a, c, *bias = self._edges
-        g = rows(g)
-        a = a and (g @ w).reshape(shape)
-        c = c and g.T @ rows(x)
+        g = for_blas(rows(g))
+        a = a and (g @ for_blas(w)).reshape(shape)
+        c = c and g.T @ for_blas(rows(x))
         return a, c, *(b and add_up(g, 0) for b in bias)
 
 

@@ -43,13 +43,16 @@ class Mean(Node):
     __slots__ = ()
 
     def forward(self, x, axis, keepdims):
-        total = add_up(x, axis, keepdims)
+        dtype = np.dtype(np.float64) if x.dtype.kind == "f" else None  # the mean of numbers whose sum overflows is none
+        total = add_up(x, axis, keepdims, dtype)
         count = math.prod(n for n, kept in zip(x.shape, _kept(x.shape, axis), strict=True) if n != kept)
         self._saved = x.shape, axis, count
         if count:
-            return total / count
-        with np.errstate(invalid="ignore"):  # the mean of nothing is NaN
-            return total / count
+            total = total / count
+        else:
+            with np.errstate(invalid="ignore"):  # the mean of nothing is NaN
+                total = total / count
+        return total if dtype is None else total.astype(x.dtype)
 
     def vjp(self, g):
         shape, axis, count = self._saved

@@ -22,7 +22,7 @@ def _sums(places, order, g, out):
     while i < places.size:
         place = places[i]
         if i == 0 or places[i - 1] != place:
-            total, k = out[place], i
+            total, k = np.float64(out[place]), i  # float32 would lose 3 digits of a million picks
             while k < places.size and places[k] == place:
                 total += g[order[k]]
                 k += 1

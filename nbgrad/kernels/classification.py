@@ -9,12 +9,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arrays import as_array, as_float, as_labels, check_choice, check_number, contiguous, on_device, store
+from nbgrad.arrays import (
+    FLOAT64,
+    as_array,
+    as_float,
+    as_labels,
+    check_choice,
+    check_number,
+    contiguous,
+    on_device,
+    store,
+)
 from nbgrad.backends import cpu_labels
 from nbgrad.backends.strips import FEW
 from nbgrad.kernels import device_labels
 from nbgrad.kernels.losses import REDUCTIONS, check_outputs, mean_scale, scaled_sum
 from nbgrad.kernels.rowwise import fresh_or, split
+from nbgrad.sums import add_up
 
 __all__ = ["cross_entropy", "cross_entropy_value_and_grad", "nll_loss", "nll_loss_value_and_grad"]
 
@@ -155,7 +166,7 @@ def _smoothed(
     picked = labels[counted]
     q = np.full((labels.size, classes), smoothing / classes, x.dtype)
     q[np.flatnonzero(counted), picked] += 1 - smoothing
-    return q, ~counted, float(weight[picked].sum(dtype=np.float64) if weight.size else picked.size)
+    return q, ~counted, float(add_up(weight[picked], dtype=FLOAT64) if weight.size else picked.size)
 
 
 def _of_probabilities(

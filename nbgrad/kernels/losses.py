@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arrays import as_float, check_choice, check_number, contiguous, on_device, output, store
+from nbgrad.arrays import FLOAT64, as_float, check_choice, check_number, contiguous, on_device, output, store
 from nbgrad.backends import cpu
 from nbgrad.kernels import device_losses
 from nbgrad.kernels.elementwise import run
 from nbgrad.ops import LOSSES, Elementwise
+from nbgrad.sums import add_up
 
 __all__ = [
     "binary_cross_entropy_with_logits", "binary_cross_entropy_with_logits_value_and_grad", "huber_loss",
@@ -68,7 +69,7 @@ def scaled_sum(losses: NDArray[Any], scale: float, dtype: np.dtype[Any]) -> Any:
     not warn).
     """
     with np.errstate(all="ignore"):
-        return dtype.type(losses.sum(dtype=np.float64) * scale)
+        return dtype.type(add_up(losses, dtype=FLOAT64) * scale)
 
 
 def _loss(
