@@ -131,13 +131,14 @@ def broadcast(arrays: dict[str, NDArray[Any]]) -> tuple[int, ...]:
     shapes = [a.shape for a in arrays.values()]
     if all(s == shapes[0] for s in shapes):
         return shapes[0]
-    try:
-        return np.broadcast_shapes(*shapes)
-    except ValueError:
+    # numpy.broadcast_shapes says of more than 32 dimensions that it does not take them.
+    ndim = max(map(len, shapes))
+    aligned = zip(*((1,) * (ndim - len(shape)) + shape for shape in shapes), strict=True)
+    sizes = [set(along) - {1} for along in aligned]
+    if any(len(size) > 1 for size in sizes):
         listed = ", ".join(f"{name} {shape}" for name, shape in zip(arrays, shapes, strict=True))
-        raise ValueError(
-            f"{next(iter(arrays))}: expected shapes that broadcast together, got {listed}"
-        ) from None
+        raise ValueError(f"{next(iter(arrays))}: expected shapes that broadcast together, got {listed}")
+    return tuple(size.pop() if size else 1 for size in sizes)
 
 
 def contiguous(array: NDArray[Any], shape: tuple[int, ...] | None = None) -> NDArray[Any]:

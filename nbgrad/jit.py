@@ -34,6 +34,7 @@ from numba.core.typing.templates import builtin_registry
 from numba.extending import overload, register_jitable
 
 from nbgrad import cache
+from nbgrad.arithmetic import arithmetic
 from nbgrad.locks import compiler_lock, lazy
 
 __all__ = [
@@ -206,8 +207,9 @@ class Loop:
         if work <= self.threshold:
             return self.serial(*args)
         # One parallel loop of ours at a time: the workqueue layer aborts the process when two threads meet in
-        # it. A second caller does not wait, it runs serially (but where two asked at the same moment).
-        if _serial_only or _mode.serial or _parallel.locked():
+        # it. A second caller does not wait, it runs serially (but where two asked at the same moment). And a thread
+        # that flushes subnormal numbers computes alone: others would not, and half of an array would be flushed.
+        if _serial_only or _mode.serial or _parallel.locked() or arithmetic():
             return self.serial(*args)
         # `with`, because Python lets no signal in between taking a lock and guarding it then: after `if acquire():` it
         # does, and kernels would be serial for ever after Ctrl-C. On one line, so that a debugger does not, either.

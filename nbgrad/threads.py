@@ -14,6 +14,7 @@ from typing import Any
 
 import numba
 
+from nbgrad.arithmetic import arithmetic
 from nbgrad.jit import is_serial
 
 __all__ = ["spread"]
@@ -23,8 +24,8 @@ _lock = threading.Lock()
 
 
 def spread(call: Callable[[int], Any], count: int, *, alone: bool = False) -> list[Any]:
-    """[call(k) for k in range(count)], in this thread if ``alone``, else on all."""
-    threads = 1 if alone or count < 2 or is_serial() else min(count, numba.get_num_threads())
+    """[call(k) for k in range(count)], here if ``alone`` or its arithmetic is not the default, else on several."""
+    threads = 1 if alone or count < 2 or is_serial() or arithmetic() else min(count, numba.get_num_threads())
     if threads == 1:
         return [call(k) for k in range(count)]
     with _lock:

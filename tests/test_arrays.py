@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from strategies import DTYPES, INPUT_LAYOUTS, LAYOUTS, arrays, dtypes, lay, layouts, same_bits, shapes
 
 from nbgrad import arrays as a
+from nbgrad import kernels
 
 FOREIGN = [
     np.float16(1),
@@ -104,6 +105,16 @@ def test_the_wider_precision_wins_and_pythons_numbers_adapt(values, dtype):
     for pair in (values, values[::-1]):
         got, common = a.as_floats({"x": pair[0], "y": pair[1]})
         assert common == dtype and all(array.dtype == dtype for array in got)
+
+
+@pytest.mark.parametrize("ndim", [32, 33, 64])
+def test_broadcast_in_as_many_dimensions_as_there_are(ndim):
+    """NumPy's own function takes 32 of the 64."""
+    first, second = np.zeros((1,) * (ndim - 1) + (3,)), np.zeros((2,) + (1,) * (ndim - 1))
+    assert a.broadcast({"x": first, "y": second, "z": np.zeros(3)}) == (2, *(1,) * (ndim - 2), 3)
+    with pytest.raises(ValueError, match=r"x: expected shapes that broadcast together, got x \(1, .*, y \(4,\)"):
+        a.broadcast({"x": first, "y": np.zeros(4)})
+    assert kernels.sigmoid_backward(first, second).shape == (2, *(1,) * (ndim - 2), 3)
 
 
 @given(st.data())

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from nbgrad.arithmetic import arithmetic
 from nbgrad.arrays import check_mask
 from nbgrad.testing.argument import ULPS, Lazy, check_argument
 from nbgrad.testing.compare import References
@@ -90,6 +91,11 @@ class Case:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self, **options: Any) -> GradientReport:
+        if how := arithmetic():
+            raise RuntimeError(
+                f"arithmetic: expected the default, which the error bars are made for, but in this thread {how} (as by "
+                "torch.set_flush_denormal(True), or by a library compiled with -ffast-math)"
+            )
         with np.errstate(all="ignore"):
             return check(self.forward, self.backward, self.arrays, self.call, **{**self.options, **options})
 

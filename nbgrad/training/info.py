@@ -12,6 +12,7 @@ import numba
 from numba import config
 
 from nbgrad import __version__, datasets, ops
+from nbgrad.arithmetic import arithmetic
 from nbgrad.backends import cpu
 
 __all__ = ["info"]
@@ -29,6 +30,7 @@ def info() -> dict[str, str]:
         **{name: _version(name) for name in ("NumPy", "Numba", "SciPy", "matplotlib")},
         "threads": f"{config.NUMBA_NUM_THREADS} on {os.cpu_count()} cores",
         "threading layer": _threading_layer(),
+        "arithmetic": arithmetic() or "the default: subnormal numbers kept, rounded to nearest",
         "CUDA": _cuda(),
         "kernel cache": _kernel_cache(),
         "MNIST folder": _mnist_folder(),
