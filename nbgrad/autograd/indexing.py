@@ -103,7 +103,19 @@ class Indexing(Arithmetic):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Write elements in place. Part of the graph where the tensor, then not a leaf, or the value requires
-        a gradient.
+        a gradient: then what the tensor is a view of has the new history too, and RuntimeError where another tensor
+        on these elements would be left with an old one. OverflowError for a number that an integer dtype does not
+        hold, TypeError for a gradient on its way into integers.
+
+        >>> import nbgrad
+        >>> w = nbgrad.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+        >>> y = w * 2
+        >>> y[0] += 1
+        >>> y[:, 1] = 0
+        >>> y.sum().backward()
+        >>> w.grad
+        tensor([[2., 0.],
+                [2., 0.]])
         """
         self._write(*_plain_key(key, self._data), value)
 

@@ -1,7 +1,8 @@
 """`Tensor`: an array with a gradient. Here: making one, and its place in the graph.
 
-Its operators are in `nbgrad.autograd.arithmetic`; indexing, changes in place, shapes, reductions in
-`nbgrad.autograd.shaping`; conversions, dtypes and devices in `nbgrad.autograd.conversions`.
+Its operators are in `nbgrad.autograd.arithmetic`; indexing and changes in place in `nbgrad.autograd.indexing`; shapes
+and reductions in `nbgrad.autograd.shaping`; NumPy's ufuncs in `nbgrad.autograd.ufuncs`; conversions, dtypes and devices
+in `nbgrad.autograd.conversions`.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ class Tensor(Conversions):
     of graphs: whatever is computed from it is recorded, and `backward()` of the result puts the gradient into
     its `.grad`.
 
-    The names are PyTorch's, but an axis is called `axis` (`dim` works too). Backward passes are not recorded:
-    there are no second derivatives.
+    The names are PyTorch's, but an axis is called `axis` (`dim` works too). A change in place is recorded, and refused
+    where another tensor on the memory, but for those it is a view of, would lose its history. Backward passes
+    are not recorded: there are no second derivatives.
 
     >>> w = Tensor(np.array([1.0, 2.0]), requires_grad=True)
     >>> loss = (3 * w**2).sum()
