@@ -16,16 +16,24 @@ from nbgrad.backends.cuda_target import BLOCK, SIMULATED, kernel, launch, module
 __all__ = ["add_at", "last"]
 
 
+#: Picks of an element that are added up before their sum is: one after the other a million would cost float32 3 digits.
+PART = 1024
+
+
 def _sums(places, order, g, out):
     """out[p] += Σ g of the picks of p; ``places``: sorted, ``order``: the picks that they are of."""
     i = block() * block_size() + thread()
     while i < places.size:
         place = places[i]
         if i == 0 or places[i - 1] != place:
-            total, k = np.float64(out[place]), i  # float32 would lose 3 digits of a million picks
+            total, k = out[place], i
             while k < places.size and places[k] == place:
-                total += g[order[k]]
+                part, last = g[order[k]], k + PART
                 k += 1
+                while k < places.size and k < last and places[k] == place:
+                    part += g[order[k]]
+                    k += 1
+                total += part
             out[place] = total
         i += block_size() * blocks()
 

@@ -324,3 +324,14 @@ def test_modules_move_and_keep_their_state():
     net.load_state_dict({name: 2 * value for name, value in before.items()})
     assert net.weight.device == "cuda:0" and net.state_dict()["bias"].device == "cuda:0"
     np.testing.assert_array_equal(net.cpu().weight.numpy(), 2 * before["weight"])
+
+
+@pytest.mark.parametrize("part", [1, 2, 4, 100])
+def test_picks_are_added_up_in_parts(part, monkeypatch):
+    from nbgrad.backends import cuda_indexing
+
+    monkeypatch.setattr(cuda_indexing, "PART", part)
+    picks = np.array([2, 0, 2, 2, 1, 2, 2, 0, 2, 2, 2, 2, 2])
+    x = nbgrad.tensor(X[0], device="cuda", requires_grad=True)
+    (x[picks] * nbgrad.tensor(np.arange(13, dtype=np.float32), device="cuda")).sum().backward()
+    np.testing.assert_array_equal(x.grad.cpu().numpy(), np.bincount(picks, np.arange(13)))
