@@ -21,19 +21,17 @@ DISTANCES, HALVINGS = np.exp2(np.arange(-24.0, 25.0, 3.0)), 60
 
 
 def constant(precision: Precision, position: int, places: Any, elementwise: bool) -> Any:
-    """Whether the function is constant around each of the elements ``places``, to kinks or beyond all numbers, and to
-    at least one kink.
+    """Whether the function is constant around each of the elements ``places``: to a kink on each side, or to one
+    and to no end on the other, or without an end, 2²¹ times as far as the element is from 0 and more.
     """
     x = precision.arrays[position]
     at = x.ravel()[places].astype(precision.dtype)
     values = _elementwise(precision, position, places) if elementwise else _one_by_one(precision, position, places)
-    kinks = np.zeros(len(places), bool)
     constant = np.isfinite(at)
     for sign in (1, -1):
-        ends, unbounded = _end(values, at, sign)
-        kinks |= ends
-        constant &= ends | unbounded
-    return constant & kinks
+        kinks, unbounded = _end(values, at, sign)
+        constant &= kinks | unbounded
+    return constant
 
 
 Values = Callable[[Any], Any]
