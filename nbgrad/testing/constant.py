@@ -1,4 +1,4 @@
-"""Slopes of exactly 0: where a function is constant up to a kink, as a clamp is, and not saturated.
+"""Slopes of exactly 0: where a function is constant up to a kink, as a clamp is, and not saturated; or even.
 
 Both have values that keep every bit when the argument moves. But a clamp's interval ends in a kink, behind which the
 values move away in proportion to a power of the distance, and by much more than their rounding at once; where
@@ -22,7 +22,8 @@ DISTANCES, HALVINGS = np.exp2(np.arange(-24.0, 25.0, 3.0)), 60
 
 def constant(precision: Precision, position: int, places: Any, elementwise: bool) -> Any:
     """Whether the function is constant around each of the elements ``places``: to a kink on each side, or to one
-    and to no end on the other, or without an end, 2²¹ times as far as the element is from 0 and more.
+    and to no end on the other, or without an end, 2²¹ times as far as the element is from 0 and more. Or whether it
+    is even there.
     """
     x = precision.arrays[position]
     at = x.ravel()[places].astype(precision.dtype)
@@ -31,7 +32,7 @@ def constant(precision: Precision, position: int, places: Any, elementwise: bool
     for sign in (1, -1):
         kinks, unbounded = _end(values, at, sign)
         constant &= kinks | unbounded
-    return constant
+    return constant | _even(values, at)
 
 
 Values = Callable[[Any], Any]
@@ -56,6 +57,24 @@ def _one_by_one(precision: Precision, position: int, places: Any) -> Values:
         return np.stack(rows)
 
     return values
+
+
+def _even(values: Values, at: Any) -> Any:
+    """Whether the values are the same to either side of each element, to the last bit and at all distances, and grow
+    faster than in proportion: a quadratic function where it is least.
+    """
+    here = values(at)
+    with np.errstate(all="ignore"):
+        scale = np.maximum(np.abs(at), 1)
+        even = np.ones(len(at), bool)
+        for factor in DISTANCES:
+            up, down = (values((at + sign * factor * scale).astype(at.dtype)) for sign in (1, -1))
+            even &= ((up == down) | (np.isnan(up) & np.isnan(down))).all(axis=1)
+        far, near, nearest = (
+            np.abs(values((at + factor * scale).astype(at.dtype)) - here).max(axis=1, initial=0)
+            for factor in (0.25, 0.125, 0.0625)
+        )
+        return even & (far > 2.5 * near) & (near > 2.5 * nearest) & (nearest > 0)
 
 
 def _end(values: Values, at: Any, sign: int) -> tuple[Any, Any]:

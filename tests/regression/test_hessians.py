@@ -11,7 +11,7 @@ from test_objectives import problems
 
 from nbgrad import regression
 from nbgrad.regression import Problem, one_pass
-from nbgrad.testing import check_hessp, check_objective
+from nbgrad.testing import GradientError, check_hessp, check_objective
 
 
 def hessp(model):
@@ -23,8 +23,14 @@ def hessp(model):
 def test_values_gradients_and_products(model, data):
     params, X, y, options = data.draw(problems(model, max_side=2))
     value = value_and_grad(model)
-    check_objective(lambda p: value(p, X, y, **options), params, strict=True)
-    check_hessp(lambda p: value(p, X, y, **options)[1], lambda p, v: hessp(model)(p, v, X, y, **options), params, strict=True)
+    for check, functions in (
+        (check_objective, (lambda p: value(p, X, y, **options),)),
+        (check_hessp, (lambda p: value(p, X, y, **options)[1], lambda p, v: hessp(model)(p, v, X, y, **options))),
+    ):
+        try:
+            check(*functions, params, strict=True)
+        except GradientError as error:  # what is drawn may have slopes of 1e-146, which no digit shows: no fault
+            assert error.verdict == "unconfirmed", error
 
 
 @models

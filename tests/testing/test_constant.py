@@ -7,7 +7,7 @@ import pytest
 from numba import vectorize
 
 from nbgrad import kernels
-from nbgrad.testing import GradientWarning, array, check_gradient, gradient_test
+from nbgrad.testing import GradientError, GradientWarning, array, check_gradient, gradient_test
 
 
 def in_floats(f):
@@ -48,6 +48,14 @@ def test_constant_functions():
         for x in (np.array([0.0, 5.0, -1e10]), np.array([1.0, 2.0], np.float32)):
             report = check_gradient(f, lambda g, x: 0 * x, x, strict=True)
             assert report.confirmed == report.elements
+
+
+def test_minima():
+    for f in (in_floats(lambda x: x * x / 4), in_floats(lambda x: 3 - math.cos(x) * 2), in_floats(lambda x: math.cosh(x))):
+        for dtype in (np.float32, np.float64):
+            assert check_gradient(f, lambda g, x: 0 * x, np.zeros(2, dtype), strict=True).confirmed == 2
+    with pytest.raises(GradientError, match="kink|wrong"):
+        check_gradient(in_floats(lambda x: abs(x) + x / 4), lambda g, x: 2 * g, np.zeros(1))
 
 
 SATURATED = {
