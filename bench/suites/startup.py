@@ -92,7 +92,8 @@ def _kernel(session: Session, call: str, size: int) -> list[Record]:
 
 def _imports(session: Session) -> list[Record]:
     """Whole processes that import and end."""
-    codes = {"nbgrad": "import nbgrad", "Numba alone": "import numba"}
+    everything = "from nbgrad import datasets, elementary, functional, kernels, nn, optim, regression, tensor"
+    codes = {"nbgrad": everything, "Numba alone": "import numba"}
     for peer, module in _PEERS.items():
         if peer in session.peers:
             codes[session.peers[peer].title] = f"import {module}"
