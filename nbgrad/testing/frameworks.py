@@ -38,11 +38,19 @@ def _torch(f: Callable[..., Any], wrt: Sequence[int], narrow: Sequence[int]) -> 
     import torch
 
     def results(arrays: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        """(leaves, floats that f returns); recorded also for the values, since f may differentiate inside."""
+        """(leaves, floats that f returns); recorded also for the values, since f may differentiate inside, and by other
+        arguments than wrt. A loss may refuse that for its target: then wrt alone is recorded.
+        """
+        try:
+            return of_recorded(arrays, range(len(arrays)))
+        except RuntimeError:
+            return of_recorded(arrays, wrt)
+
+    def of_recorded(arrays: Sequence[Any], recorded: Sequence[int]) -> tuple[list[Any], list[Any]]:
         leaves = [torch.from_numpy(np.array(a, a.dtype.newbyteorder("="))) for a in arrays]
         leaves = [t.bfloat16() if i in narrow and t.dtype == torch.float32 else t for i, t in enumerate(leaves)]
-        for t in leaves:  # all of them: f may differentiate by others than wrt
-            t.requires_grad_(t.is_floating_point())
+        for i in recorded:
+            leaves[i].requires_grad_(leaves[i].is_floating_point())
         with torch.enable_grad():
             found = f(*leaves)
         return leaves, _floats(found, [t for t in found if isinstance(t, torch.Tensor) and t.is_floating_point()])

@@ -149,6 +149,14 @@ def test_a_framework_is_driven_by_specs(framework):
     assert test.report.confirmed > 100
 
 
+def test_a_target_that_torch_does_not_differentiate_by():
+    torch = pytest.importorskip("torch")
+    loss = torch.nn.functional.soft_margin_loss
+    assert check_autograd(loss, torch.tensor([0.5, -1.0]), torch.tensor([1.0, -1.0]), wrt=0).confirmed == 2
+    with pytest.raises(GradientError, match="wrong"):  # it is nan
+        check_autograd(loss, torch.tensor([-100.0]), torch.tensor([1.0]), wrt=0)
+
+
 def test_a_framework_is_needed():
     with pytest.raises(TypeError, match="framework="):
         check_autograd(np.sin, np.ones(3))
