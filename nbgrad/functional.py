@@ -4,8 +4,8 @@ its gradient.
 What a kernel accepts, refuses and computes at a kink is in its docstring (`nbgrad.kernels`). An argument that
 is an array instead of a tensor is taken as a constant. `axis` may be called `dim`.
 
-Activations beyond the five written out here (softplus, gelu and so on) are made from `nbgrad.ops` when they are asked
-for: ``functional.gelu(x)``.
+Activations beyond the six written out here (softplus, silu and so on) are made from `nbgrad.ops` when they are asked
+for: ``functional.silu(x)``.
 
 >>> from nbgrad import functional, tensor
 >>> functional.softplus(tensor([0.0]), beta=2.0)
@@ -31,7 +31,7 @@ from nbgrad.autograd.tensor import Tensor
 from nbgrad.ops import OPS
 
 __all__ = [
-    "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "elu", "huber_loss", "l1_loss",
+    "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "elu", "gelu", "huber_loss", "l1_loss",
     "leaky_relu", "linear", "log_softmax", "logsumexp", "maxout", "mse_loss", "nll_loss", "relu", "sigmoid",
     "softmax", "tanh",
 ]  # fmt: skip
@@ -131,8 +131,18 @@ def elu(input: Any, alpha: float = 1.0) -> Tensor:
     return apply(rules.Activation("elu", alpha=alpha), (_tensor(input),))
 
 
-def softmax(input: Any, axis: int = -1, *, dim: int | None = None) -> Tensor:
-    """yᵢ = e^xᵢ / Σⱼ e^xⱼ along an axis; ∂yᵢ/∂xⱼ = yᵢ(δᵢⱼ − yⱼ).
+def gelu(input: Any, approximate: str = "none") -> Tensor:
+    """x·Φ(x), Φ the normal distribution; with `approximate="tanh"` ½x(1 + tanh(√(2/π)(x + 0.044715x³))).
+
+    >>> from nbgrad import tensor
+    >>> gelu(tensor([-10.0, 10.0]))
+    tensor([-7.619853e-23,  1.000000e+01])
+    """
+    return apply(rules.Activation("gelu", approximate=approximate), (_tensor(input),))
+
+
+def softmax(input: Any, axis: Any = -1, *, dim: Any = None) -> Tensor:
+    """yᵢ = e^xᵢ / Σⱼ e^xⱼ along an axis, a tuple of axes or (None) all; ∂yᵢ/∂xⱼ = yᵢ(δᵢⱼ − yⱼ).
 
     >>> from nbgrad import tensor
     >>> softmax(tensor([1000.0, 1000.0]))
@@ -141,8 +151,8 @@ def softmax(input: Any, axis: int = -1, *, dim: int | None = None) -> Tensor:
     return apply(rules.Softmax("softmax"), (_tensor(input),), choose_axis(axis, dim, -1))
 
 
-def log_softmax(input: Any, axis: int = -1, *, dim: int | None = None) -> Tensor:
-    """yᵢ = xᵢ − ln Σⱼ e^xⱼ along an axis; ∂yᵢ/∂xⱼ = δᵢⱼ − e^yⱼ.
+def log_softmax(input: Any, axis: Any = -1, *, dim: Any = None) -> Tensor:
+    """yᵢ = xᵢ − ln Σⱼ e^xⱼ along an axis, a tuple of axes or (None) all; ∂yᵢ/∂xⱼ = δᵢⱼ − e^yⱼ.
 
     >>> from nbgrad import tensor
     >>> log_softmax(tensor([0.0, -1000.0]))
@@ -151,14 +161,16 @@ def log_softmax(input: Any, axis: int = -1, *, dim: int | None = None) -> Tensor
     return apply(rules.Softmax("log_softmax"), (_tensor(input),), choose_axis(axis, dim, -1))
 
 
-def logsumexp(input: Any, axis: int = -1, *, dim: int | None = None) -> Tensor:
-    """ln Σⱼ e^xⱼ along an axis, which goes; derivative softmax(x).
+def logsumexp(input: Any, axis: Any = -1, keepdims: bool = False, *, dim: Any = None, keepdim: Any = None) -> Tensor:
+    """ln Σⱼ e^xⱼ along an axis, a tuple of axes or (None) all, which go or with `keepdims` (PyTorch: `keepdim`) have
+    length 1; derivative softmax(x).
 
     >>> from nbgrad import tensor
     >>> logsumexp(tensor([[1000.0, -1000.0], [5.0, -1000.0]]))
     tensor([1000.,    5.])
     """
-    return apply(rules.LogSumExp(), (_tensor(input),), choose_axis(axis, dim, -1))
+    keepdims = keepdims if keepdim is None else keepdim
+    return apply(rules.LogSumExp(), (_tensor(input),), choose_axis(axis, dim, -1), keepdims)
 
 
 def maxout(input: Any, num_pieces: int, axis: int = -1, *, dim: int | None = None) -> Tensor:

@@ -8,7 +8,7 @@ activation: two functions in `nbgrad.formulas` and one row here (and its public 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nbgrad import formulas as f
@@ -25,7 +25,8 @@ class Elementwise:
     jumps, or the names of the parameters that say where. For a loss the first parameter is the target and the kinks
     are those of ``input − target``. ``crosses_zero``: the derivative has a zero that no formula of a few numbers meets
     to 2 ulp; below ½ its error is at most eps instead. ``textbook``: the definition, as one would write it on paper,
-    by which the tests know what the formula must be.
+    by which the tests know what the formula must be. ``ranges``: what a parameter must be beside a real number, one of
+    `nbgrad.arrays.RANGES`.
     """
 
     forward: Callable[..., Any]
@@ -34,6 +35,7 @@ class Elementwise:
     kinks: tuple[float | str, ...] = ()
     crosses_zero: bool = False
     textbook: str = ""
+    ranges: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -95,7 +97,7 @@ LOSSES = _table(
     Elementwise(f.half_squared_error, f.d_half_squared_error, {}),
     Elementwise(f.logistic_squared_error, f.d_logistic_squared_error, {}),
     Elementwise(f.absolute_error, f.d_absolute_error, {}, kinks=(0.0,)),
-    Elementwise(f.huber, f.d_huber, {"delta": 1.0}),
+    Elementwise(f.huber, f.d_huber, {"delta": 1.0}, ranges={"delta": "> 0"}),
     Elementwise(
         f.binary_cross_entropy_with_logits, f.d_binary_cross_entropy_with_logits, {"pos_weight": 1.0}
     ),

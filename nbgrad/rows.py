@@ -31,11 +31,19 @@ from nbgrad.jit import row, scalar
 
 @scalar
 def shifted_exp(x, largest):
-    """(e^(x − max), its share of ``count``, its share of ``rest``)"""
+    """(e^(x − max), its share of ``count``, its share of ``rest``). What equals the maximum is compared, not
+    subtracted: it counts where both are infinite, too.
+    """
     T = type(x)
-    d = largest - x
-    e = exp_minus(d)
-    return e, T(1) if d == T(0) else T(0), T(0) if d == T(0) else e
+    equal = x == largest
+    e = T(1) if equal else exp_minus(largest - x)
+    return e, T(1) if equal else T(0), T(0) if equal else e
+
+
+@scalar
+def finite(largest, others):
+    """``others`` of a softmax, which a row whose maximum is infinite does not have."""
+    return others if abs(largest) != type(largest)(np.inf) else type(others)(np.nan)
 
 
 @scalar
@@ -48,6 +56,14 @@ def logarithm(T, others):
 def softmax_terms(T, largest, others):
     """What `softmax_entry` needs of the row."""
     W = type(others)
+    return T(0), T(quotient_one_plus(W(1), finite(largest, others)))
+
+
+@scalar
+def logsumexp_slope_terms(T, largest, others):
+    """The same for the derivative of logsumexp: where the maximum is +inf, the entries that are have equal shares."""
+    W = type(others)
+    others = W(np.nan) if largest == -T(np.inf) else others
     return T(0), T(quotient_one_plus(W(1), others))
 
 
@@ -71,7 +87,7 @@ def softmax_backward_entry(grad_output, y, total):
 @scalar
 def log_softmax_terms(T, largest, others):
     """What `log_softmax_entry` needs of the row."""
-    return largest, logarithm(T, others)
+    return largest, logarithm(T, finite(largest, others))
 
 
 @scalar
@@ -94,13 +110,8 @@ def log_softmax_backward_entry(grad_output, y, total):
 
 @scalar
 def logsumexp_of(largest, others):
-    """max + ln Σ e^(x − max). An infinite maximum: +inf, −inf, or nan if the sum, taken of x − 0, is."""
-    T = type(largest)
-    if largest == T(np.inf):
-        return largest
-    if largest == -T(np.inf):
-        return largest + T(others)
-    return largest + logarithm(T, others)
+    """max + ln Σ e^(x − max): for an infinite maximum the maximum, or nan if there is a nan."""
+    return largest + logarithm(type(largest), others)
 
 
 @scalar
@@ -170,11 +181,19 @@ def other_sum(x, largest):
 @scalar
 def logsumexp(x):
     """ln Σ eˣ = max + log1p(count − 1 + rest); −inf for an empty row or one of −inf only; +inf if there is
-    one.
+    one; nan if there is one, beside an infinity, too.
     """
     largest = maximum(x)
-    infinite = largest == -x.dtype.type(np.inf)
-    return logsumexp_of(largest, other_sum(x, x.dtype.type(0) if infinite else largest))
+    return logsumexp_of(largest, other_sum(x, largest))
+
+
+@scalar
+def logsumexp_slopes(x, y):
+    """∂/∂xⱼ = softmax(x)ⱼ; [0, 1] at [0, ∞]"""
+    largest = maximum(x)
+    zero, scale = logsumexp_slope_terms(x.dtype.type, largest, other_sum(x, largest))
+    for j in range(x.size):
+        y[j] = softmax_entry(shifted_exp(x[j], largest)[0], zero, scale)
 
 
 @scalar
@@ -221,7 +240,7 @@ def log_softmax_backward(grad_output, y, grad_x):
 def cross_entropy(x, label):
     """−ln softmax(x)[label] = ln Σ e^(x − max) + (max − x[label]): a sum of two numbers ≥ 0."""
     largest = maximum(x)
-    others = other_sum(x, largest)
+    others = finite(largest, other_sum(x, largest))
     return surprise(x[label], largest, logarithm(x.dtype.type, others))
 
 
@@ -232,7 +251,7 @@ def d_cross_entropy(x, label, scale, grad):
     """
     T = x.dtype.type
     largest, own = maximum(x), x[label]
-    others = _exp_and_sum(x, largest, grad)
+    others = finite(largest, _exp_and_sum(x, largest, grad))
     factor = T(scale / (1.0 + others))
     for j in range(x.size):
         grad[j] *= factor
@@ -258,7 +277,7 @@ def soft_cross_entropy(x, q):
     """
     T = x.dtype.type
     largest = maximum(x)
-    log_sum = logarithm(T, other_sum(x, largest))
+    log_sum = logarithm(T, finite(largest, other_sum(x, largest)))
     total = 0.0
     for j in range(x.size):
         total += np.float64(soft_term(x[j], q[j], largest, log_sum))
@@ -285,6 +304,7 @@ def d_soft_cross_entropy(x, q, scale, grad):
         grad[j] = e
         others += np.float64(e * T(j != top))
         other_q += np.float64(q[j] * T(j != top))
+    others = finite(largest, others)
     factor = T(1) / (T(1) + T(others))
     total_q = q[top] + T(other_q)
     for j in range(x.size):

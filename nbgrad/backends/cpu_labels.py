@@ -64,8 +64,8 @@ def _add(loss, summed):
 
 
 @scalar
-def _others(rest, count):
-    others = rest + (np.float64(count) - 1.0)
+def _others(rest, count, top):
+    others = rows.finite(top, rest + (np.float64(count) - 1.0))
     return others, others
 
 
@@ -94,7 +94,7 @@ def label_terms(t, classes, work, rest, scale):
     each(_start, (own,), 0, LANES, (top, counted, rest), 0, ())
     largest(t, classes, top)
     exp_sums(t, classes, top, t, LANES, work, rest, None, None)
-    each(_others, (rest, counted), 0, LANES, (rest, losses), 0, ())
+    each(_others, (rest, counted, top), 0, LANES, (rest, losses), 0, ())
     each(_losses, (own, top, losses, w), 0, LANES, (losses, own_e), 0, ())
     each(_slopes, (rest, w, own_e, own, top), 0, LANES, (factor, own), 0, (scale,))
 
@@ -219,7 +219,8 @@ def cross_entropy(long: bool) -> Loop:
                     g_row[j] = T(0)
             else:
                 w, own = weight[label] if weight.size else T(1), x_row[label]
-                top, others = row_sums_kept(x_row, e_row, g_row, False, work, wide)
+                top, others = row_sums_kept(x_row, e_row, g_row, work, wide)
+                others = rows.finite(top, others)
                 value = w * rows.surprise(own, top, rows.logarithm(T, others))
                 if with_grad:
                     factor = T(np.float64(w) * scale / (1.0 + others))

@@ -48,6 +48,7 @@ __all__ = ["backward", "forward", "logsumexp"]
 _FORWARD: dict[str, tuple[Callable[..., Any], Callable[..., Any], bool]] = {
     "softmax": (rows.softmax_terms, rows.softmax_entry, True),
     "log_softmax": (rows.log_softmax_terms, rows.log_softmax_entry, False),
+    "logsumexp_slopes": (rows.logsumexp_slope_terms, rows.softmax_entry, True),
 }
 # name: (what is summed, an entry)
 _BACKWARD: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
@@ -95,7 +96,7 @@ def forward(name: str, long: bool) -> Loop:
         for i in range(first, last):
             x_row = row_at(x, i, first, last, length, inner, same, tile)
             y_row = result_at(y, i, first, length, inner, result)
-            top, others = row_sums(x_row, e_row, y_row, False, work, wide)
+            top, others = row_sums(x_row, e_row, y_row, work, wide)
             fill(entry, (e_row if of_e else x_row,), 0, length, y_row, terms(T, top, others), False)
             put_results(result, i, first, last, length, inner, y)
 
@@ -192,12 +193,9 @@ def logsumexp(long: bool) -> Loop:
             for r in range(LANES):
                 top[r], count_of[r], rest[r] = -T(np.inf), T(0), 0.0
             largest(t, length, top)
-            for r in range(LANES):
-                a = top[r]
-                result[r], top[r] = a, T(0) if a == -T(np.inf) else a
             exp_sums(t, length, top, strip(work, 2), 0, work, rest, None, None)
             for r in range(LANES):
-                result[r] = rows.logsumexp_of(result[r], (np.float64(count_of[r]) - 1.0) + rest[r])
+                result[r] = rows.logsumexp_of(top[r], (np.float64(count_of[r]) - 1.0) + rest[r])
             for r in range(count):
                 y[i + r] = result[r]
 
@@ -208,7 +206,7 @@ def logsumexp(long: bool) -> Loop:
         tile = np.empty(tile_size(length, inner, False), T)
         for i in range(first, last):
             row = row_at(x, i, first, last, length, inner, False, tile)
-            y[i] = rows.logsumexp_of(*row_sums_alone(row, row, None, True, work, wide))
+            y[i] = rows.logsumexp_of(*row_sums_alone(row, row, None, work, wide))
 
     rows_of_block = many if long else few
 

@@ -129,14 +129,10 @@ def exp_sums(dtype: Any) -> Callable[..., Any]:
     width_of_line = LINE // np.dtype(dtype).itemsize
 
     @scalar
-    def shift_of(top):
-        return T(0) if top == -T(np.inf) else top
-
-    @scalar
     def one(x, top, equal, high, low):
         if x > top:
             high, low, equal, top = lowered(top, equal, high, low, x), T(0), T(0), x
-        _, same, other = rows.shifted_exp(x, shift_of(top))
+        _, same, other = rows.shifted_exp(x, top)
         high, low = add(high, low, other, T(0))
         return top, equal + same, high, low
 
@@ -145,9 +141,8 @@ def exp_sums(dtype: Any) -> Callable[..., Any]:
         new = larger(a[0], larger(a[1], top))
         if new > top:
             high, low, equal, top = lowered(top, equal, high, low, new), T(0), T(0), new
-        shift = shift_of(top)
-        _, same_0, other_0 = rows.shifted_exp(a[0], shift)
-        _, same_1, other_1 = rows.shifted_exp(a[1], shift)
+        _, same_0, other_0 = rows.shifted_exp(a[0], top)
+        _, same_1, other_1 = rows.shifted_exp(a[1], top)
         high, low = add(high, low, other_0 + other_1, T(0))
         return top, equal + (same_0 + same_1), high, low
 
@@ -157,11 +152,10 @@ def exp_sums(dtype: Any) -> Callable[..., Any]:
         new = larger(a[1], larger(a[0], new))  # where nan hid one of them
         if new > top:
             high, low, equal, top = lowered(top, equal, high, low, new), T(0), T(0), new
-        shift = shift_of(top)
-        _, same_0, other_0 = rows.shifted_exp(a[0], shift)
-        _, same_1, other_1 = rows.shifted_exp(a[1], shift)
-        _, same_2, other_2 = rows.shifted_exp(a[2], shift)
-        _, same_3, other_3 = rows.shifted_exp(a[3], shift)
+        _, same_0, other_0 = rows.shifted_exp(a[0], top)
+        _, same_1, other_1 = rows.shifted_exp(a[1], top)
+        _, same_2, other_2 = rows.shifted_exp(a[2], top)
+        _, same_3, other_3 = rows.shifted_exp(a[3], top)
         high, low = add(high, low, (other_0 + other_1) + (other_2 + other_3), T(0))
         return top, equal + ((same_0 + same_1) + (same_2 + same_3)), high, low
 

@@ -34,13 +34,6 @@ def _scaled(w, divisor):
     return w / d if d != T(0) else T(np.nan)
 
 
-@scalar
-def finite(largest, others):
-    """The two, where there is a finite logit; a row of −inf only has nan for its sum."""
-    T = type(largest)
-    return largest, others if largest > -T(np.inf) else T(np.nan)
-
-
 @functools.cache
 def cross_entropy(grad: bool, dtype: Any) -> Any:
     """``kernel(labels, weight, ignore_index, divisor, flag, x, n, classes, lines, width, losses[, grad])``; the losses
@@ -64,7 +57,8 @@ def cross_entropy(grad: bool, dtype: Any) -> Any:
         if counts:
             own = x[start + label]
             w = weight[label] if weight.size else w
-        largest, others = finite(*sums(x, start, length, lines, lane, width, room))
+        largest, others = sums(x, start, length, lines, lane, width, room)
+        others = rows.finite(largest, others)
         loss = T(0) if label == ignore_index else nan
         if counts:
             loss = w * rows.surprise(own, largest, rows.logarithm(T, others))
@@ -164,7 +158,8 @@ def soft_cross_entropy(grad: bool, dtype: Any) -> Any:
             i = first + thread() // width
             row = i if i < n else n - 1
             start = row * length
-            largest, others = finite(*sums(x, start, length, lines, lane, width, room))
+            largest, others = sums(x, start, length, lines, lane, width, room)
+            others = rows.finite(largest, others)
             log_sum = rows.logarithm(T, others)
             high, low = T(0), T(0)
             j = lane
@@ -184,7 +179,8 @@ def soft_cross_entropy(grad: bool, dtype: Any) -> Any:
             i = first + thread() // width
             row = i if i < n else n - 1
             start = row * length
-            largest, others = finite(*sums(x, start, length, lines, lane, width, room))
+            largest, others = sums(x, start, length, lines, lane, width, room)
+            others = rows.finite(largest, others)
             log_sum = rows.logarithm(T, others)
             high, low, top = T(0), T(0), length - 1
             j = lane

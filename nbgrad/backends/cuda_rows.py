@@ -108,7 +108,8 @@ def logsumexp(dtype: Any) -> Any:
 def logsumexp_backward(dtype: Any) -> Any:
     """``kernel(g, x, n, length, lines, width, y)``: g[i]·softmax(row i)"""
     T, sums = dtype.type, exp_sums(dtype)
-    fill = fill_row(scalar(lambda x, largest, b, g: rows.softmax_entry(exp_minus(largest - x), b, b) * g), dtype)
+    entry = scalar(lambda x, largest, b, g: rows.softmax_entry(rows.shifted_exp(x, largest)[0], b, b) * g)
+    fill = fill_row(entry, dtype)
 
     def run(g, x, n, length, lines, width, y):
         lane, groups, room = thread() % width, block_size() // width, cuda.shared.array(WARP, T)
@@ -119,7 +120,7 @@ def logsumexp_backward(dtype: Any) -> Any:
             row = i if live else n - 1
             start = row * length
             largest, others = sums(x, start, length, lines, lane, width, room)
-            _, scale = rows.softmax_terms(T, largest, others)
+            _, scale = rows.logsumexp_slope_terms(T, largest, others)
             if live:
                 fill(x, y, start, length, lines, lane, width, largest, scale, g[row])
             first += groups * blocks()

@@ -17,7 +17,6 @@ from nbgrad import rows
 from nbgrad.backends import cuda_labels, cuda_rows
 from nbgrad.backends.cuda_device import block, block_size, blocks, exchange, thread
 from nbgrad.backends.cuda_groups import larger
-from nbgrad.backends.cuda_labels import finite
 from nbgrad.backends.cuda_target import BLOCK, kernel, launch, module, processors
 from nbgrad.backends.regression_models import NUMBERS
 from nbgrad.elementary.division import quotient_one_plus
@@ -75,7 +74,7 @@ def _label_terms(bent: bool) -> Any:
         largest = _largest(s, room)
         e, same, other = rows.shifted_exp(s, largest)
         same, other = _sum(same, room), _sum(other, room)
-        largest, others = finite(largest, (same - T(1)) + other)
+        others = rows.finite(largest, (same - T(1)) + other)
         return largest, e, others
 
     @scalar

@@ -186,15 +186,13 @@ def _behind(x):
 
 
 def _row_sums(keep):
-    """row_sums(x, e, result, shift_infinite, work, wide): (max, count − 1 + rest) of one long row; the exponentials are
-    kept in ``e`` or lost; ``result`` is where the row's result will be written, or None.
-
-    ``shift_infinite``: the sums of a row of −inf only are taken of x − 0, not of x − max (nan). ``work``,
-    ``wide``: WORK and LANES numbers, the second in float64.
+    """row_sums(x, e, result, work, wide): (max, count − 1 + rest) of one long row; the exponentials are kept in ``e``
+    or lost; ``result`` is where the row's result will be written, or None. ``work``, ``wide``: WORK and LANES numbers,
+    the second in float64.
     """
 
     @scalar
-    def row_sums(x, e, result, shift_infinite, work, wide):
+    def row_sums(x, e, result, work, wide):
         T = x.dtype.type
         whole = x.size // LANES
         end = whole * LANES
@@ -208,9 +206,8 @@ def _row_sums(keep):
         largest(x, whole, top)
         largest(tail, 1, top)
         maximum = top_of(top)
-        shift = T(0) if shift_infinite and maximum == -T(np.inf) else maximum
         for r in range(LANES):
-            top[r] = shift
+            top[r] = maximum
         for part in range(2):  # the row's strips, then the tail, by the same machine code
             source, target = (x, e) if part == 0 else (tail, tail_e)
             strips = whole if part == 0 else min(1, x.size - end)

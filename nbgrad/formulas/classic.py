@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nbgrad.elementary.division import copysign, quotient, quotient_squared
-from nbgrad.elementary.exponential import exp_minus, expm1_minus, four_exp_minus, times_exp_minus
+from nbgrad.elementary.exponential import exp_minus, exp_minus_close, expm1_minus, four_exp_minus, times_exp_minus
 from nbgrad.elementary.hyperbolic import tanh_plus
 from nbgrad.jit import scalar
 
@@ -43,9 +43,9 @@ def d_tanh(x):
 
 @scalar
 def relu(x):
-    """max(x, 0)"""
+    """max(x, 0); −0 stays −0"""
     T = type(x)
-    return T(0) if x <= T(0) else x
+    return T(0) if x < T(0) else x
 
 
 @scalar
@@ -59,7 +59,11 @@ def d_relu(x):
 def leaky_relu(x, negative_slope):
     """x for x > 0, else negative_slope·x"""
     T = type(x)
-    return x if x > T(0) else negative_slope * x
+    # 0·∞ is 0: at 0 for an infinite slope (where 1e-45, float32's smallest number, counts as 0), at −∞ for a slope of
+    # 0. What depends on the slope alone costs a loop nothing.
+    above = T(-1e-45) if abs(negative_slope) == T(float("inf")) else T(0)
+    low = T(-1) if negative_slope == T(0) else -T(float("inf"))
+    return x if x > above else negative_slope * (low if x < low else x)
 
 
 @scalar
@@ -80,4 +84,9 @@ def elu(x, alpha):
 def d_elu(x, alpha):
     """1 for x > 0, else α·eˣ (α at the kink). From the output, elu(x) + α cancels in the tail."""
     T = type(x)
-    return T(1) if x > T(0) else times_exp_minus(alpha, -x)
+    if abs(alpha) > T(2.0**20):  # α·eˣ may be a number where eˣ alone is 0
+        root = exp_minus_close(T(-0.5) * x)
+        y = alpha if abs(alpha) == T(float("inf")) and x == x else alpha * root * root
+    else:
+        y = times_exp_minus(alpha, -x)
+    return T(1) if x > T(0) else y

@@ -91,7 +91,8 @@ def binary_cross_entropy_with_logits(x, target, pos_weight):
     positive = (T(0) if x >= T(0) else -x) + tail
     negative = (x if x >= T(0) else T(0)) + tail
     # a term with factor 0 is absent, also where it is infinite
-    return (T(0) if target == T(0) else pos_weight * target * positive) + (
+    factor = T(0) if target == T(0) else pos_weight * target
+    return (T(0) if factor == T(0) else factor * positive) + (
         T(0) if target == T(1) else (T(1) - target) * negative
     )
 
@@ -102,4 +103,5 @@ def d_binary_cross_entropy_with_logits(x, target, pos_weight):
     on in float32).
     """
     T = type(x)
-    return (T(1) - target) * sigmoid(x) - pos_weight * target * sigmoid(-x)
+    factor = T(0) if target == T(0) else pos_weight * target
+    return (T(1) - target) * sigmoid(x) - factor * sigmoid(-x)

@@ -20,7 +20,8 @@ def selu(x):
     y = expm1_minus(-x)
     scale = T(_SCALE)
     above = fma(scale, x, T(_SCALE - float(scale)) * x)  # a rounded λ would overflow too early
-    return x if x == T(float("inf")) else (above if x >= T(0) else fma(c, y, rest * y))
+    unscaled = T(0.5) * x == x  # 0, −0 and ∞, whose products have the wrong sign or are nan
+    return (x if unscaled else above) if x >= T(0) else fma(c, y, rest * y)
 
 
 @scalar
@@ -34,14 +35,17 @@ def d_selu(x):
 def celu(x, alpha):
     """x for x > 0, else α·(e^(x/α) − 1)"""
     T = type(x)
-    return x if x >= T(0) else alpha * expm1(x / alpha)
+    # x itself where x/α would lose its digits: for an infinite α everywhere. (A limit of α alone costs a loop nothing.)
+    limit = T(-1e-30) * abs(alpha) if abs(alpha) > T(1) else T(0)
+    return x if x >= limit else alpha * expm1(x / alpha)
 
 
 @scalar
 def d_celu(x, alpha):
     """1 for x > 0, else e^(x/α) (1 at 0: no kink)"""
     T = type(x)
-    return T(1) if x > T(0) else exp(x / alpha)
+    limit = -alpha * alpha if abs(alpha) == T(float("inf")) else T(0)
+    return T(1) if x >= limit else exp(x / alpha)
 
 
 @scalar
@@ -59,9 +63,9 @@ def d_hardtanh(x, min_val, max_val):
 
 @scalar
 def relu6(x):
-    """x, clipped to [0, 6]"""
+    """x, clipped to [0, 6]; −0 stays −0"""
     T = type(x)
-    return T(0) if x <= T(0) else (T(6) if x > T(6) else x)
+    return T(0) if x < T(0) else (T(6) if x > T(6) else x)
 
 
 @scalar

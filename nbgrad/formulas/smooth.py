@@ -1,12 +1,12 @@
 """softplus, log_sigmoid, silu, gelu, gelu_tanh, mish, softsign.
 
 silu, gelu and mish are max(x, 0) + w with a w of |x| that dies out on both sides, and their derivatives step(x) ± w':
-nothing cancels but where the derivative itself crosses zero.
+nothing cancels but where the derivative itself crosses zero. They have the sign of x, where they are 0, too.
 """
 
 from __future__ import annotations
 
-from nbgrad.elementary.division import divide, fma, quotient, quotient_squared, two_product, two_sum
+from nbgrad.elementary.division import copysign, divide, fma, quotient, quotient_squared, two_product, two_sum
 from nbgrad.elementary.exponential import exp_minus_close, times_exp_minus, times_exp_minus_sums
 from nbgrad.elementary.logarithm import log1p_unit
 from nbgrad.elementary.normal import normal_center, normal_ratio
@@ -15,17 +15,24 @@ from nbgrad.jit import scalar
 
 
 @scalar
+def _scaled(x, beta):
+    """βx, and 0 at x = 0 for an infinite β, too: float32's largest number stands for it."""
+    T = type(x)
+    return (beta if abs(beta) != T(float("inf")) else copysign(T(3.4028234663852886e38), beta)) * x
+
+
+@scalar
 def softplus(x, beta):
     """ln(1 + e^βx)/β = max(x, 0) + ln(1 + e^−|βx|)/β for β > 0: nothing overflows, both tails keep their digits."""
+    z = _scaled(x, beta)
     T = type(x)
-    z = beta * x
     return (x if z > T(0) else T(0)) + log1p_unit(exp_minus_close(abs(z))) / beta
 
 
 @scalar
 def d_softplus(x, beta):
     """σ(βx)"""
-    return sigmoid(beta * x)
+    return sigmoid(_scaled(x, beta))
 
 
 @scalar
@@ -47,7 +54,7 @@ def silu(x):
     T = type(x)
     a = T(800) if abs(x) > T(800) else abs(x)  # e^−800 is 0, and 0·∞ would be nan
     w = quotient(times_exp_minus(-a, a), T(1), exp_minus_close(a))
-    return (x if x > T(0) else T(0)) + w
+    return copysign((x if x > T(0) else T(0)) + w, x)
 
 
 @scalar
@@ -73,7 +80,7 @@ def gelu(x):
     ratio, ratio_rest = normal_ratio(a)
     c, c_rest = two_product(-a, ratio)
     w = times_exp_minus_sums(c, c_rest - a * ratio_rest, T(0.5) * square, T(0.5) * rest)
-    return (x if x > T(0) else T(0)) + (near if a < T(0.7) else w)
+    return copysign((x if x > T(0) else T(0)) + (near if a < T(0.7) else w), x)
 
 
 @scalar
@@ -118,7 +125,7 @@ def gelu_tanh(x):
     u, rest = two_product(a, slope)
     rest += a * slope_rest
     w = quotient(times_exp_minus_sums(-a, T(0), u, rest), T(1), times_exp_minus_sums(T(1), T(0), u, rest))
-    return (x if x > T(0) else T(0)) + w
+    return copysign((x if x > T(0) else T(0)) + w, x)
 
 
 @scalar
@@ -156,7 +163,7 @@ def mish(x):
     r = T(1) / d
     q = c * r
     q_rest = r * (fma(-q, d, c) + fma(-q, fma(f, g, base - d), c_rest))
-    return (x if x > T(0) else T(0)) + times_exp_minus_sums(q, q_rest, T(2) * a if x > T(0) else a, T(0))
+    return copysign((x if x > T(0) else T(0)) + times_exp_minus_sums(q, q_rest, T(2) * a if x > T(0) else a, T(0)), x)
 
 
 @scalar

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nbgrad.arrays import check_choice
 from nbgrad.kernels.elementwise import Kernel
 from nbgrad.ops import OPS
 
@@ -23,6 +24,8 @@ _log_sigmoid = Kernel(OPS["log_sigmoid"])
 _silu = Kernel(OPS["silu"])
 _gelu = Kernel(OPS["gelu"])
 _gelu_tanh = Kernel(OPS["gelu_tanh"])
+#: What `gelu` takes as ``approximate``.
+GELUS = ("none", "tanh")
 _mish = Kernel(OPS["mish"])
 _softsign = Kernel(OPS["softsign"])
 
@@ -88,7 +91,7 @@ def silu(x: Any, *, out: Any = None) -> Any:
 
     >>> import numpy as np
     >>> silu(np.array([-1000.0, 0.0, 1000.0]))
-    array([   0.,    0., 1000.])
+    array([  -0.,    0., 1000.])
     """
     return _silu.forward(x, out)
 
@@ -103,8 +106,13 @@ def silu_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
     return _silu.backward(grad_output, x, out)
 
 
-def gelu(x: Any, *, out: Any = None) -> Any:
-    """Gaussian error linear unit x·Φ(x), Φ the normal distribution: PyTorch's ``gelu(approximate="none")``.
+def _gelu_of(approximate: Any) -> Kernel:
+    check_choice(approximate, "approximate", GELUS)
+    return _gelu if approximate == "none" else _gelu_tanh
+
+
+def gelu(x: Any, *, approximate: str = "none", out: Any = None) -> Any:
+    """Gaussian error linear unit x·Φ(x), Φ the normal distribution; with ``approximate="tanh"`` it is `gelu_tanh`.
 
     Derivative: Φ(x) + x·φ(x), φ the normal density, which crosses zero at x = −0.7518; smooth. Computed as
     max(x, 0) − |x|·Φ(−|x|), the tail as e^(−x²/2) times a slowly varying ratio, the rounding error of x² put right:
@@ -116,17 +124,17 @@ def gelu(x: Any, *, out: Any = None) -> Any:
     >>> gelu(np.array([-10.0, 0.0, 10.0]))
     array([-7.61985302e-23,  0.00000000e+00,  1.00000000e+01])
     """
-    return _gelu.forward(x, out)
+    return _gelu_of(approximate).forward(x, out)
 
 
-def gelu_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
-    """grad_output · (Φ(x) + x·φ(x)): to 2 ulp, beside the zero to eps (2^-23 or 2^-52).
+def gelu_backward(grad_output: Any, x: Any, *, approximate: str = "none", out: Any = None) -> Any:
+    """grad_output · (Φ(x) + x·φ(x)): to 2 ulp, beside the zero to eps (2^-23 or 2^-52). ``approximate``: see `gelu`.
 
     >>> import numpy as np
     >>> gelu_backward(1.0, np.array([-10.0, 0.0]))
     array([-7.6184001e-22,  5.0000000e-01])
     """
-    return _gelu.backward(grad_output, x, out)
+    return _gelu_of(approximate).backward(grad_output, x, out)
 
 
 def gelu_tanh(x: Any, *, out: Any = None) -> Any:
@@ -164,7 +172,7 @@ def mish(x: Any, *, out: Any = None) -> Any:
 
     >>> import numpy as np
     >>> mish(np.array([-1000.0, 0.0, 1000.0]))
-    array([   0.,    0., 1000.])
+    array([  -0.,    0., 1000.])
     """
     return _mish.forward(x, out)
 

@@ -15,6 +15,7 @@ from nbgrad.arrays import (
     as_float,
     as_labels,
     check_choice,
+    check_integer,
     check_number,
     contiguous,
     on_device,
@@ -68,11 +69,10 @@ def _class_weight(weight: Any, x: NDArray[Any], classes: int) -> NDArray[Any]:
 
 
 def _ignore_index(value: Any) -> int:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"ignore_index: expected an integer, got {type(value).__name__}")
+    value = check_integer(value, "ignore_index")
     if not -(2**63) <= value < 2**63:
         raise ValueError("ignore_index: expected an integer of 64 bits, got a larger one")
-    return int(value)
+    return value
 
 
 def _of_labels(
@@ -119,9 +119,7 @@ def _cross_entropy(
     x, axis = _logits(logits, "logits")
     smoothing = label_smoothing
     if type(label_smoothing) is not float or label_smoothing != 0:  # the check costs 2 µs
-        smoothing = check_number(label_smoothing, "label_smoothing", x.dtype)
-        if not 0 <= smoothing <= 1:
-            raise ValueError(f"label_smoothing: expected a number in 0..1, got {label_smoothing}")
+        smoothing = check_number(label_smoothing, "label_smoothing", x.dtype, "in 0..1")
     classes, shape = x.shape[axis], x.shape[:axis] + x.shape[axis + 1 :]
     class_weight = _class_weight(weight, x, classes)
     check_outputs(x, shape, reduction, out, grad_out)

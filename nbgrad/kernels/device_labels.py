@@ -109,14 +109,12 @@ def cross_entropy(
 
     with Call(logits=logits, target=target, weight=weight, out=out, grad_out=grad_out) as call:
         xp, (x, axis) = call.xp, _logits(call, "logits")
-        smoothing = check_number(label_smoothing, "label_smoothing", x.dtype)
-        if not 0 <= smoothing <= 1:
-            raise ValueError(f"label_smoothing: expected a number in 0..1, got {label_smoothing}")
+        smoothing = check_number(label_smoothing, "label_smoothing", x.dtype, "in 0..1")
         classes, shape = x.shape[axis], x.shape[:axis] + x.shape[axis + 1 :]
         class_weight = _class_weight(call, x, classes)
         place, grad_place = outputs(call, x, shape, reduction)
         probabilities, dtype = _integers(call, "target"), x.dtype
-        rows, mean, watch = rows_last(call, x, axis), reduction == "mean", alarm(call, "target")
+        rows, mean, watch = rows_last(call, x, (axis,)), reduction == "mean", alarm(call, "target")
         flag, divisor = watch.arm(_range(classes, ignore_index)), cuda_losses.no_divisor(dtype)
         others: list[Any]
         arguments: tuple[Any, ...]
@@ -136,7 +134,7 @@ def cross_entropy(
             else:
                 q, skip = _smoothed(call, labels, rows, class_weight, ignore_index, smoothing, flag)
         else:
-            q = call.cast(rows_last(call, probabilities, axis), dtype)
+            q = call.cast(rows_last(call, probabilities, (axis,)), dtype)
             q = q * (1 - smoothing) + smoothing / dtype.type(classes) if smoothing else q
             skip = xp.zeros(len(rows), xp.bool_)
             if mean:

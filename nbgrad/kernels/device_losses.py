@@ -62,7 +62,7 @@ def loss(
         array = call.float(first)
         t = matching(call, "target", array, first)
         place, grad_place = outputs(call, array, array.shape, reduction)
-        numbers = tuple(check_number(v, name, array.dtype) for name, v in parameters.items())
+        numbers = tuple(check_number(v, name, array.dtype, op.ranges.get(name, "")) for name, v in parameters.items())
         if reduction == "none" or weight is not None:
             losses, gradient = (
                 elementwise(

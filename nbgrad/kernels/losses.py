@@ -82,7 +82,7 @@ def _loss(
     x = as_float(x, first)
     target = _matching(target, x, "target", first)
     check_outputs(x, x.shape, reduction, out, grad_out)
-    numbers = tuple(check_number(v, name, x.dtype) for name, v in parameters.items())
+    numbers = tuple(check_number(v, name, x.dtype, op.ranges.get(name, "")) for name, v in parameters.items())
     if reduction == "none" or weight is not None:
         loss, gradient = (
             run(cpu.loss(op, d), [x, target], x.shape, x.dtype, None, numbers) for d in (False, True)
@@ -170,12 +170,6 @@ def l1_loss_value_and_grad(
     )
 
 
-def _delta(delta: Any) -> dict[str, Any]:
-    if isinstance(delta, (int, float, np.floating)) and not delta > 0:
-        raise ValueError(f"delta: expected a number > 0, got {delta}")
-    return {"delta": delta}
-
-
 def huber_loss(input: Any, target: Any, *, delta: float = 1.0, reduction: str = "mean", out: Any = None) -> Any:
     """½d² for d = |input − target| ≤ delta, else delta·(d − ½delta); averaged.
 
@@ -187,7 +181,7 @@ def huber_loss(input: Any, target: Any, *, delta: float = 1.0, reduction: str = 
     >>> huber_loss(np.array([1.0, -3.0]), np.array([0.0, 0.0]))
     np.float64(1.5)
     """
-    return _loss(LOSSES["huber"], "input", input, target, reduction, _delta(delta), out=out)
+    return _loss(LOSSES["huber"], "input", input, target, reduction, {"delta": delta}, out=out)
 
 
 def huber_loss_value_and_grad(
@@ -200,7 +194,7 @@ def huber_loss_value_and_grad(
     (np.float64(1.5), array([ 0.5, -0.5]))
     """
     return _loss(
-        LOSSES["huber"], "input", input, target, reduction, _delta(delta), grad=True, out=out, grad_out=grad_out
+        LOSSES["huber"], "input", input, target, reduction, {"delta": delta}, grad=True, out=out, grad_out=grad_out
     )
 
 

@@ -1,7 +1,8 @@
 """softmax, log_softmax, logsumexp and maxout on arrays, along any axis. Formulas: `nbgrad.rows`.
 
 ``x``: float32 or float64 of any layout (integers and bools are computed in float64); ``axis`` counts from the
-back when negative. ``out``: array of the result's shape and dtype, any layout; it may be an input.
+back when negative. Of softmax and its kin it may also be a tuple of axes, which are gone along together, or None: all
+of them. ``out``: array of the result's shape and dtype, any layout; it may be an input.
 """
 
 from __future__ import annotations
@@ -12,7 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arrays import as_array, as_float, as_floats, contiguous, normalize_axis, on_device, output, store
+from nbgrad.arrays import (
+    as_array,
+    as_float,
+    as_floats,
+    check_integer,
+    contiguous,
+    kept_shape,
+    normalize_axes,
+    normalize_axis,
+    on_device,
+    output,
+    store,
+)
 from nbgrad.backends import cpu_maxout, cpu_rows
 from nbgrad.backends.strips import FEW
 from nbgrad.kernels import device_labels, device_rows
@@ -40,14 +53,29 @@ def _flat(array: NDArray[Any]) -> NDArray[Any]:
     return contiguous(array).reshape(-1)
 
 
-def _forward(name: str, x: Any, axis: int, out: Any) -> Any:
+def _together(array: NDArray[Any], axes: tuple[int, ...]) -> NDArray[Any]:
+    """Several axes as one, the last."""
+    moved = np.moveaxis(array, axes, range(-len(axes), 0))
+    shape = moved.shape[: array.ndim - len(axes)]
+    return moved.reshape(*shape, math.prod(array.shape[a] for a in axes))
+
+
+def _apart(array: NDArray[Any], shape: tuple[int, ...], axes: tuple[int, ...]) -> NDArray[Any]:
+    """`_together` backwards: an array of this shape."""
+    ends = [n for a, n in enumerate(shape) if a not in axes] + [shape[a] for a in axes]
+    return contiguous(np.moveaxis(array.reshape(ends), range(-len(axes), 0), axes))
+
+
+def _forward(name: str, x: Any, axis: Any, out: Any) -> Any:
     if on_device(x, out):
         return device_rows.forward(name, x, axis, out)
     x = as_float(x, "x")
-    axis = normalize_axis(axis, x.ndim)
+    axes = normalize_axes(axis, x.ndim)
     if out is not None:
         output(out, x.shape, x.dtype)
-    n, length, inner = split(x.shape, axis)
+    if len(axes) != 1:
+        return store(_apart(_forward(name, _together(x, axes), -1, None), x.shape, axes), out)
+    n, length, inner = split(x.shape, axes[0])
     loop, flat = cpu_rows.forward(name, length > FEW), _flat(x)
     y = fresh_or(out, x.shape, x.dtype)
     if not loop(x.size, flat, n, length, inner, y.reshape(-1)):
@@ -56,11 +84,11 @@ def _forward(name: str, x: Any, axis: int, out: Any) -> Any:
     return store(y, out)
 
 
-def _backward(name: str, grad_output: Any, y: Any, axis: int, out: Any) -> Any:
+def _backward(name: str, grad_output: Any, y: Any, axis: Any, out: Any) -> Any:
     if on_device(grad_output, y, out):
         return device_rows.backward(name, grad_output, y, axis, out)
     (grad_output, y), dtype = as_floats({"grad_output": grad_output, "y": y})
-    axis = normalize_axis(axis, y.ndim)
+    axes = normalize_axes(axis, y.ndim)
     if grad_output.shape != y.shape:
         try:
             grad_output = np.broadcast_to(grad_output, y.shape)
@@ -68,7 +96,10 @@ def _backward(name: str, grad_output: Any, y: Any, axis: int, out: Any) -> Any:
             raise ValueError(f"grad_output: expected y's shape {y.shape}, got {grad_output.shape}") from None
     if out is not None:
         output(out, y.shape, dtype)
-    n, length, inner = split(y.shape, axis)
+    if len(axes) != 1:
+        g_rows, y_rows = _together(grad_output, axes), _together(y, axes)
+        return store(_apart(_backward(name, g_rows, y_rows, -1, None), y.shape, axes), out)
+    n, length, inner = split(y.shape, axes[0])
     loop, flat = cpu_rows.backward(name, length > FEW), (_flat(grad_output), _flat(y))
     grad_x = fresh_or(out, y.shape, dtype)
     if not loop(y.size, *flat, n, length, inner, grad_x.reshape(-1)):
@@ -77,7 +108,7 @@ def _backward(name: str, grad_output: Any, y: Any, axis: int, out: Any) -> Any:
     return store(grad_x, out)
 
 
-def softmax(x: Any, *, axis: int = -1, out: Any = None) -> Any:
+def softmax(x: Any, *, axis: Any = -1, out: Any = None) -> Any:
     """softmax(x)ᵢ = e^xᵢ / Σⱼ e^xⱼ along ``axis``.
 
     Jacobian: ∂yᵢ/∂xⱼ = yᵢ(δᵢⱼ − yⱼ). Computed from x − max, so nothing overflows; the relative error is a few
@@ -94,7 +125,7 @@ def softmax(x: Any, *, axis: int = -1, out: Any = None) -> Any:
     return _forward("softmax", x, axis, out)
 
 
-def softmax_backward(grad_output: Any, y: Any, *, axis: int = -1, out: Any = None) -> Any:
+def softmax_backward(grad_output: Any, y: Any, *, axis: Any = -1, out: Any = None) -> Any:
     """yⱼ(gⱼ − Σₖ gₖyₖ), from the *output* y = softmax(x), which keeps all digits here.
 
     >>> import numpy as np
@@ -104,7 +135,7 @@ def softmax_backward(grad_output: Any, y: Any, *, axis: int = -1, out: Any = Non
     return _backward("softmax", grad_output, y, axis, out)
 
 
-def log_softmax(x: Any, *, axis: int = -1, out: Any = None) -> Any:
+def log_softmax(x: Any, *, axis: Any = -1, out: Any = None) -> Any:
     """ln softmax(x)ᵢ = xᵢ − ln Σⱼ e^xⱼ along ``axis``.
 
     Jacobian: δᵢⱼ − softmax(x)ⱼ. Computed as (x − max) − log1p(Σ over the others): exact to the last digits
@@ -120,7 +151,7 @@ def log_softmax(x: Any, *, axis: int = -1, out: Any = None) -> Any:
     return _forward("log_softmax", x, axis, out)
 
 
-def log_softmax_backward(grad_output: Any, y: Any, *, axis: int = -1, out: Any = None) -> Any:
+def log_softmax_backward(grad_output: Any, y: Any, *, axis: Any = -1, out: Any = None) -> Any:
     """gⱼ − e^yⱼ Σₖ gₖ, from the *output* y = log_softmax(x).
 
     >>> import numpy as np
@@ -130,26 +161,33 @@ def log_softmax_backward(grad_output: Any, y: Any, *, axis: int = -1, out: Any =
     return _backward("log_softmax", grad_output, y, axis, out)
 
 
-def logsumexp(x: Any, *, axis: int = -1, out: Any = None) -> Any:
-    """ln Σⱼ e^xⱼ along ``axis``, which disappears from the shape.
+def logsumexp(x: Any, *, axis: Any = -1, keepdims: bool = False, out: Any = None) -> Any:
+    """ln Σⱼ e^xⱼ along ``axis``, which disappears from the shape, or with ``keepdims`` has length 1.
 
-    Derivative: softmax(x). −inf for an empty row or one of −inf only; +inf if there is one.
+    Derivative: softmax(x). −inf for an empty row or one of −inf only; +inf if there is one; nan if there is one.
 
     Source: as `log_softmax`.
 
     >>> import numpy as np
     >>> logsumexp(np.array([1000.0, 1000.0]))
     np.float64(1000.6931471805599)
+    >>> logsumexp(np.zeros((2, 2)), axis=None, keepdims=True)  # ln 4
+    array([[1.38629436]])
     """
     if on_device(x, out):
-        return device_rows.logsumexp(x, axis, out)
+        return device_rows.logsumexp(x, axis, keepdims, out)
     x = as_float(x, "x")
-    axis = normalize_axis(axis, x.ndim)
-    shape = x.shape[:axis] + x.shape[axis + 1 :]
+    axes = normalize_axes(axis, x.ndim)
+    shape = kept_shape(x.shape, axes, keepdims)
     if out is not None:
         output(out, shape, x.dtype)
-    n, length, inner = split(x.shape, axis)
-    loop, flat = cpu_rows.logsumexp(length > FEW), _flat(x)
+    if len(axes) == 1:
+        n, length, inner = split(x.shape, axes[0])
+        flat = _flat(x)
+    else:
+        flat = _flat(_together(x, axes))
+        n, length, inner = math.prod(shape), math.prod(x.shape[a] for a in axes), 1
+    loop = cpu_rows.logsumexp(length > FEW)
     y = fresh_or(out, shape, x.dtype)
     if not loop(x.size, flat, n, length, inner, y.reshape(-1)):
         y = np.empty(shape, x.dtype)
@@ -157,35 +195,38 @@ def logsumexp(x: Any, *, axis: int = -1, out: Any = None) -> Any:
     return store(y, out)
 
 
-def logsumexp_backward(grad_output: Any, x: Any, *, axis: int = -1, out: Any = None) -> Any:
+def logsumexp_backward(
+    grad_output: Any, x: Any, *, axis: Any = -1, keepdims: bool = False, out: Any = None
+) -> Any:
     """grad_output · softmax(x), from the *input* x; grad_output has the shape of `logsumexp`'s result.
+
+    Where the maximum is +inf the entries that are have equal shares: [0, 1] for [0, inf] (PyTorch: nan).
 
     >>> import numpy as np
     >>> logsumexp_backward(2.0, np.array([0.0, 0.0]))
     array([1., 1.])
     """
     if on_device(grad_output, x, out):
-        return device_rows.logsumexp_backward(grad_output, x, axis, out)
+        return device_rows.logsumexp_backward(grad_output, x, axis, keepdims, out)
     (grad_output, x), dtype = as_floats({"grad_output": grad_output, "x": x})
-    axis = normalize_axis(axis, x.ndim)
-    shape = x.shape[:axis] + x.shape[axis + 1 :]
+    axes = normalize_axes(axis, x.ndim)
+    shape = kept_shape(x.shape, axes, keepdims)
     try:
-        grad_output = np.expand_dims(np.broadcast_to(grad_output, shape), axis)
+        grad_output = np.broadcast_to(grad_output, shape).reshape(kept_shape(x.shape, axes, True))
     except ValueError:
         raise ValueError(f"grad_output: expected shape {shape}, got {grad_output.shape}") from None
     if out is not None:
         output(out, x.shape, dtype)
     with np.errstate(all="ignore"):  # the compiled kernels do not warn either
-        y = softmax(x, axis=axis)
+        y = np.asarray(_forward("logsumexp_slopes", x, axis, None))
         return store(np.multiply(y, grad_output, out=y), out)
 
 
 def _pieces(num_pieces: Any) -> int:
-    if isinstance(num_pieces, (bool, np.bool_)) or not isinstance(num_pieces, (int, np.integer)):
-        raise TypeError(f"num_pieces: expected an integer, got {type(num_pieces).__name__}")
+    num_pieces = check_integer(num_pieces, "num_pieces")
     if num_pieces < 1:
         raise ValueError(f"num_pieces: expected at least 1, got {num_pieces}")
-    return int(num_pieces)
+    return num_pieces
 
 
 def maxout(

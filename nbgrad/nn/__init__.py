@@ -19,6 +19,7 @@ from nbgrad.nn import utils
 from nbgrad.nn.containers import ModuleDict, ModuleList, Sequential
 from nbgrad.nn.layers import (
     ELU,
+    GELU,
     Dropout,
     Flatten,
     LeakyReLU,
@@ -32,6 +33,6 @@ from nbgrad.nn.layers import (
 )
 
 __all__ = [
-    "ELU", "Dropout", "Flatten", "LeakyReLU", "Linear", "LogSoftmax", "Maxout", "Module", "ModuleDict",
+    "ELU", "GELU", "Dropout", "Flatten", "LeakyReLU", "Linear", "LogSoftmax", "Maxout", "Module", "ModuleDict",
     "ModuleList", "ReLU", "Sequential", "Sigmoid", "Softmax", "Tanh", "utils",
 ]  # fmt: skip

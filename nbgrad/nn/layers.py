@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from nbgrad import functional
+from nbgrad.arrays import check_choice
 from nbgrad.autograd.shaping import choose_axis, integers
 from nbgrad.autograd.tensor import Tensor
 from nbgrad.module import Module
 
 __all__ = [
-    "ELU", "Dropout", "Flatten", "LeakyReLU", "Linear", "LogSoftmax", "Maxout", "ReLU", "Sigmoid", "Softmax",
-    "Tanh",
+    "ELU", "GELU", "Dropout", "Flatten", "LeakyReLU", "Linear", "LogSoftmax", "Maxout", "ReLU", "Sigmoid",
+    "Softmax", "Tanh",
 ]  # fmt: skip
 
 
@@ -136,6 +137,17 @@ class ELU(Module):
 
     def forward(self, input: Any) -> Tensor:
         return functional.elu(input, self.alpha)
+
+
+class GELU(Module):
+    """`functional.gelu` as a layer."""
+
+    def __init__(self, approximate: str = "none") -> None:
+        check_choice(approximate, "approximate", ("none", "tanh"))
+        self.approximate = approximate
+
+    def forward(self, input: Any) -> Tensor:
+        return functional.gelu(input, self.approximate)
 
 
 class Softmax(Module):
