@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from nbgrad.autograd.devices import device_name, move, zeros
+from nbgrad.autograd.factors import in_range, power, product
 from nbgrad.autograd.tape import Node
 
 
@@ -63,8 +64,18 @@ class Div(Node):
 
     def vjp(self, g):
         x, y = self._saved
-        ga = g / y
-        return ga, self._edges[1] and -ga * (x / y)  # not x/y²: y² overflows where the quotient does not
+        if not self._edges[1]:
+            return g / y, None
+
+        ga = None
+
+        def quick():
+            nonlocal ga
+            ga = g / y
+            return -ga * (x / y)  # not x/y²: y² overflows where the quotient does not
+
+        gb = in_range(quick, lambda: -product((g, x), (y, y)), g)
+        return ga, gb
 
 
 class FloorDiv(Node):
@@ -108,10 +119,12 @@ class Pow(Node):
         if a:
             # d(x^0)/dx = 0 at x = 0 too; y·x^(y-1) would be 0·inf
             less = np.where(y == 0, y, y - 1) if isinstance(y, np.ndarray) else y if y == 0 else y - 1
-            a = g * (y * x**less)
+            a = in_range(lambda: g * (y * x**less), lambda: product((g, y, *power(x, less))), g)
         if b:
             # d(0^y)/dy = 0 for y >= 0, the limit from above in x; z·log(x) would be 0·-inf
-            b = g * (z * np.log(np.where((x == 0) & (y >= 0), z.dtype.type(1), x)))
+            log = np.log(np.where((x == 0) & (y >= 0), z.dtype.type(1), x))
+            lost = ((abs(z) < np.finfo(z.dtype).tiny) & (x != 0)) | ~np.isfinite(z)
+            b = in_range(lambda: g * (z * log), lambda: product((g, *power(x, y), log)), g, bool(lost.any()))
         return a, b
 
 

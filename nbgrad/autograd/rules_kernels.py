@@ -11,6 +11,8 @@ import numpy as np
 from nbgrad import kernels
 from nbgrad.autograd.devices import add_up, on_cpu
 from nbgrad.autograd.rules_arithmetic import for_blas, rows
+from nbgrad.autograd.factors import times, weighted
+from nbgrad.autograd.rules_arithmetic import rows
 from nbgrad.autograd.tape import Node
 
 
@@ -23,7 +25,7 @@ class Activation(Node):
 
     __slots__ = ("kernel", "parameters")
 
-    def __init__(self, kernel: str, **parameters: float) -> None:
+    def __init__(self, kernel: str, **parameters: Any) -> None:
         self.kernel, self.parameters = kernel, parameters
 
     def name(self) -> str:
@@ -61,13 +63,13 @@ class Softmax(Node):
 class LogSumExp(Node):
     __slots__ = ()
 
-    def forward(self, x, axis):
-        self._saved = x, axis
-        return kernels.logsumexp(x, axis=axis)
+    def forward(self, x, axis, keepdims):
+        self._saved = x, axis, keepdims
+        return kernels.logsumexp(x, axis=axis, keepdims=keepdims)
 
     def vjp(self, g):
-        x, axis = self._saved
-        return (kernels.logsumexp_backward(g, x, axis=axis),)
+        x, axis, keepdims = self._saved
+        return (kernels.logsumexp_backward(g, x, axis=axis, keepdims=keepdims),)
 
 
 class Maxout(Node):
@@ -131,38 +133,60 @@ class Loss(Node):
         if not (a or b):
             return getattr(kernels, self.kernel)(x, target, **self.parameters)
         value, gradient = getattr(kernels, self.kernel + "_value_and_grad")(x, target, **self.parameters)
-        self._saved = gradient, b and x
+        mean = self.parameters["reduction"] == "mean"
+        self._saved = gradient, x if b or mean else None, target if mean else None
         return value
 
     def vjp(self, g):
         a, b = self._edges
-        gradient, x = self._saved
-        g = self.spread(g, gradient)
-        a = a and (gradient if on_cpu(g) and g.size == 1 and g == 1 else gradient * g)
-        return a, b and self.target_gradient(gradient, x) * g
+        gradient, x, target = self._saved
+        if self._is_flushed(g, gradient):
+            gradient = self._of_sum(x, target)
+            a = times(gradient, np.float64(g) * self.scale(x, target))
+        else:
+            a = gradient if on_cpu(g) and g.size == 1 and g == 1 else gradient * self.spread(g, gradient)
+        return a, b and self.target_gradient(a, g, x, target)
+
+    def _is_flushed(self, g: Any, gradient: Any) -> bool:
+        """Whether the mean's 1/N may have taken digits that a factor after it brings back. (Asked on the CPU: a GPU
+        would have to be waited for.)
+        """
+        if self.parameters["reduction"] != "mean" or not on_cpu(g) or not 1 < abs(g) < np.inf:
+            return False
+        return bool((abs(gradient) < np.finfo(gradient.dtype).tiny).any())
+
+    def _of_sum(self, x: Any, target: Any) -> Any:
+        """The gradient of the sum."""
+        parameters = {**self.parameters, "reduction": "sum"}
+        return getattr(kernels, self.kernel + "_value_and_grad")(x, target, **parameters)[1]
 
     def spread(self, g: Any, gradient: Any) -> Any:
         """The gradient of the loss in a shape that broadcasts to the input's."""
         return g
 
-    def target_gradient(self, gradient: Any, x: Any) -> Any:
-        """The derivative in the target, from that in the input: of a function of input − target."""
-        return -gradient
+    def target_gradient(self, a: Any, g: Any, x: Any, target: Any) -> Any:
+        """The gradient in the target, from that in the input: of a function of input − target."""
+        return -a
 
-    def scale(self, count: int) -> float:
+    def scaled(self, slopes: Any, g: Any, x: Any, target: Any) -> Any:
+        """Derivatives of the terms, times what the reduction and the gradient of the loss multiply each by."""
+        scale = self.scale(x, target)
+        return times(slopes, np.float64(g) * scale) if on_cpu(g) and g.size == 1 else slopes * (g * scale)
+
+    def scale(self, x: Any, target: Any) -> float:
         """What the reduction multiplies each term by."""
-        return 1 / (count or 1) if self.parameters["reduction"] == "mean" else 1.0
+        return 1 / (x.size or 1) if self.parameters["reduction"] == "mean" else 1.0
 
 
 class BinaryCrossEntropy(Loss):
     __slots__ = ()
 
-    def target_gradient(self, gradient: Any, x: Any) -> Any:
+    def target_gradient(self, a: Any, g: Any, x: Any, target: Any) -> Any:
         # d/dt of weight·[pos_weight·t·softplus(−x) + (1 − t)·softplus(x)]
         weight, pos_weight = self._weight("weight", x.dtype), self._weight("pos_weight", x.dtype)
         zero = x.dtype.type(0)
-        return weight * (pos_weight * np.logaddexp(zero, -x) - np.logaddexp(zero, x)) * self.scale(x.size)
-
+        slopes = weighted(pos_weight, np.logaddexp(zero, -x)) - np.logaddexp(zero, x)
+        return self.scaled(weighted(weight, slopes), g, x, target)
 
     def _weight(self, name: str, dtype: Any) -> Any:
         weight: Any = self.parameters[name]
@@ -179,12 +203,20 @@ class CrossEntropy(Loss):
     def spread(self, g: Any, gradient: Any) -> Any:
         return g if not g.ndim or gradient.ndim == 1 else np.expand_dims(g, 1)
 
-    def target_gradient(self, gradient: Any, x: Any) -> Any:
+    def target_gradient(self, a: Any, g: Any, x: Any, target: Any) -> Any:
         # d/dt of −Σ weight·((1 − ε)·t + ε/C)·log_softmax(x)
         axis = min(1, x.ndim - 1)
         weight = self.parameters["weight"]
         weight = 1 if weight is None else np.reshape(weight, (-1,) + (1,) * (x.ndim - 1 - axis))
-        factor = (self.parameters["label_smoothing"] - 1) * self.scale(
-            x.size // x.shape[axis] if x.size else 0
-        )
-        return factor * weight * kernels.log_softmax(x, axis=axis)
+        factor = weight * (x.dtype.type(self.parameters["label_smoothing"]) - x.dtype.type(1))
+        return self.scaled(weighted(factor, kernels.log_softmax(x, axis=axis)), self.spread(g, x), x, target)
+
+    def scale(self, x: Any, target: Any) -> float:
+        axis = min(1, x.ndim - 1)
+        if self.parameters["reduction"] != "mean":
+            return 1.0
+        if target is None or target.dtype.kind == "f":  # class probabilities
+            return 1 / (x.size // x.shape[axis] or 1)
+        counted = target != self.parameters["ignore_index"]
+        weight = self.parameters["weight"]
+        return float(1 / (counted.sum() if weight is None else np.asarray(weight, np.float64)[target[counted]].sum()))
