@@ -22,7 +22,7 @@ from nbgrad.arrays import (
 )
 from nbgrad.backends import cpu
 from nbgrad.jit import Loop
-from nbgrad.kernels import device
+from nbgrad.kernels import device, foreign
 from nbgrad.locks import lazy
 from nbgrad.ops import Elementwise
 
@@ -56,6 +56,13 @@ class Kernel:
             float(check_number(v, name, dtype)) for name, v in zip(self.op.parameters, values, strict=True)
         )
 
+    def ufunc(self, suffix: str, nin: int, parameters: tuple[Any, ...]) -> foreign.Ufunc:
+        """The kernel for other libraries, its parameters checked: a lazy array's blocks would tell later."""
+        named = dict(zip(self.op.parameters, parameters, strict=True))
+        for name, value in named.items():
+            check_number(value, name, FLOAT64)
+        return foreign.Ufunc(self.op.name + suffix, nin, named)
+
     # The shortest way first, 0.6 µs, for what is called most: arrays that Numba takes as they are, and a 1-D ``out`` or
     # none. Everything else takes the general way. (What looks like a helper's work is written out: a call is 0.1 µs.)
 
@@ -75,6 +82,8 @@ class Kernel:
                 return out
         if on_device(x, out):
             return device.forward(self, x, out, parameters)
+        if foreign.among(x, out):
+            return foreign.apply(self.ufunc("", 1, parameters), {"x": x}, out)
         x = as_float(x, "x")
         values = self.parameters(parameters, x.dtype) if parameters else ()
         return run(self.forward_loop, [x], x.shape, x.dtype, out, values)
@@ -95,6 +104,9 @@ class Kernel:
                 return out
         if on_device(grad_output, x, out):
             return device.backward(self, grad_output, x, out, parameters)
+        if foreign.among(grad_output, x, out):
+            ufunc = self.ufunc("_backward", 2, parameters)
+            return foreign.apply(ufunc, {"grad_output": grad_output, "x": x}, out)
         arrays, dtype = as_floats({"grad_output": grad_output, "x": x})
         shape = broadcast({"grad_output": arrays[0], "x": arrays[1]})
         values = self.parameters(parameters, dtype) if parameters else ()
