@@ -14,6 +14,7 @@ from nbgrad.kernels import (
     rowwise,
 )
 from nbgrad.kernels import compiled as _compiled  # noqa: F401  what runs inside a user's @njit functions
+from nbgrad.kernels import compiled_labels as _compiled_labels  # noqa: F401
 from nbgrad.kernels import compiled_losses as _compiled_losses  # noqa: F401
 from nbgrad.kernels import compiled_rows as _compiled_rows  # noqa: F401
 from nbgrad.kernels.activations import *  # noqa: F403

@@ -2,8 +2,7 @@
 the caller's thread.
 
 The public functions stay plain Python; Numba finds these implementations by them. Row functions and losses:
-`nbgrad.kernels.compiled_rows`. Errors in compiled code have fixed texts; a wrong dtype is a typing error at
-compile time.
+`nbgrad.kernels.compiled_rows`. What arguments may be: `nbgrad.kernels.compiled_arguments`.
 """
 
 from __future__ import annotations
@@ -14,79 +13,15 @@ from typing import Any
 import numpy as np
 from numba import types
 from numba.cpython.unsafe.tuple import tuple_setitem
-from numba.np.numpy_support import as_dtype
 
 from nbgrad.backends.vector_loop import elements
 from nbgrad.intrinsics import clash
 from nbgrad.jit import array_overload, part, scalar
 from nbgrad.kernels import activations, activations_piecewise, activations_smooth
+from nbgrad.kernels.compiled_arguments import absent, constant, number, precision, spread, write_to, zero_d
 from nbgrad.ops import OPS
 
-__all__ = ["absent", "precision", "spread", "write_to"]
-
-
-def precision(*arguments: Any) -> Any:
-    """The type in which arguments of these Numba types are computed: float32 if all are; None if one is no
-    real number.
-    """
-    kinds = [a.dtype if isinstance(a, types.Array) else a for a in arguments]
-    if all(k == types.float32 for k in kinds):
-        return np.float32
-    real = all(
-        k in (types.float32, types.float64) or isinstance(k, (types.Integer, types.Boolean)) for k in kinds
-    )
-    return np.float64 if real else None
-
-
-def absent(argument: Any) -> bool:
-    """Whether an optional argument was left out or is None."""
-    return argument is None or isinstance(argument, types.NoneType) or getattr(argument, "value", 0) is None
-
-
-# What arrays need beside an operator's loop is the same for every operator and as small as can be. Numba links the code
-# of what is called into each caller, and has LLVM translate it there anew: in the loop's function, in the public
-# function's and in the user's. (With NumPy's functions in their place a gradient took twice as long, 1.5 s.)
-
-
-def spread(a: Any, shape: Any) -> Any:
-    """``a`` broadcast to the shape: its elements in C order, 1-D. The array's own memory where that is possible."""
-    return np.broadcast_to(a, shape).reshape(-1)
-
-
-@array_overload(spread)
-def _typed_spread(a: Any, shape: Any) -> Any:
-    if not isinstance(a, types.Array):
-
-        dtype = as_dtype(types.unliteral(a))
-
-        def number(a, shape):
-            result = np.empty(_count(shape), dtype)
-            for k in range(result.size):
-                result[k] = a
-            return result
-
-        return number
-
-    def anew(a, shape):
-        wide = np.broadcast_to(a, shape)
-        result, k = np.empty(wide.size, a.dtype), 0
-        for value in wide.flat:
-            result[k] = value
-            k += 1
-        return result
-
-    if a.layout != "C" or a.ndim != len(shape):
-        return anew
-    copied = part(anew)
-    return lambda a, shape: elements(a) if a.shape == shape else copied(a, shape)
-
-
-@scalar
-def _count(shape):
-    count = 1
-    for n in shape:
-        count *= n
-    return count
+__all__: list[str] = []
 
 
 def _joint_shape(a: Any, b: Any) -> Any:
@@ -115,38 +50,29 @@ def _joined(long, short):
     return shape
 
 
-@scalar
-def _keep(y, out):
-    return y
-
-
-@part
-def _write(y, out):
-    """y is memory of its own, so nothing overlaps. (``out[...] = y``, which makes sure of that: 5 s more.)"""
-    if y.shape != out.shape:
-        raise ValueError("out: expected the shape of the result")
-    for at in np.ndindex(y.shape):
-        out[at] = y[at]
-    return out
-
-
-def write_to(out: Any) -> Callable[..., Any]:
-    """``finish(y, out)``: the result as the caller gets it."""
-    return _keep if absent(out) else _write
+def _number_to(T: Any, out: Any) -> Callable[..., Any]:
+    """``finish(value, out)`` of a number: itself, or in an array of no dimension."""
+    finish = write_to("out", out, T, 0)
+    if absent(out):
+        return scalar(lambda value, out: value)
+    made = zero_d(T)
+    return scalar(lambda value, out: finish(made(value), out))
 
 
 def _forward(f: Callable[..., Any]) -> Callable[..., Any]:
     def choose(x, out):
-        T = precision(x)
+        T = precision(x=x)
         if not isinstance(x, types.Array):
-            return T, scalar(lambda x, out, parameters: f(T(x), *parameters))
+            finish = _number_to(T, out)
+            return T, scalar(lambda x, out, parameters: finish(f(T(x), *parameters), out))
+        finish = write_to("out", out, T, x.ndim)
 
         @scalar
         def fill(x, y, parameters):
             for i in range(x.size):
                 y[i] = f(T(x[i]), *parameters)
 
-        if not absent(out) and out.layout == x.layout == "C" and out.dtype == x.dtype:
+        if not absent(out) and x.ndim and out.layout == x.layout == "C" and out.dtype == x.dtype:
 
             @scalar
             def apply(x, out, parameters):
@@ -156,7 +82,6 @@ def _forward(f: Callable[..., Any]) -> Callable[..., Any]:
                 return out
 
         else:
-            finish = write_to(out)
 
             @scalar
             def apply(x, out, parameters):
@@ -171,10 +96,14 @@ def _forward(f: Callable[..., Any]) -> Callable[..., Any]:
 
 def _backward(df: Callable[..., Any]) -> Callable[..., Any]:
     def choose(grad_output, x, out):
-        T = precision(grad_output, x)
-        if not (isinstance(x, types.Array) or isinstance(grad_output, types.Array)):
-            return T, scalar(lambda grad_output, x, out, parameters: T(grad_output) * df(T(x), *parameters))
-        finish = write_to(out)
+        T = precision(grad_output=grad_output, x=x)
+        ndims = [a.ndim for a in (grad_output, x) if isinstance(a, types.Array)]
+        if not ndims:
+            finish = _number_to(T, out)
+            return T, scalar(
+                lambda grad_output, x, out, parameters: finish(T(grad_output) * df(T(x), *parameters), out)
+            )
+        finish = write_to("out", out, T, max(ndims))
 
         @scalar
         def apply(grad_output, x, out, parameters):
@@ -194,9 +123,10 @@ def _backward(df: Callable[..., Any]) -> Callable[..., Any]:
 _TEMPLATE = """
 def typed({signature}, out=None):
     T, apply = choose({inputs}, out)
+    {typed}
     def implementation({signature}, out=None):
-        return apply({inputs}, out, ({parameters}))
-    return implementation if T is not None else None
+        return apply({inputs}, out, ({converted}))
+    return implementation
 """
 
 
@@ -204,16 +134,35 @@ def _register(
     public: Callable[..., Any], choose: Callable[..., Any], inputs: str, parameters: dict[str, float]
 ) -> None:
     signature = ", ".join([inputs, *(f"{name}={value!r}" for name, value in parameters.items())])
-    converted = "".join(f"T({name}), " for name in parameters)
-    namespace: dict[str, Any] = {"choose": choose}
-    exec(_TEMPLATE.format(signature=signature, inputs=inputs, parameters=converted), namespace)
+    typed = "; ".join(f"to_{name} = number('{name}', {name}, T)" for name in parameters) or "pass"
+    converted = "".join(f"to_{name}({name}), " for name in parameters)
+    namespace: dict[str, Any] = {"choose": choose, "number": number}
+    exec(_TEMPLATE.format(signature=signature, inputs=inputs, typed=typed, converted=converted), namespace)
     array_overload(public)(namespace["typed"])
 
 
 _PUBLIC = {**vars(activations), **vars(activations_smooth), **vars(activations_piecewise)}
 
 for _op in OPS.values():
-    _register(_PUBLIC[_op.name], _forward(_op.forward), "x", _op.parameters)
-    _register(
-        _PUBLIC[_op.name + "_backward"], _backward(_op.derivative), "grad_output, x", _op.parameters
-    )
+    if _op.name != "gelu":
+        _register(_PUBLIC[_op.name], _forward(_op.forward), "x", _op.parameters)
+        _register(
+            _PUBLIC[_op.name + "_backward"], _backward(_op.derivative), "grad_output, x", _op.parameters
+        )
+
+
+def _gelu_of(approximate: Any) -> Any:
+    tanh = constant("approximate", approximate, activations_smooth.GELUS) == "tanh"
+    return OPS["gelu_tanh" if tanh else "gelu"]
+
+
+@array_overload(activations_smooth.gelu)
+def _gelu(x, approximate="none", out=None):
+    _, apply = _forward(_gelu_of(approximate).forward)(x, out)
+    return lambda x, approximate="none", out=None: apply(x, out, ())
+
+
+@array_overload(activations_smooth.gelu_backward)
+def _gelu_backward(grad_output, x, approximate="none", out=None):
+    _, apply = _backward(_gelu_of(approximate).derivative)(grad_output, x, out)
+    return lambda grad_output, x, approximate="none", out=None: apply(grad_output, x, out, ())
