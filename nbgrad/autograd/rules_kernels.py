@@ -10,9 +10,8 @@ import numpy as np
 
 from nbgrad import kernels
 from nbgrad.autograd.devices import add_up, on_cpu
-from nbgrad.autograd.rules_arithmetic import for_blas, rows
 from nbgrad.autograd.factors import times, weighted
-from nbgrad.autograd.rules_arithmetic import rows
+from nbgrad.autograd.rules_arithmetic import for_blas, rows
 from nbgrad.autograd.tape import Node
 
 
