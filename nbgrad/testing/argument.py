@@ -4,7 +4,7 @@ decided.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
 from typing import Any
 
 import numpy as np
@@ -12,20 +12,22 @@ import numpy as np
 from nbgrad.testing.compare import (
     ELEMENTS,
     EXACT_ELEMENTS,
-    Elements,
     References,
     compare,
     differenced,
     exactly,
     nearest,
 )
-from nbgrad.testing.conditioning import Sensitivity, rounds
+from nbgrad.testing.conditioning import Sensitivity, rounds, underflows
 from nbgrad.testing.constant import constant
+from nbgrad.testing.elements import Elements
+from nbgrad.testing.exact import Exact
 from nbgrad.testing.hints import of_nan, of_ratio, of_state
+from nbgrad.testing.kinks import closer, tied_slopes
 from nbgrad.testing.problem import Problem
 from nbgrad.testing.report import GradientError, GradientReport, number
 
-__all__ = ["ULPS", "Lazy", "check_argument"]
+__all__ = ["ULPS", "check_argument"]
 
 #: What a backward function may lose by its own rounding, in units of eps times the terms of the gradient and the
 #: change of the gradient for a relative error of its inputs. nbgrad's kernels need 3 to 5; 64 let y(1 − y) pass down
@@ -33,24 +35,13 @@ __all__ = ["ULPS", "Lazy", "check_argument"]
 ULPS = 16
 
 
-class Lazy:
-    """A value made when it is first asked for."""
-
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self.make, self.made, self.value = make, False, None
-
-    def __call__(self) -> Any:
-        if not self.made:
-            self.value, self.made = self.make(), True
-        return self.value
-
-
 def check_argument(
-    problem: Problem, references: References, exact: Lazy, position: int, gradient: Any, kinks: Any, domain: Any,
+    problem: Problem, references: References, exact: Exact, position: int, gradient: Any, kinks: Any, domain: Any,
     tolerance: float | None, sensitivity: Sensitivity, imprecise: list[GradientError],
+    chosen: Any = None,
 ) -> tuple[GradientReport, bool]:  # fmt: skip
     """The report for one argument, and whether every element was looked at; the worst element that is no more than
-    ``imprecise`` goes into that list.
+    ``imprecise`` goes into that list. ``chosen``: flat indices of elements in doubt, in place of drawn ones.
     """
     if not gradient.size:
         return GradientReport(), True
@@ -69,7 +60,7 @@ def check_argument(
     given = sensitivity.given.ravel()
     change, excused = sensitivity.change.ravel() + given, sensitivity.excused.ravel() + given
     size = x.size
-    places = np.sort(references.rng.permutation(size)[:ELEMENTS])
+    places = np.sort((references.rng.permutation(size) if chosen is None else chosen)[:ELEMENTS])
 
     def granted(found: Elements, change: Any) -> Any:
         at = found.places
@@ -82,57 +73,56 @@ def check_argument(
     def allowed(found: Elements) -> Any:
         return np.minimum(granted(found, change), most(found))
 
+    def doubtful(found: Elements) -> Any:
+        """More than 0 where an estimate is not enough, the more the surer it refuses."""
+        value = values[found.places]
+        outside, _ = compare(found, value, allowed(found))
+        with np.errstate(all="ignore"):
+            relative = np.nan_to_num(outside / nearest(found, value), nan=1.0)
+            blunt = ~(found.error <= np.maximum(allowed(found), half * nearest(found, value)))
+        return np.where(outside > 0, 1 + relative, blunt * 0.5)
+
     found: Elements | None = None
     names: list[str] = []
-    kinked = np.zeros(size, bool)
     for precision in references.precisions:
         if found is not None and not _doubtful(found, values, allowed(found)).any():
             break
-        there = differenced(references, precision, position, places, kinks, domain)
-        there = _narrowed(there)
+        ask = functools.partial(differenced, references, precision, position)
+        there = _narrowed(ask(places, kinks, domain, doubtful))
         outside, _ = compare(there, values[there.places], allowed(there))
         if (outside > 0).any():  # again with other steps: of a million estimates one may be off by chance
-            again = _narrowed(
-                differenced(
-                    references,
-                    precision,
-                    position,
-                    there.places if len(there.places) < size else places,
-                    kinks,
-                    domain,
-                    0.8125,
-                )
-            )
+            once = there.places if len(there.places) < size else places
+            again = _narrowed(ask(once, kinks, domain, doubtful, 0.8125))
             milder = compare(again, values[again.places], allowed(again))[0] <= 0
             there = _chosen(milder & (outside > 0), again, there)
         names.append(precision.name)
-        inside = (there.high > there.low) & (compare(there, values[there.places], allowed(there))[0] <= 0)
-        kinked[there.places] |= inside
-        found = there if found is None else _chosen(there.error < found.error, there, found)
+        kinked = _at_kinks(found, there, values, allowed) if found is not None else np.zeros(len(there.places), bool)
+        found = there if found is None else _chosen((there.error < found.error) & ~kinked, there, found)
     assert found is not None
-    doubtful = _doubtful(found, values, allowed(found)) & ~kinked[found.places]
-    if doubtful.any() and exact() is not None:
-        references.exact = exact()
-        outside, _ = compare(found, values[found.places], allowed(found))
-        order = references.rng.permutation(np.flatnonzero(doubtful))
-        with np.errstate(all="ignore"):  # the worst first: relative errors decide
-            relative = np.nan_to_num(outside / nearest(found, values[found.places]), nan=0.0, neginf=0.0)
-        order = order[np.argsort(-np.where(outside > 0, relative, 0)[order], kind="stable")]
-        chosen = np.sort(order[:EXACT_ELEMENTS])
-        diagonal = len(found.places) == size and problem.value_here.shape == x.shape and size > ELEMENTS
-        sharp = exactly(references, position, found.places[chosen], diagonal)
-        there = Elements(*(v.copy() for v in (found.places, found.low, found.high, found.error, found.size)))
-        for name in ("low", "high", "error", "size"):
-            getattr(there, name)[chosen] = getattr(sharp, name)
-        found = _chosen(np.isfinite(there.error), there, found)
-        # An error needs the sharpest oracle's word: elements that were not asked for are not refused.
-        unasked = np.setdiff1d(np.flatnonzero(outside > 0), chosen)
-        found.error[unasked] = np.inf
-        names.append("mpmath")
+    elementwise = len(found.places) == size and problem.value_here.shape == x.shape and size > ELEMENTS
+    declared = np.isin(x.ravel()[found.places].astype(np.float64), [float(x.dtype.type(k)) for k in kinks])
+    if not declared.all():
+        refused = compare(found, values[found.places], allowed(found))[0] > 0
+        near = closer(references.precisions[-1], position, references.grad_output, found, elementwise, refused)
+        found = _chosen(~declared, near, found)
+    doubt = _doubtful(found, values, allowed(found)) | (found.high > found.low)
+    doubt &= ~(declared & (compare(found, values[found.places], allowed(found))[0] <= 0))
+    if doubt.any():
+        order = references.rng.permutation(np.flatnonzero(doubt))
+        order = order[np.argsort(-doubtful(found)[order], kind="stable")]
+        chosen = np.sort(order[: EXACT_ELEMENTS * (4 if elementwise else 1)])
+        sharp = exactly(references, exact, position, found.places[chosen], elementwise)
+        if sharp is not None:
+            names.append("mpmath")
+            _sharpen(found, sharp, chosen, values, allowed)
+    if sum(a.dtype.kind == "f" for a in problem.pristine) > 1 or not elementwise:
+        found = _with_ties(problem, references, position, found, values, allowed)
     room = allowed(found)
     outside, decisive = compare(found, values[found.places], room)
     too_large = np.fmax(np.abs(found.low), np.abs(found.high)) > info.max / 8  # overflow is no fault of a gradient
-    outside = np.where(too_large | kinked[found.places], -np.inf, outside)
+    outside = np.where(too_large, -np.inf, outside)
+    if (outside > 0).any():
+        outside = np.where(_underflown(problem, position, gradient, found, allowed), -np.inf, outside)
     lost = outside > 0
     if lost.any():
         beyond = np.where(lost, outside + room, 0)
@@ -147,7 +137,7 @@ def check_argument(
         if wrong.any():
             raise error
         imprecise.append(error)
-    at_kink = (kinked[found.places] | (found.high > found.low) & np.isfinite(found.error)) & ~lost
+    at_kink = (found.high > found.low) & (found.error <= (found.high - found.low) / 4) & ~lost
     confirmed = decisive & ~at_kink & ~too_large & ~lost
     zero = ~confirmed & ~at_kink & ~lost & (values[found.places] == 0)
     if zero.any():  # the exact zeros of clamps
@@ -176,6 +166,64 @@ def _chosen(choice: Any, a: Elements, b: Elements) -> Elements:
         return a if len(a.places) > len(b.places) else b
     parts = ((getattr(a, n), getattr(b, n)) for n in ("low", "high", "error", "size"))
     return Elements(a.places, *(np.where(choice, x, y) for x, y in parts))
+
+
+def _at_kinks(found: Elements, there: Elements, values: Any, allowed: Any) -> Any:
+    """Where one precision has seen a kink around the value and the next one refuses it."""
+    if len(found.places) != len(there.places):
+        return np.zeros(len(there.places), bool)
+    value = values[found.places]
+    inside = (found.high > found.low) & (compare(found, value, allowed(found))[0] <= 0)
+    return inside & (compare(there, value, allowed(there))[0] > 0) & (there.high > there.low)
+
+
+def _sharpen(found: Elements, sharp: Elements, chosen: Any, values: Any, allowed: Any) -> None:
+    """mpmath's word on the ``chosen`` elements, into ``found``. An error needs the sharpest oracle's word: elements
+    that were not asked for are not refused.
+    """
+    outside, _ = compare(found, values[found.places], allowed(found))
+    with np.errstate(all="ignore"):
+        here = found.of(chosen)
+        apart = np.maximum(sharp.low - here.high, here.low - sharp.high) > sharp.error + here.error + allowed(here)
+        # Two oracles that exclude each other refuse nothing, and a function that does not move at all says nothing.
+        apart &= (outside[chosen] <= 0) | (sharp.low == 0) & (sharp.high == 0)
+    known = np.isfinite(sharp.error) & ~apart
+    for name in ("low", "high", "error", "size"):
+        getattr(found, name)[chosen[known]] = getattr(sharp, name)[known]
+    found.error[chosen[~np.isfinite(sharp.low)]] = np.inf  # an infinite slope: nothing is known of it
+    found.error[np.setdiff1d(np.flatnonzero(outside > 0), chosen)] = np.inf
+
+
+def _with_ties(
+    problem: Problem, references: References, position: int, found: Elements, values: Any, allowed: Any
+) -> Elements:
+    """``found`` with wider intervals where the value lies outside one but elements are tied."""
+    outside, _ = compare(found, values[found.places], allowed(found))
+    floats = [i for i, a in enumerate(problem.pristine) if a.dtype.kind == "f"]
+    for k in np.flatnonzero(outside > 0)[:8]:
+        least, most = tied_slopes(
+            references.precisions[-1], position, int(found.places[k]), references.grad_output, floats
+        )
+        found.low[k], found.high[k] = min(found.low[k], least), max(found.high[k], most)
+    return found
+
+
+def _underflown(problem: Problem, position: int, gradient: Any, found: Elements, allowed: Any) -> Any:
+    """Where the gradient is right in wider floats and small enough that subnormal numbers times large inputs, as in a
+    product, have too few digits for it.
+    """
+    none = np.zeros(len(found.places), bool)
+    arrays = problem.pristine
+    wide = underflows(problem.backward, problem.quietly, problem.grad_output, arrays).get(position)
+    if wide is None or wide.dtype == gradient.dtype:
+        return none
+    with np.errstate(all="ignore"):
+        floats = [a.astype(np.float64) for a in (*arrays, problem.grad_output) if a.dtype.kind == "f"]
+        factors = [np.fmax(np.abs(a), 1) for a in floats]
+        reach = np.log2(float(np.finfo(gradient.dtype).tiny)) + sum(float(np.log2(f).sum()) for f in factors)
+        small = np.log2(nearest(found, found.low)) <= reach
+        right = compare(found, wide.ravel()[found.places].astype(np.float64), allowed(found))[0] <= 0
+    return small & right & np.isfinite(gradient.ravel()[found.places])
 
 
 def _doubtful(found: Elements, values: Any, room: Any) -> Any:

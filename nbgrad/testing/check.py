@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from nbgrad.arithmetic import arithmetic
 from nbgrad.arrays import check_mask
-from nbgrad.testing.argument import ULPS, Lazy, check_argument
+from nbgrad.testing.argument import ULPS, check_argument
 from nbgrad.testing.compare import References
 from nbgrad.testing.conditioning import Sensitivity
-from nbgrad.testing.exact import ExactFunction
+from nbgrad.testing.exact import Exact
 from nbgrad.testing.hints import of_nothing
 from nbgrad.testing.inputs import as_arguments, default_wrt, mirrored, of_numbers, of_whole
 from nbgrad.testing.precision import evaluated, wider
 from nbgrad.testing.problem import Problem
-from nbgrad.testing.properties import check_adjoint, check_layout, check_linear, check_out, check_repeatable
-from nbgrad.testing.report import VERDICTS, Call, GradientError, GradientReport, warn
+from nbgrad.testing.properties import check_layout, check_linear, check_out, check_repeatable
+from nbgrad.testing.report import VERDICTS, Call, GradientError, GradientReport, number, warn
+from nbgrad.testing.screen import Screen
 
 __all__ = ["ULPS", "Case", "check", "check_gradient", "functions", "gradient_case"]
 
@@ -168,27 +170,32 @@ def check(
     check_repeatable(problem, grads)
 
     precisions = wider(forward, problem.pristine, value)
-    exact = Lazy(lambda: _exact(problem, reference))
-    references = References(precisions, None, g, generator)
+    exact = Exact(forward, reference, problem.pristine, value)
+    references = References(precisions, g, generator)
     sensitivity = problem.sensitivity()
     report = GradientReport()
     complete = True
     imprecise: list[GradientError] = []
+    limits = {i: (domains or {}).get(i, (-np.inf, np.inf)) for i in grads}
+    one = functools.partial(check_argument, problem, references, exact)
     for i, gradient in grads.items():
-        limits = (domains or {}).get(i, (-np.inf, np.inf))
-        part, all_elements = check_argument(
-            problem, references, exact, i, gradient, kinks_of.get(i, ()), limits, tolerance, sensitivity[i],
-            imprecise,
-        )  # fmt: skip
+        known = i, gradient, kinks_of.get(i, ()), limits[i], tolerance, sensitivity[i], imprecise
+        part, all_elements = one(*known)
         report, complete = report + part, complete and all_elements
     room = {i: _room(problem, grads[i], s, tolerance) for i, s in sensitivity.items()}
+    screen = Screen(precisions[-1], g, grads, room, limits, generator)
+    for rows, off in screen.doubtful() if screen.tied or not complete else ():
+        for i in dict.fromkeys(rows[:, 0].tolist()):
+            known = i, grads[i], kinks_of.get(i, ()), limits[i], tolerance, sensitivity[i], imprecise
+            one(*known, rows[rows[:, 0] == i, 1])
+        if len(rows) > 1 and off > problem.eps(value.dtype) ** 0.5:
+            _fail_tied(problem, rows, off)
     check_linear(problem, grads, room)
     if layouts:
-        eps = float(np.finfo(value.dtype).eps)
-        check_layout(problem, grads, room, 2 * ULPS * eps * np.abs(value).max(initial=0, where=np.isfinite(value)))
+        check_layout(problem, grads, room, 2 * ULPS * problem.eps(value.dtype) * _terms(problem, grads))
     check_out(problem, grads)
-    if not complete:
-        _check_adjoint(problem, generator, tolerance, domains or {})
+    if not complete and not screen.sure:
+        _check_nearby(problem, generator, tolerance, limits)
     check_repeatable(problem, grads)
     if imprecise:
         if strict:
@@ -203,12 +210,27 @@ def check(
     return report
 
 
-def _exact(problem: Problem, reference: Any) -> Any:
-    exact = ExactFunction(reference or problem.forward, problem.pristine, problem.value_here, reference is not None)
-    if reference is not None and not exact.ready:
-        why = f"it raised {exact.failure!r}" if exact.failure else "mpmath is missing, or its values are not forward's"
-        raise ValueError(f"reference: expected forward's values for arrays of mpmath's numbers, but {why}")
-    return exact if exact.ready else None
+def _terms(problem: Problem, grads: Mapping[int, Any]) -> float:
+    """What forward's sums may be made of: their values, or by the gradients what they add up."""
+    value, g = problem.value_here, np.abs(problem.grad_output)
+    with np.errstate(all="ignore"):
+        parts = [np.abs(problem.pristine[i].astype(np.float64) * grads[i]) for i in grads]
+        added = sum(float(p.sum(where=np.isfinite(p))) for p in parts) / float(g.min(initial=np.inf, where=g > 0))
+    return float(np.abs(value).max(initial=0, where=np.isfinite(value))) + (added if np.isfinite(added) else 0)
+
+
+def _fail_tied(problem: Problem, rows: Any, off: float) -> NoReturn:
+    """Each of them may be a one-sided derivative, but not all at once."""
+    places = [(i, tuple(int(v) for v in np.unravel_index(p, problem.pristine[i].shape))) for i, p in rows.tolist()]
+    named = [f"{problem.call.label(i)} at {index}" for i, index in places[:4]]
+    where = ", ".join(named) + (", ..." if places[4:] else "")
+    i, index = places[0]
+    problem.fail(
+        "kink",
+        f"{len(places)} elements are equal, {number(problem.pristine[i][index])}: {where}. Their gradients add up to "
+        f"another number than the derivative of forward when they move together: {off:.3g} of its size apart",
+        argument=i, index=index,
+    )  # fmt: skip
 
 
 def _kinks(kinks: Any, arrays: Sequence[Any]) -> dict[int, tuple[float, ...]]:
@@ -271,10 +293,12 @@ def _room(problem: Problem, gradient: Any, sensitivity: Sensitivity, tolerance: 
     return np.nan_to_num(rtol * every, nan=0.0, posinf=0.0)
 
 
-def _check_adjoint(
+def _check_nearby(
     problem: Problem, rng: Any, tolerance: float | None, domains: Mapping[int, tuple[float, float]]
 ) -> None:
-    """At a point nearby without ties and kinks, where each of many might take another side."""
+    """At a point nearby without ties and kinks, where each of many might take another side: the sums along directions
+    alone.
+    """
     moved = []
     for i, a in enumerate(problem.pristine):
         if a.dtype.kind == "f":
@@ -291,6 +315,16 @@ def _check_adjoint(
     there = Problem(problem.forward, problem.backward, moved, problem.wrt, problem.call, problem.terms)
     there.value_here, there.grad_output, there.coarse = value, problem.grad_output, problem.coarse
     grads = {i: v.copy() for i, v in there.gradients(problem.grad_output.copy(), moved).items()}
-    sensitivity = there.sensitivity()
-    room = {i: _room(there, grads[i], s, tolerance) for i, s in sensitivity.items()}
-    check_adjoint(there, wider(problem.forward, moved, value)[-1], grads, room, rng)
+    room = {i: _room(there, grads[i], s, tolerance) for i, s in there.sensitivity().items()}
+    precision = wider(problem.forward, moved, value)[-1]
+    for rows, off in Screen(precision, problem.grad_output, grads, room, domains, rng).doubtful():
+        if off > problem.eps(value.dtype) ** 0.5:
+            i, place = rows[0].tolist()
+            index = tuple(int(v) for v in np.unravel_index(place, moved[i].shape))
+            problem.fail(
+                "wrong",
+                "the gradients are not the adjoint of the derivative at a point nearby, where no elements are equal: "
+                f"the gradient of {problem.call.label(i)} at {index} is {off:.3g} of its size apart from "
+                f"differences in {precision.name}",
+                argument=i, index=index, value=grads[i].flat[place],
+            )  # fmt: skip

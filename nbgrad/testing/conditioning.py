@@ -13,7 +13,7 @@ import numpy as np
 
 from nbgrad.testing.precision import evaluated, widened
 
-__all__ = ["Sensitivity", "rounds", "sensitivities"]
+__all__ = ["Sensitivity", "rounds", "sensitivities", "underflows"]
 
 Gradients = Callable[..., dict[int, Any]]
 
@@ -155,3 +155,17 @@ def rounds(gradients: Gradients, g: Any, arrays: Sequence[Any], position: int, e
         for spread, nearer in zip(spreads, [*spreads[1:], spreads[-1]], strict=True):
             found |= (spread >= error / 2) & (nearer >= spread / 8)
     return found
+
+
+def underflows(backward: Callable[..., Any], gradients: Gradients, g: Any, arrays: Sequence[Any]) -> dict[int, Any]:
+    """Where backward meets numbers too small for its floats on the way: the gradients of wider floats, which hold
+    them; else nothing.
+    """
+    seen: list[Any] = []
+    with np.errstate(all="ignore", under="call", call=lambda *event: seen.append(event)):
+        try:
+            backward(g, *arrays)
+        except Exception:
+            return {}
+    wide = np.dtype(np.float64 if g.dtype.itemsize < 8 else np.longdouble)
+    return gradients(g.astype(wide), widened(arrays, wide)) if seen else {}

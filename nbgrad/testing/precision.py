@@ -2,27 +2,22 @@
 
 float32 code that takes float64 is differenced in float64; float64 code in long double, where the function takes it
 and long double is wider (it is not on Windows and on ARM Macs); code of plain NumPy functions also in mpmath's
-numbers of 150 or 450 digits, which are given as arrays of objects: NumPy calls their methods exp, log and so on.
+numbers of 150 or 450 digits (`wide.py`).
 Otherwise the function's own precision has to do, with the error bars that come of it.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["DIGITS", "Precision", "evaluated", "exact_numbers", "widened", "wider"]
+__all__ = ["DIGITS", "Precision", "evaluated", "part_of", "widened", "wider"]
 
 LONG_DOUBLE = np.dtype(np.longdouble)
 #: Digits in which even a difference at the smallest number keeps a hundred.
 DIGITS = {2: 150, 4: 150, 8: 450}
-#: What NumPy calls a method of an object, and mpmath's name of it.
-_METHODS = {f"arc{name}": f"a{name}" for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")} | {
-    name: name for name in ("exp", "expm1", "log", "log1p", "sqrt", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "tanh")
-}
 
 
 class Precision:
@@ -43,6 +38,22 @@ class Precision:
         if value is None or value.shape != self.value.shape:
             return np.full(self.value.shape, np.nan, self.work)
         return value.astype(self.work, copy=False)
+
+
+    def of(self, places: Any, shape: Any) -> Precision | None:
+        """The function of a part of the elements alone, of an elementwise one; None if it does not take them."""
+        arrays = part_of(self.arrays, places, shape)
+        value = evaluated(self.function, arrays)
+        if value is None or value.dtype != self.value.dtype:
+            return None
+        if not np.array_equal(value, self.value.ravel()[places], equal_nan=True):
+            return None
+        return Precision(self.name, self.function, arrays, value, self.dtype)
+
+
+def part_of(arrays: Sequence[Any], places: Any, shape: Any) -> list[Any]:
+    """The elements ``places`` (flat indices) of all the arrays of that shape, in one dimension."""
+    return [a.ravel()[places] if isinstance(a, np.ndarray) and a.shape == shape else a for a in arrays]
 
 
 def evaluated(function: Callable[..., Any], arrays: Sequence[Any]) -> Any:
@@ -85,28 +96,3 @@ def _same(there: Any, value: Any) -> bool:
         size = np.abs(value[both]).max(initial=0)
         room = 2.0**-6 * np.abs(value) + 2.0**-10 * size + tiny
         return bool((np.abs(there - value) <= room)[both].all())
-
-
-def _apply(number: Any, function: Callable[[Any], Any]) -> Any:
-    return function(number)
-
-
-@functools.cache
-def _context() -> Any:
-    """A context of mpmath of its own, whose numbers have the methods that NumPy's functions look for."""
-    from mpmath import MPContext
-
-    context = MPContext()
-    for method, name in _METHODS.items():
-        setattr(context.mpf, method, functools.partialmethod(_apply, getattr(context, name)))
-    return context
-
-
-def exact_numbers(digits: int) -> Any:
-    """A context of mpmath with so many digits; None where mpmath is not installed."""
-    try:
-        context = _context()
-    except ImportError:
-        return None
-    context.dps = digits
-    return context

@@ -1,6 +1,4 @@
-"""What a gradient must be beside its values: linear in grad_output, the adjoint of the derivative, a function of its
-arguments alone.
-"""
+"""What a gradient must be beside its values: linear in grad_output, a function of its arguments alone."""
 
 from __future__ import annotations
 
@@ -9,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.testing.differences import ladders, slopes
 from nbgrad.testing.hints import of_state
-from nbgrad.testing.precision import Precision
 from nbgrad.testing.problem import Problem
 
-__all__ = ["check_adjoint", "check_layout", "check_linear", "check_out", "check_repeatable"]
+__all__ = ["check_layout", "check_linear", "check_out", "check_repeatable"]
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -136,62 +132,3 @@ def check_out(problem: Problem, grads: dict[int, Any]) -> None:
                     "out",
                     f"{what} writes other values to out= than it returns without (out= was filled with {filling})",
                 )
-
-
-def check_adjoint(
-    problem: Problem, precision: Precision, grads: dict[int, Any], room: dict[int, Any], rng: Any
-) -> bool:
-    """⟨g, J v⟩ = ⟨Jᵀg, v⟩ for a drawn direction v through all the arguments: every element takes part, not the
-    sampled alone. True if the differences could decide.
-    """
-    work, dtype = precision.work, precision.dtype
-    directions = {}
-    for i in grads:
-        x = precision.arrays[i].astype(np.float64)
-        unit = np.exp2(np.floor(np.log2(np.where(x == 0, 1.0, np.minimum(np.abs(x), 1.0)))))
-        directions[i] = (
-            rng.choice(np.array([-1.0, 1.0]), x.shape) * unit * rng.choice(np.array([0.5, 0.75, 1.0]), x.shape)
-        )
-    steps = ladders(np.array([[0.25]]))[..., 0]
-    f = precision.value.ravel().astype(work)
-
-    def at(t: float) -> Any:
-        arrays = list(precision.arrays)
-        for i, v in directions.items():
-            arrays[i] = (arrays[i] + (t * v).astype(dtype)).astype(dtype)
-        try:
-            with np.errstate(all="ignore"):
-                value = np.asarray(precision.function(*arrays))
-        except Exception:
-            return np.full(f.size, np.nan, work)
-        return value.astype(work).ravel() if value.size == f.size else np.full(f.size, np.nan, work)
-
-    with np.errstate(all="ignore"):
-        plus, minus = (np.stack([[at(sign * float(t)) for t in row] for row in steps]) for sign in (1, -1))
-        h = np.broadcast_to(steps[..., None], plus.shape)
-        # x in the rounding bound: that of the arguments, in units of their own step
-        size = np.ones(f.size, work) * max(
-            (float(np.max(np.abs(precision.arrays[i]) / np.abs(v), initial=1)) for i, v in directions.items()),
-            default=1.0,
-        )
-        low, high, error = slopes(size, f, plus, minus, h, h, precision.eps, precision.tiny)
-        g = problem.grad_output.ravel().astype(work)
-        a, b = g * low, g * high
-        least, most = np.minimum(a, b).sum(), np.maximum(a, b).sum()
-        bar = (np.abs(g) * error).sum()
-        products = [grads[i].astype(work) * v for i, v in directions.items()]
-        value = sum(p.sum() for p in products)
-        granted = sum((room[i] * np.abs(v)).sum() for i, v in directions.items())
-        granted += problem.tiny * sum(np.abs(v).sum() for v in directions.values())
-        granted += problem.eps(problem.value_here.dtype) * sum(np.abs(p).sum() for p in products)
-        if not (np.isfinite(least) and np.isfinite(most) and np.isfinite(bar)):
-            return False
-        if value < least - bar - 2 * granted or value > most + bar + 2 * granted or np.isnan(value):
-            problem.fail(
-                "wrong",
-                "the gradients are not the adjoint of the derivative: along a drawn direction v through all arguments "
-                f"<grad, v> = {float(value)!r}, but <grad_output, derivative along v> = {float((least + most) / 2)!r} "
-                f"± {float(bar + (most - least) / 2):.2g} (differences in {precision.name})",
-                value=float(value), reference=float((least + most) / 2), error=float(bar),
-            )  # fmt: skip
-    return True

@@ -110,7 +110,7 @@ class GradientError(AssertionError):
     ``verdict`` is one of `VERDICTS`; ``argument`` and ``index`` say where (None where that has no meaning); ``value``
     is what backward returned, ``reference`` what it should be, ``error`` the error bar of the reference, ``ulps`` the
     distance; ``arguments`` are those of forward, ``reproducer`` is Python code that raises the same error, given the
-    functions by name.
+    functions by name; the message has it without large arrays.
 
     >>> error = GradientError("shape", "2 gradients for 1 argument", reproducer="check_gradient(f, g, x)")
     >>> print(error)
@@ -137,8 +137,25 @@ class GradientError(AssertionError):
         self.arguments = arguments
         self.value, self.reference, self.error, self.ulps = value, reference, error, ulps
         self.reproducer = reproducer
-        indented = "".join(f"\n    {line}" for line in reproducer.splitlines())
-        super().__init__(f"{verdict}: {message}" + ("\nReproduce it:" + indented if reproducer else ""))
+        indented = "".join(f"\n    {_shortened(line)}" for line in reproducer.splitlines())
+        text = _cut(f"{verdict}: {message}", 2 * LONGEST // 3)
+        super().__init__(_cut(text + ("\nReproduce it:" + indented if reproducer else ""), LONGEST))
+
+
+#: No message has more characters.
+LONGEST = 5000
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 4] + " ..."
+
+
+def _shortened(line: str) -> str:
+    """A line of the reproducer as the message has it: of large arrays the name alone."""
+    if len(line) <= 700:
+        return line
+    name = line.partition(" = ")[0]
+    return f"{name} = ...  # large: the error's `reproducer` has it" if len(name) < 80 else _cut(line, 700)
 
 
 def number(value: Any) -> str:
