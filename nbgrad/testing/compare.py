@@ -120,6 +120,9 @@ def compare(found: Elements, value: Any, allowed: Any) -> tuple[Any, Any]:
         outside = np.where(np.isfinite(found.error), outside - found.error - allowed, -np.inf)
         outside = np.where(np.isnan(value) & np.isfinite(found.error), np.inf, outside)
         vague = (found.high > found.low) & (found.error > (found.high - found.low) / 4)
+        # An infinite slope has no finite error bar, and a wide one may stand for it.
+        ends = np.maximum(np.abs(found.low), np.abs(found.high))
+        vague |= np.isinf(value) & (found.error > DECISIVE * np.maximum(ends, 1))
         outside = np.where(vague, -np.inf, outside)
         size = np.maximum(np.maximum(np.abs(found.low), np.abs(found.high)), np.abs(value))
         decisive = np.isfinite(found.error) & (found.error <= DECISIVE * size + allowed) & ~vague & np.isfinite(value)

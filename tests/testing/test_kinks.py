@@ -88,6 +88,9 @@ INFINITE = {
     "−p log p of floats": (
         np.vectorize(lambda p: -p * float(np.log(p)) if p > 0 else 0.0, otypes=[float]), lambda g, p: g * (-np.log(p) - 1),
     ),
+    "p log p, nothing below 0": (
+        lambda p: np.where(p > 0, p * np.log(np.where(p > 0, p, 1)), np.where(p < 0, np.nan, 0)), lambda g, p: g * (np.log(p) + 1),
+    ),
     "√p": (np.sqrt, lambda g, p: g / 2 / np.sqrt(p)),
     "cube root": (np.cbrt, lambda g, p: g / 3 / np.cbrt(p) ** 2),
     "√|p|": (lambda p: np.sqrt(np.abs(p)), lambda g, p: g * np.sign(p) / 2 / np.sqrt(np.abs(p))),
