@@ -30,6 +30,9 @@ class Two:
     def __index__(self):
         return 2
 
+    def __repr__(self):  # the test's name, the same in every process
+        return "Two()"
+
 
 @pytest.mark.parametrize(
     "key",
