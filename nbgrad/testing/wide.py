@@ -181,8 +181,9 @@ class Numbers:
             if function.__code__.co_argcount - len(function.__defaults__ or ()) == 2 and name not in _QUESTIONS:
                 # What NumPy's loops over objects call a method of the number, where an array is no longer Wide.
                 setattr(number, name, functools.partialmethod(_method, name))
-        for name in ("__float__", "__complex__"):
-            setattr(number, name, self._noticing(getattr(number, name)))
+        for name in ("__float__", "__complex__"):  # mpmath 1.4 leaves complex to float
+            if hasattr(number, name):
+                setattr(number, name, self._noticing(getattr(number, name)))
         number.__array_ufunc__ = _apply_ufunc
 
     def _noticing(self, convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
