@@ -113,7 +113,9 @@ def test_an_edit_under_a_running_process_does_not_poison_the_cache(copy, tmp_pat
 import pathlib
 from nbgrad import kernels
 file = pathlib.Path({str(copy)!r}, "formulas", "classic.py")
-file.write_text(file.read_text().replace("return T(0) if x <= T(0) else x", "return T(7) if x <= T(0) else x"))
+old = "return T(0) if x < T(0) else x"
+assert old in file.read_text()
+file.write_text(file.read_text().replace(old, "return T(7) if x < T(0) else x"))
 print(float(kernels.relu(-1.0)))
 """
     assert run(code, cache, package=copy) == "0.0", "this process runs what it imported"

@@ -64,7 +64,8 @@ def test_torch_functions_that_differentiate_inside():
 
 @pytest.mark.parametrize("framework", ["torch", "jax", "autograd", "nbgrad"])
 def test_tuples_and_dicts(framework):
-    pytest.importorskip(framework)
+    # The folder of tests named autograd is importable, too.
+    pytest.importorskip("autograd.numpy" if framework == "autograd" else framework)
     args = {"w": np.array([1.0, 2.0]), "more": (np.array(3.0), [np.array([[4.0]])])}, np.array([0.5, -1.0])
 
     def forward(p, x):
