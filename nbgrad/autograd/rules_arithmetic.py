@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.autograd.devices import device_name, move, zeros
+from nbgrad.autograd.devices import device_name, move, on_cpu, zeros
 from nbgrad.autograd.factors import in_range, power, product
 from nbgrad.autograd.tape import Node
 
@@ -123,8 +123,9 @@ class Pow(Node):
         if b:
             # d(0^y)/dy = 0 for y >= 0, the limit from above in x; z·log(x) would be 0·-inf
             log = np.log(np.where((x == 0) & (y >= 0), z.dtype.type(1), x))
-            lost = ((abs(z) < np.finfo(z.dtype).tiny) & (x != 0)) | ~np.isfinite(z)
-            b = in_range(lambda: g * (z * log), lambda: product((g, *power(x, y), log)), g, bool(lost.any()))
+            # z itself may have left the range before; a GPU is not asked, there `in_range` always makes both
+            lost = on_cpu(g) and np.any(((abs(z) < np.finfo(z.dtype).tiny) & (x != 0)) | ~np.isfinite(z))
+            b = in_range(lambda: g * (z * log), lambda: product((g, *power(x, y), log)), g, bool(lost))
         return a, b
 
 
