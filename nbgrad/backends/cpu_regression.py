@@ -6,7 +6,8 @@ the residuals' product with the block, added to the gradient. Sums over rows are
 the precision of the products, and every `FLUSH` rows added up in float64. The ranges follow from the shapes alone, and
 their sums are added in order: the same bits for any number of threads.
 
-`slopes` makes the sum of the losses and its gradient, `curvatures` the product of its Hessian with a vector.
+`slopes` makes the sum of the losses and its gradient, `curvatures` the product of its Hessian with a vector, `scores`
+the scores alone: predictions.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from nbgrad.backends.products import add_matrix, add_rows, dot_matrix, dot_rows
 from nbgrad.backends.strips import LANES, WORK, strip
 from nbgrad.jit import Loop, scalar
 
-__all__ = ["FLUSH", "Model", "curvatures", "of_scores", "slopes", "wide_size", "work_size"]
+__all__ = ["FLUSH", "Model", "curvatures", "of_scores", "scores", "slopes", "wide_size", "work_size"]
 
 #: Rows whose gradient is summed up in the precision of the products: 10 000 of them would cost float32 a digit.
 FLUSH = 512
@@ -205,6 +206,26 @@ def curvatures(model: Model, convert: bool) -> Loop:
         bend(u, kept, classes, v_intercept, weights, work)
 
     return _pass(model, convert, middle, "curvatures")
+
+
+@functools.cache
+def scores(matrix: bool) -> Loop:
+    """``loop(x, features, step, first, last, to, w, w_step, intercept, out)``: the scores of rows first..last − 1
+    of x, with their intercepts, to out[to·classes], ..., row by row. A row's depend on its numbers alone.
+    """
+    scores_of = _scores(matrix)
+
+    def loop(x, features, step, first, last, to, w, w_step, intercept, out):
+        classes = intercept.size
+        s = np.empty(classes * LANES, out.dtype)
+        for i in range(first, last, LANES):
+            count, at = min(LANES, last - i), (to + i - first) * classes
+            scores_of((x, i * step, step, features), count, w, w_step, classes, s, 0)
+            for c in range(classes):
+                for r in range(count):
+                    out[at + r * classes + c] = s[c * LANES + r] + intercept[c]
+
+    return Loop(loop, name="scores_matrix" if matrix else "scores")
 
 
 @functools.cache

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arrays import FLOAT32, FLOAT64, as_array, check_mask, on_device
+from nbgrad.arrays import FLOAT32, FLOAT64, as_array, check_mask, contiguous, on_device
 from nbgrad.regression.blocks import Summary, scan
 from nbgrad.regression.dispatch import is_dask_array
+from nbgrad.regression.one_pass import scores
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -87,7 +88,14 @@ def score(mixin: Any, estimator: Any, X: Any, y: Any, sample_weight: Any) -> flo
             estimator = SimpleNamespace(predict=lambda X: predicted)
         check_mask(y, "y")
         check_mask(sample_weight, "sample_weight")
-        return mixin.score(estimator, X, y, sample_weight)
+        return mixin.score(estimator, X, _in_order(y), _in_order(sample_weight))
+
+
+def _in_order(values: Any) -> Any:
+    """The same numbers native and side by side: NumPy's sums depend on how they lie."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
+        return contiguous(values.astype(values.dtype.newbyteorder("="), copy=False))
+    return values
 
 
 def _check_X(estimator: Any, X: Any) -> Any:
@@ -242,19 +250,20 @@ def take(labels: NDArray[Any], index: Any) -> Any:
 
 def linear_scores(X: Any, coef: NDArray[Any], intercept: Any, x_scale: float) -> Any:
     """x_scale·X·coefᵀ + intercept in X's precision (float64 for uint8), converting a block of rows at a time."""
-    dtype, xp = precision(X.dtype), np
-    weights, intercept = (coef * x_scale).astype(dtype).T, np.asarray(intercept, dtype)
-    sparse = hasattr(X, "tocsr")
-    if not (isinstance(X, np.ndarray) or sparse):
+    dtype = precision(X.dtype)
+    weights, intercept = (coef * x_scale).astype(dtype), np.asarray(intercept, dtype)
+    if isinstance(X, np.ndarray):
+        answer = scores(np.asarray(X), np.atleast_2d(weights), intercept)
+        return answer if weights.ndim == 2 else answer[:, 0]
+    if hasattr(X, "tocsr"):
+        answer = X @ weights.T
+    else:
         from nbgrad.backends.cuda_target import module
 
         xp = module()
         weights, intercept = xp.asarray(weights), xp.asarray(intercept)
-    if sparse or X.dtype == dtype:
-        scores = X @ weights
-    else:
-        step = max(1, BLOCK_BYTES // (dtype.itemsize * X.shape[1]))
-        parts = [X[start : start + step].astype(dtype) @ weights for start in range(0, max(1, len(X)), step)]
-        scores = xp.concatenate(parts)
-    scores += intercept
-    return scores
+        step = max(1, len(X) if X.dtype == dtype else BLOCK_BYTES // (dtype.itemsize * X.shape[1]))
+        parts = [X[i : i + step].astype(dtype, copy=False) @ weights.T for i in range(0, max(1, len(X)), step)]
+        answer = parts[0] if len(parts) == 1 else xp.concatenate(parts)
+    answer += intercept
+    return answer

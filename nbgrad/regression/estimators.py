@@ -14,6 +14,9 @@ Rules they share:
 * ``x_scale`` multiplies X in the kernels (pixels: 1/255), in `fit` and after; ``coef_`` belongs to the scaled features.
 * Sums are float64, products in X's precision (uint8: float64); so are ``coef_``, ``intercept_`` and what
   `predict_proba` and `decision_function` return.
+* What a row of an array is predicted depends on its numbers alone, bit by bit: not on its memory order or address, nor
+  on the rows beside it, so that blocks and Dask's chunks give what the whole array gives. (SciPy multiplies sparse
+  rows, CuPy those on a GPU.)
 * ``sample_weight`` (n_samples,) >= 0, or one number for all; a row of weight 0 is absent.
 * Errors: ValueError for nan, infinity or complex numbers, lengths and numbers of features that do not match, no
   rows, negative weights, parameters out of range; NotFittedError before `fit`.

@@ -19,7 +19,7 @@ from nbgrad.backends.products import padded
 from nbgrad.backends.strips import LANES
 from nbgrad.threads import spread
 
-__all__ = ["Curvature", "one_pass"]
+__all__ = ["Curvature", "one_pass", "scores"]
 
 # A block of rows is read twice, for the scores and for the gradient: the second time it must be in the cache, of the
 # first level where there is one score a row (an eighth of the time is arithmetic), of the second where there are many,
@@ -30,6 +30,8 @@ BLOCK_BYTES, MATRIX_BLOCK_BYTES = 24 * 1024, 512 * 1024
 RANGE_WORK, RANGES = 2_000_000, 32
 #: What a range converts at a time.
 PIECE_BYTES = 128 * 1024
+#: The same for scores: columns that lie one after the other are read in longer runs.
+SCORES_PIECE_BYTES = 512 * 1024
 READ_AS_IT_IS = (FLOAT32, FLOAT64, np.dtype(np.uint8))
 
 
@@ -155,3 +157,34 @@ def one_pass(
     if bad:
         return bad[0], np.float64(np.nan), w, intercept
     return -1, *plan.sums(features, classes)
+
+
+def scores(X: NDArray[Any], w: NDArray[Any], intercept: Any) -> NDArray[Any]:
+    """X·wᵀ + intercept, (rows, classes), in the precision of ``w`` (classes, features). A row's scores follow from its
+    numbers alone, bit by bit: not from the rows beside it, nor from how they lie.
+    """
+    (n, features), dtype, classes = X.shape, w.dtype, len(w)
+    if w.shape[1] != features:
+        raise ValueError(f"X: expected {w.shape[1]} features, a coefficient for each, got {features}")
+    flat, step = _as_it_lies(X, dtype) or (None, features)
+    if flat is not None and flat.dtype != dtype:
+        flat = None
+    w_step, row = padded(features, dtype.itemsize), max(1, features * dtype.itemsize)
+    piece = max(SCORES_PIECE_BYTES // row // LANES, 1) * LANES
+    coefficients, out = np.zeros((classes, w_step), dtype), np.empty((n, classes), dtype)
+    coefficients[:, :features] = w
+    rest = coefficients.reshape(-1), w_step, np.array(np.broadcast_to(intercept, classes), dtype), out.reshape(-1)
+    loop = cpu_regression.scores(classes > 1).serial
+    ranges = max(1, min(n * features * classes // RANGE_WORK, RANGES, n // LANES))
+
+    def in_range(k: int) -> None:
+        first, last = n * k // ranges, n * (k + 1) // ranges
+        if flat is not None:
+            loop(flat, features, step, first, last, first, *rest)
+            return
+        for start in range(first, last, piece):
+            stop = min(start + piece, last)
+            loop(_converted(X[start:stop], dtype), features, features, 0, stop - start, start, *rest)
+
+    spread(in_range, ranges)
+    return out

@@ -23,6 +23,7 @@ def ranges_and_pieces(monkeypatch):
     """As many as large data have."""
     monkeypatch.setattr(one_pass, "RANGE_WORK", 500)
     monkeypatch.setattr(one_pass, "PIECE_BYTES", 4000)
+    monkeypatch.setattr(one_pass, "SCORES_PIECE_BYTES", 4000)
 
 
 def at(array, offset):
@@ -165,3 +166,55 @@ def test_two_fits_of_the_same_chunks_on_dask(estimator):
         of_arrived, of_made = (fitted(estimator, *on_dask(*data)) for data in (arrived, (X, y)))
     assert of_arrived == of_made
     assert of_made == fitted(estimator, [(X[i : i + 200], y[i : i + 200]) for i in range(0, ROWS, 200)])
+
+
+def predictions(model, X, y, weight):
+    asked = [model.predict(X), model.score(X, y, weight)]
+    if not isinstance(model, LinearRegression):
+        asked += [model.decision_function(X), model.predict_proba(X), model.predict_log_proba(X)]
+    return bits(asked)
+
+
+@pytest.mark.parametrize("features", [5, 37, 600])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+@pytest.mark.parametrize("estimator", ESTIMATORS[:3], ids=lambda e: type(e).__name__)
+def test_predictions(estimator, dtype, features):
+    """Also of blocks of rows: what a row is predicted does not depend on the rows beside it."""
+    _, X, y = example("logistic", ROWS, features)
+    X, weight = (20 * np.abs(X)).astype(dtype), np.random.default_rng(5).random(ROWS)
+    fitted(estimator, X, y)
+    true = predictions(estimator, X, y, weight)
+    places = [lambda a, offset=offset: at(a, offset) for offset in range(64)]
+    places += [lambda a, offset=offset: at(np.ascontiguousarray(a.T), offset).T for offset in range(0, 64, 7)]
+    places += [lambda a, name=name: lay(a, name) for name in INPUT_LAYOUTS]
+    for place in places:
+        assert predictions(estimator, place(X), place(y), place(weight)) == true
+    for rows in (1, 7, 77):
+        starts = range(0, ROWS, rows)
+        assert bits([np.concatenate([estimator.predict(X[i : i + rows]) for i in starts])]) == true[:1]
+    if dtype == np.uint8:
+        assert predictions(estimator, X.astype(np.float64), y, weight) == true
+        assert predictions(estimator, X.astype(">i2"), y, weight) == true
+
+
+def test_predictions_of_chunks_on_dask():
+    da = pytest.importorskip("dask.array")
+    _, X, y = example("logistic", ROWS, 37)
+    for estimator in ESTIMATORS[1:3]:
+        fitted(estimator, X, y)
+        lazy = estimator.predict_proba(da.from_array(sent(X), chunks=(77, 20)))
+        assert bits([lazy.compute(scheduler="threads")]) == bits([estimator.predict_proba(X)])
+
+
+@pytest.mark.parametrize("classes", [1, 2, 5])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_scores_are_the_product(dtype, classes):
+    rng = np.random.default_rng(3)
+    for n, features in ((1, 1), (3, 31), (65, 513), (130, 1030)):
+        X, w = (rng.standard_normal(shape).astype(dtype) for shape in ((n, features), (classes, features)))
+        found = one_pass.scores(np.asfortranarray(X), w, 0.25)
+        wide = X.astype(np.longdouble) @ w.T.astype(np.longdouble) + np.longdouble(0.25)
+        bound = features * np.finfo(dtype).eps * (np.abs(X.astype(float)) @ np.abs(w.T.astype(float)) + 1)
+        assert (found.shape, found.dtype) == ((n, classes), dtype) and (np.abs(found - wide) <= bound).all()
+    with pytest.raises(ValueError, match="X: expected 3 features, a coefficient for each, got 2"):
+        one_pass.scores(np.ones((4, 2), dtype), np.ones((classes, 3), dtype), 0)
