@@ -90,10 +90,11 @@ def _least(delta: Any, base: Any) -> Any:
 
 
 def _extrapolate(
-    delta: Any, sizes: Any, h: Any, level: Any, x: Any, eps: float, tiny: float, base: Any
-) -> tuple[Any, Any]:
-    """(slope, error bar) from the differences ``delta`` (ladders, steps, ...) over the whole steps ``h``; ``sizes``:
-    of the changes that they are made of.
+    delta: Any, sizes: Any, gaps: Any, h: Any, level: Any, x: Any, eps: float, tiny: float, base: Any
+) -> tuple[Any, Any, Any]:
+    """(slope, error bar, whether the slope is infinite) from the differences ``delta`` (ladders, steps, ...) over the
+    whole steps ``h``; ``sizes``: of the changes that they are made of; ``gaps``: between the two changes of a central
+    one.
     """
     best = np.zeros(delta.shape[2:], delta.dtype)
     error = np.full(delta.shape[2:], np.inf)
@@ -111,9 +112,11 @@ def _extrapolate(
     blind = np.maximum(blind, unit)
     low = np.full(delta.shape[2:], -np.inf)
     high = -low
-    for d, size, width in zip(delta, sizes, h, strict=True):
+    infinite = np.zeros(delta.shape[2:], bool)
+    for d, size, gap, width in zip(delta, sizes, gaps, h, strict=True):
         slope = d / width
         rounding = 8 * eps * (level + size) + np.abs(eps * x) * np.abs(slope) + 2 * tiny
+        known = rounding[-1] / width[-1]
         noise = 4 * _noise(d, base)
         # More than 4 digits of the value are no rounding but something that these steps cannot resolve: no average
         # helps.
@@ -124,6 +127,9 @@ def _extrapolate(
         seen = np.where(np.abs(d) <= 4 * rounding, 1, np.maximum(1, np.abs(x) / 64))
         rounding /= np.minimum(width, seen)
         estimates, bars = _neville(slope, rounding, base)
+        moving, away = _moving(slope, known)
+        infinite |= away
+        bars[moving | _parted(gap / width, rounding)] = np.inf
         for k in range(len(slope) - 1, -1, -1):
             estimate, bar = estimates[k], np.where(np.isnan(bars[k]), np.inf, bars[k])
             # No smaller step may show another slope, up to its rounding, than this one's own distance from the
@@ -135,7 +141,30 @@ def _extrapolate(
             error = np.where(better, bar, error)
             low = np.fmax(low, slope[k] - rounding[k])
             high = np.fmin(high, slope[k] + rounding[k])
-    return best, error + 128 * tiny
+    return best, error + 128 * tiny, infinite & np.isinf(error)
+
+
+def _moving(slope: Any, rounding: Any) -> tuple[Any, Any]:
+    """The estimates (that begin at each step) from which on the slopes move ever on in the same direction, no halving
+    by less than 3/4 of the one before: they have no limit, and no error bar. And whether they move to infinity, as
+    those of h log h and √h do; beside a kink nearer than all the steps each halving doubles what it moves.
+    """
+    moves = np.diff(slope, axis=0)
+    moves = np.concatenate([moves[: STEPS - 1], moves[STEPS:]])  # all of them by a half
+    size = np.abs(moves)
+    on = (moves[1:] * moves[:-1] > 0) & (size[1:] > 0.75 * size[:-1]) & (size[1:] > rounding)
+    moving = np.zeros(slope.shape, bool)
+    moving[: len(on)] = np.logical_and.accumulate(on[::-1])[::-1]
+    moving[-1] = moving[len(on) - 2]
+    return moving, moving[-1] & (size[-1] < 1.9375 * size[-2])
+
+
+def _parted(gap: Any, rounding: Any) -> Any:
+    """The same of the two sides of central differences, a ``gap`` apart: across 1/x no wave of it is seen."""
+    parted = np.zeros(gap.shape, bool)
+    parted[: STEPS - 3] = gap[2 : STEPS - 1] > 0.75 * gap[: STEPS - 3] + 2 * rounding[2 : STEPS - 1]
+    parted[-1] = gap[-1] > 0.75 * gap[-3] + 2 * rounding[-1]
+    return parted
 
 
 def _neville(slope: Any, rounding: Any, base: Any) -> tuple[Any, Any]:
@@ -189,15 +218,17 @@ def slopes(
         (up, wide_up), (down, wide_down) = sides
         n = level.shape[-1]
         three = np.concatenate  # to the right, to the left, central: in one go, it is all overhead
-        found, errors = _extrapolate(
+        found, errors, infinite = _extrapolate(
             three([up, down, up + down], -1),
             three([np.abs(up), np.abs(down), np.abs(up) + np.abs(down)], -1),
+            three([0 * up, 0 * down, 2 * np.abs(up - down)], -1),
             three([wide_up, wide_down, wide_up + wide_down], -1),
             np.tile(level, 3), np.tile(x, 3), eps, tiny, np.repeat([2.0, 2.0, 4.0], n),
         )  # fmt: skip
         found, errors = found.reshape(3, n), errors.reshape(3, n)
         errors[2] = np.where(at_kink, np.inf, errors[2])
-        return _combined(found, errors, at_kink)
+        low, high, error = _combined(found, errors, at_kink)
+        return low, high, np.where(infinite.reshape(3, n)[:2].any(axis=0), np.inf, error)
 
 
 def _combined(found: Any, errors: Any, at_kink: Any) -> tuple[Any, Any, Any]:
@@ -207,6 +238,9 @@ def _combined(found: Any, errors: Any, at_kink: Any) -> tuple[Any, Any, Any]:
     for i, j in ((0, 1), (0, 2), (1, 2)):
         apart |= known[i] & known[j] & (np.abs(found[i] - found[j]) > errors[i] + errors[j])
     apart |= np.broadcast_to(at_kink, apart.shape)
+    # Between two sides that differ the central difference is nothing of its own.
+    errors[2] = np.where(known[0] & known[1] & (np.abs(found[0] - found[1]) > errors[0] + errors[1]), np.inf, errors[2])
+    known = np.isfinite(errors)
     best = np.argmin(errors, axis=0)[None]
     value = np.take_along_axis(found, best, 0)[0]
     error = np.take_along_axis(errors, best, 0)[0]

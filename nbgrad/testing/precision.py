@@ -73,9 +73,11 @@ def widened(arrays: Sequence[Any], dtype: Any) -> list[Any]:
 def wider(function: Callable[..., Any], arrays: Sequence[Any], value: Any) -> list[Precision]:
     """The precisions in which the function can be differenced, the cheapest first; its own one if there is no other."""
     own = value.dtype
+    narrower = any(np.finfo(a.dtype).eps > np.finfo(own).eps for a in arrays if a.dtype.kind == "f")
     found = []
     for name, dtype in (("float64", np.dtype(np.float64)), ("long double", LONG_DOUBLE)):
-        if np.finfo(dtype).eps >= np.finfo(own).eps:
+        # float64 made of float32 is differenced at float64's points.
+        if np.finfo(dtype).eps > np.finfo(own).eps or (dtype == own and not narrower):
             continue
         wide = widened(arrays, dtype)
         there = evaluated(function, wide)

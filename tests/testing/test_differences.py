@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.special as sp
 
 from nbgrad.testing.differences import ladders, scales, slopes
 
@@ -85,3 +86,32 @@ def test_float32_inside_is_seen():
     low, high, error = estimate(lambda x: np.tanh(x.astype(np.float32)).astype(np.float64), x)
     true = cosh2(x)
     assert ((low - error <= true) & (true <= high + error)).mean() > 0.99 and np.median(error) > 1e-9
+
+
+SINGULAR = {
+    "x log x": (lambda x: sp.xlogy(x, x), lambda x: np.log(x) + 1),
+    "x log x beside 1": (lambda x: 1 + sp.xlogy(x, x), lambda x: np.log(x) + 1),
+    "x log² x": (lambda x: x * np.log(x) ** 2, lambda x: np.log(x) ** 2 + 2 * np.log(x)),
+    "dilogarithm": (sp.spence, lambda x: np.log(x) / (1 - x)),
+    "entropy": (sp.entr, lambda x: -np.log(x) - 1),
+    "square root": (np.sqrt, lambda x: 0.5 / np.sqrt(x)),
+    "x^0.9": (lambda x: x**0.9, lambda x: 0.9 * x**-0.1),
+    "x^0.1, 0 beyond": (lambda x: np.maximum(x, 0) ** 0.1, lambda x: 0.1 * x**-0.9),
+    "reciprocal": (lambda x: 1 / x, lambda x: -1 / x / x),
+    "reciprocal of |x|": (lambda x: 1 / np.abs(x), lambda x: -1 / x / x),
+    "logarithm of |x|": (lambda x: np.log(np.abs(x)), lambda x: 1 / x),
+}
+
+
+@pytest.mark.parametrize("name", SINGULAR)
+def test_the_bar_beside_a_singularity_holds_the_slope_or_is_infinite(name):
+    """At points nearer to 0 than every step that f's values can see."""
+    f, slope = SINGULAR[name]
+    x = np.exp2(-np.arange(1.0, 1074, 7))
+    low, high, error = estimate(f, x)
+    with np.errstate(all="ignore"):
+        true = slope(x)
+        held = (low - error <= true * (1 + 1e-12)) & (true * (1 - 1e-12) <= high + error)
+        held |= (low - error <= true * (1 - 1e-12)) & (true * (1 + 1e-12) <= high + error) | np.isinf(true)
+    assert (held | np.isinf(error)).all(), (x[~held], true[~held], low[~held], error[~held])
+    assert np.isfinite(error[:4]).all()

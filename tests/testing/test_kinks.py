@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.special as sp
 from verdicts import verdict
 
 from nbgrad.testing import check_gradient
@@ -91,6 +92,9 @@ INFINITE = {
     "p log p, nothing below 0": (
         lambda p: np.where(p > 0, p * np.log(np.where(p > 0, p, 1)), np.where(p < 0, np.nan, 0)), lambda g, p: g * (np.log(p) + 1),
     ),
+    "entr": (sp.entr, lambda g, p: g * (-np.log(p) - 1)),
+    "1 + xlogy": (lambda p: 1 + sp.xlogy(p, p), lambda g, p: g * (np.log(p) + 1)),
+    "spence": (sp.spence, lambda g, p: g * np.log(p) / (1 - p)),
     "√p": (np.sqrt, lambda g, p: g / 2 / np.sqrt(p)),
     "cube root": (np.cbrt, lambda g, p: g / 3 / np.cbrt(p) ** 2),
     "√|p|": (lambda p: np.sqrt(np.abs(p)), lambda g, p: g * np.sign(p) / 2 / np.sqrt(np.abs(p))),
@@ -105,6 +109,21 @@ def test_an_infinite_slope_is_undecided(name):
         report = check_gradient(forward, backward, np.array([0.0, 0.5]), rng=seed)
         assert (report.confirmed, report.undecided) == (1, 1)
         assert verdict(forward, lambda g, p: 1.01 * backward(g, p), np.array([0.0, 0.5]), rng=seed) == "wrong"
+
+
+@pytest.mark.parametrize("name", ["entr", "1 + xlogy", "spence", "√p"])
+@pytest.mark.parametrize("p", [5e-324, 7.5e-218, 1e-40, 1e-20])
+def test_beside_an_infinite_slope_nothing_right_is_refused(name, p):
+    forward, backward = INFINITE[name]
+    assert verdict(forward, backward, np.array([p, 0.5])) == "right"
+
+
+def test_float64_made_of_float32_is_differenced_at_its_own_points():
+    """Half of float64's digits beside −1 are no step of float32: there log1p seemed flat."""
+    x = np.array([-0.9999999403953552, -9.583083690263594e-21, 0.4631618559360504], np.float32)
+    for seed in SEEDS:
+        slope = lambda g, x: (g / (1 + np.asarray(x, float))).astype(x.dtype)  # noqa: E731
+        assert verdict(lambda x: np.log1p(np.asarray(x, float)), slope, x, rng=seed) == "right"
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
