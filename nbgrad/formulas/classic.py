@@ -59,11 +59,9 @@ def d_relu(x):
 def leaky_relu(x, negative_slope):
     """x for x > 0, else negative_slope·x"""
     T = type(x)
-    # 0·∞ is 0: at 0 for an infinite slope (where 1e-45, float32's smallest number, counts as 0), at −∞ for a slope of
-    # 0. What depends on the slope alone costs a loop nothing.
-    above = T(-1e-45) if abs(negative_slope) == T(float("inf")) else T(0)
-    low = T(-1) if negative_slope == T(0) else -T(float("inf"))
-    return x if x > above else negative_slope * (low if x < low else x)
+    # 0·∞ is 0: at 0, where x itself is the value, for an infinite slope; at −∞ for a slope of 0
+    y = T(0) if (negative_slope == T(0)) & (x == -T(float("inf"))) else negative_slope * x
+    return x if x >= T(0) else y
 
 
 @scalar

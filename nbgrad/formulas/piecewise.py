@@ -20,7 +20,7 @@ def selu(x):
     y = expm1_minus(-x)
     scale = T(_SCALE)
     above = fma(scale, x, T(_SCALE - float(scale)) * x)  # a rounded λ would overflow too early
-    unscaled = T(0.5) * x == x  # 0, −0 and ∞, whose products have the wrong sign or are nan
+    unscaled = x + x == x  # 0, −0 and ∞, whose products have the wrong sign or are nan
     return (x if unscaled else above) if x >= T(0) else fma(c, y, rest * y)
 
 
