@@ -27,7 +27,10 @@ from nbgrad.testing.kinks import closer, tied_slopes
 from nbgrad.testing.problem import Problem
 from nbgrad.testing.report import GradientError, GradientReport, number
 
-__all__ = ["ULPS", "check_argument"]
+__all__ = ["LARGE", "ULPS", "check_argument"]
+
+#: Gradients of so many elements are large: in long double, without BLAS and vectors, their functions take long.
+LARGE = 20_000
 
 #: What a backward function may lose by its own rounding, in units of eps times the terms of the gradient and the
 #: change of the gradient for a relative error of its inputs. nbgrad's kernels need 3 to 5; 64 let y(1 − y) pass down
@@ -73,20 +76,27 @@ def check_argument(
     def allowed(found: Elements) -> Any:
         return np.minimum(granted(found, change), most(found))
 
+    def blunt(found: Elements) -> Any:
+        with np.errstate(all="ignore"):
+            return ~(found.error <= np.maximum(allowed(found), half * nearest(found, values[found.places])))
+
     def doubtful(found: Elements) -> Any:
         """More than 0 where an estimate is not enough, the more the surer it refuses."""
         value = values[found.places]
         outside, _ = compare(found, value, allowed(found))
         with np.errstate(all="ignore"):
             relative = np.nan_to_num(outside / nearest(found, value), nan=1.0)
-            blunt = ~(found.error <= np.maximum(allowed(found), half * nearest(found, value)))
-        return np.where(outside > 0, 1 + relative, blunt * 0.5)
+        return np.where(outside > 0, 1 + relative, blunt(found) * 0.5)
 
     found: Elements | None = None
     names: list[str] = []
     for precision in references.precisions:
         if found is not None and not _doubtful(found, values, allowed(found)).any():
             break
+        if found is not None and len(found.places) < size >= LARGE:  # the screen is sharper than a few drawn ones are
+            _, decisive = compare(found, values[found.places], allowed(found))
+            if decisive.all() if chosen is None else not blunt(found).any():
+                break
         ask = functools.partial(differenced, references, precision, position)
         there = _narrowed(ask(places, kinks, domain, doubtful))
         outside, _ = compare(there, values[there.places], allowed(there))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -11,13 +10,13 @@ import numpy as np
 
 from nbgrad.arithmetic import arithmetic
 from nbgrad.arrays import check_mask
-from nbgrad.testing.argument import ULPS, check_argument
+from nbgrad.testing.argument import LARGE, ULPS, check_argument
 from nbgrad.testing.compare import References
 from nbgrad.testing.conditioning import Sensitivity
 from nbgrad.testing.exact import Exact
 from nbgrad.testing.hints import of_nothing
 from nbgrad.testing.inputs import as_arguments, default_wrt, mirrored, of_numbers, of_whole
-from nbgrad.testing.precision import evaluated, wider
+from nbgrad.testing.precision import Precision, evaluated, wider
 from nbgrad.testing.problem import Problem
 from nbgrad.testing.properties import check_layout, check_linear, check_out, check_repeatable
 from nbgrad.testing.report import VERDICTS, Call, GradientError, GradientReport, number, warn
@@ -170,6 +169,10 @@ def check(
     check_repeatable(problem, grads)
 
     precisions = wider(forward, problem.pristine, value)
+    large = max((v.size for v in grads.values()), default=0) >= LARGE
+    if large:  # the fast precision first
+        fast = Precision("float64", forward, problem.pristine, value, value.dtype)
+        precisions = [fast] * (value.dtype == np.float64 != precisions[0].dtype) + precisions
     exact = Exact(forward, reference, problem.pristine, value)
     references = References(precisions, g, generator)
     sensitivity = problem.sensitivity()
@@ -177,19 +180,27 @@ def check(
     complete = True
     imprecise: list[GradientError] = []
     limits = {i: (domains or {}).get(i, (-np.inf, np.inf)) for i in grads}
-    one = functools.partial(check_argument, problem, references, exact)
-    for i, gradient in grads.items():
-        known = i, gradient, kinks_of.get(i, ()), limits[i], tolerance, sensitivity[i], imprecise
-        part, all_elements = one(*known)
-        report, complete = report + part, complete and all_elements
     room = {i: _room(problem, grads[i], s, tolerance) for i, s in sensitivity.items()}
-    screen = Screen(precisions[-1], g, grads, room, limits, generator)
-    for rows, off in screen.doubtful() if screen.tied or not complete else ():
-        for i in dict.fromkeys(rows[:, 0].tolist()):
-            known = i, grads[i], kinks_of.get(i, ()), limits[i], tolerance, sensitivity[i], imprecise
-            one(*known, rows[rows[:, 0] == i, 1])
-        if len(rows) > 1 and off > problem.eps(value.dtype) ** 0.5:
-            _fail_tied(problem, rows, off)
+
+    def one(i: int, chosen: Any = None) -> tuple[GradientReport, bool]:
+        known = i, grads[i], kinks_of.get(i, ()), limits[i], tolerance, sensitivity[i], imprecise
+        return check_argument(problem, references, exact, *known, chosen)
+
+    def screened(precision: Precision) -> Screen:
+        screen = Screen(precision, g, grads, room, limits, generator)
+        for rows, off in screen.doubtful() if screen.tied or not complete else ():
+            for i in dict.fromkeys(rows[:, 0].tolist()):
+                one(i, rows[rows[:, 0] == i, 1])
+            if len(rows) > 1 and off > problem.eps(value.dtype) ** 0.5:
+                _fail_tied(problem, rows, off)
+        return screen
+
+    for i in grads:
+        part, all_elements = one(i)
+        report, complete = report + part, complete and all_elements
+    if large and len(precisions) > 1:
+        screened(precisions[0])
+    screen = screened(precisions[-1])
     check_linear(problem, grads, room)
     if layouts:
         check_layout(problem, grads, room, 2 * ULPS * problem.eps(value.dtype) * _terms(problem, grads))

@@ -127,3 +127,9 @@ def test_an_objective_and_a_property_tell_once():
     assert len(told) == 1 and test.report.imprecise > 0
     with pytest.raises(GradientError, match="imprecise"):
         gradient_test(np.tanh, tanh_squared, array((20,), domain=(3.0, 6.0)), strict=True)()
+
+
+def test_rounding_on_a_grid_is_rounding():
+    """1 − tanh² moves there by a whole number of last bits over even steps, which looks smooth."""
+    for x in (6.5 + 2.0**-16, 6.5 + 2.0**-19, 6 - 2.0**-20):
+        assert verdict(np.tanh, tanh_squared, np.array([x])) == "imprecise"

@@ -103,7 +103,8 @@ for row in (
     ("entr from 0 on", sp.entr, lambda x: -np.log(x) - 1, 0, 0.25, BOTH),
     ("one and xlogy from 0 on", lambda x: 1 + sp.xlogy(x, x), lambda x: np.log(x) + 1, 0, 0.25),
     ("spence from 0 on", sp.spence, lambda x: np.log(x) / (1 - x), 0, 0.75, BOTH),
-    ("gammaln between poles", sp.gammaln, sp.digamma, -1, 0),
+    # Nearer to the pole SciPy's digamma is wrong: by 40 % at −1 + 2⁻⁵³.
+    ("gammaln between poles", sp.gammaln, sp.digamma, -0.875, 0),
     ("i0", sp.i0, sp.i1, -20, 20, (F64,), uniform),
     ("i0e", sp.i0e, lambda x: sp.i1e(x) - sp.i0e(x), 0.1, 20, (F64,), uniform),
     ("k0", sp.k0, lambda x: -sp.k1(x), 0.1, 20, (F64,), uniform),
