@@ -135,7 +135,8 @@ def objective(model, dtype):
         return (np.abs(g) * sum(np.abs(f(params, X, y, **row)[1]) for row in alone)).astype(params.dtype)
 
     spec = array(9 if model == "softmax" else 3, dtype, (-20.0, 20.0))
-    return functools.partial(gradient_test, forward, backward, spec, terms=terms)
+    needed = terms if (model, dtype) == ("softmax", np.float32) else None
+    return functools.partial(gradient_test, forward, backward, spec, terms=needed)
 
 
 def named(name, function):
