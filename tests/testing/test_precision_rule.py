@@ -1,9 +1,8 @@
 """Wrong beyond √eps; below it imprecise where the error behaves as rounding, else wrong; right within a few ulps."""
 
-import warnings
-
 import numpy as np
 import pytest
+from verdicts import verdict
 
 from nbgrad.testing import GradientError, GradientWarning, array, check_gradient, check_objective, gradient_test
 
@@ -29,25 +28,6 @@ def y_one_minus_y(g, x):
 
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
-
-
-def verdict(*arguments, **keywords):
-    """ "right", "imprecise" or the word of the GradientError; strict refuses whatever is not right."""
-    try:
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always")
-            report = check_gradient(*arguments, **keywords)
-        assert len(told) <= 1 and bool(told) == (report.imprecise > 0)
-        found = "imprecise" if told else "right"
-    except GradientError as error:
-        found = error.verdict
-    if found == "imprecise":
-        with pytest.raises(GradientError) as caught:
-            check_gradient(*arguments, strict=True, **keywords)
-        assert caught.value.verdict == "imprecise"
-    elif found == "right":
-        check_gradient(*arguments, strict=True, **keywords)
-    return found
 
 
 @pytest.mark.parametrize("shape", [(2,), (5,), (3, 4)])
