@@ -15,10 +15,10 @@ import numba
 import numpy as np
 from numba import njit, prange
 
-from nbgrad.backends import cpu
+from nbgrad.cpu import elementwise as cpu
+from nbgrad.formulas.table import Elementwise
 from nbgrad.jit import scalar
-from nbgrad.ops import Elementwise
-from nbgrad.threads import spread
+from nbgrad.jit.threads import spread
 
 __all__ = ["Limit", "copying", "products", "reading"]
 

@@ -1,5 +1,5 @@
 """Mutants of nbgrad's formulas: operators, constants, comparisons, branches and signs of `nbgrad/formulas/` and
-`nbgrad/rows.py`, changed one at a time.
+`nbgrad/formulas/rows.py`, changed one at a time.
 
 Each mutant is run as plain Python and must be found: by nbgrad.testing (the gradient is not the slope), by the
 textbook definition (the value is not the function's), or by the bound of 2 units in the last place. Prints what
@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad import formulas, rows
+from nbgrad import formulas
+from nbgrad.formulas import rows
 
 sys.path.append(str(Path(__file__).parent.parent / "tests" / "testing"))
 from mutant_checks import ELEMENTWISE, ROWS, Checks, reason_for  # noqa: E402
@@ -102,7 +103,7 @@ def _replaced(tree: ast.Module, node: ast.AST, change: Callable[[ast.AST], ast.A
 
 
 def _namespace(path: Path, module: ast.Module) -> dict[str, Any]:
-    name = "nbgrad.rows" if path.name == "rows.py" else f"nbgrad.formulas.{path.stem}"
+    name = "nbgrad.formulas.rows" if path.name == "rows.py" else f"nbgrad.formulas.{path.stem}"
     space: dict[str, Any] = {"__name__": name}
     exec(compile(module, str(path), "exec"), space)
     return space

@@ -17,8 +17,8 @@ import numpy as np
 from numba import njit
 
 from nbgrad import elementary
-from nbgrad.backends import cpu
-from nbgrad.ops import OPS
+from nbgrad.cpu import elementwise as cpu
+from nbgrad.formulas.table import OPS
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 from reference import MPMATH, exact  # noqa: E402

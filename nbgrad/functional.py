@@ -4,8 +4,8 @@ its gradient.
 What a kernel accepts, refuses and computes at a kink is in its docstring (`nbgrad.kernels`). An argument that
 is an array instead of a tensor is taken as a constant. `axis` may be called `dim`.
 
-Activations beyond the six written out here (softplus, silu and so on) are made from `nbgrad.ops` when they are asked
-for: ``functional.silu(x)``.
+Activations beyond the six written out here (softplus, silu and so on) are made from `nbgrad.formulas.table` when they
+are asked for: ``functional.silu(x)``.
 
 >>> from nbgrad import functional, tensor
 >>> functional.softplus(tensor([0.0]), beta=2.0)
@@ -28,7 +28,7 @@ from nbgrad.autograd.combine import as_tensors
 from nbgrad.autograd.devices import on_cpu
 from nbgrad.autograd.shaping import choose_axis
 from nbgrad.autograd.tensor import Tensor
-from nbgrad.ops import OPS
+from nbgrad.formulas.table import OPS
 
 __all__ = [
     "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "elu", "gelu", "huber_loss", "l1_loss",
@@ -213,7 +213,7 @@ def _kept(rng: np.random.Generator, p: float, scale: float, like: Any) -> Any:
     """`dropout`'s factor of each element: 0 with probability p, else ``scale``."""
     if on_cpu(like):
         return np.multiply(rng.random(like.shape, dtype=np.float32) >= p, scale, dtype=like.dtype)
-    from nbgrad.backends import cuda_random
+    from nbgrad.cuda import random as cuda_random
 
     return cuda_random.kept(int(rng.integers(1 << 63)), p, scale, like)
 

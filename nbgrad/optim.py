@@ -24,7 +24,7 @@ from nbgrad.arrays import as_array
 from nbgrad.autograd.devices import device_name, move, on_cpu, zeros
 from nbgrad.autograd.tape import note_mutation
 from nbgrad.autograd.tensor import Tensor, forget_gradients
-from nbgrad.backends import cpu_updates
+from nbgrad.cpu import updates as cpu_updates
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
 
@@ -36,7 +36,7 @@ def _run(name: str, arrays: tuple[Any, ...], numbers: Iterable[Any]) -> None:
     if on_cpu(p):
         cpu_updates.run(name, arrays, converted)
         return
-    from nbgrad.backends import cuda_updates
+    from nbgrad.cuda import updates as cuda_updates
 
     cuda_updates.run(name, arrays, converted)
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from nbgrad.arrays import FLOAT32, FLOAT64, contiguous
-from nbgrad.backends.cpu_sums import LINE, sums
-from nbgrad.threads import spread
+from nbgrad.cpu.sums import LINE, sums
+from nbgrad.jit.threads import spread
 
 __all__ = ["add_up"]
 

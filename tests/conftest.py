@@ -69,7 +69,7 @@ def pytest_xdist_make_scheduler(config, log):
         return None
     from xdist.scheduler import LoadScopeScheduling
 
-    from nbgrad.ops import OPS
+    from nbgrad.formulas.table import OPS
 
     class ByOperator(LoadScopeScheduling):
         def _split_scope(self, nodeid):

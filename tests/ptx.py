@@ -10,7 +10,7 @@ from operator import and_, eq, ge, gt, le, lt, ne
 import numpy as np
 from numba import njit
 
-from nbgrad import intrinsics
+from nbgrad.jit import intrinsics
 
 FLOAT = {"f32": np.float32, "f64": np.float64}
 SIGNED = {"32": np.int32, "64": np.int64}

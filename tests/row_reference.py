@@ -4,7 +4,8 @@ import mpmath
 import numpy as np
 from mpmath import mpf
 
-from nbgrad.backends import cpu_labels, cpu_rows
+from nbgrad.cpu import labels as cpu_labels
+from nbgrad.cpu import rows as cpu_rows
 
 DIGITS = 450
 

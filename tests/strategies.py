@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from nbgrad.ops import OPS
+from nbgrad.formulas.table import OPS
 from nbgrad.testing import GradientError, check_autograd
 
 DTYPES = (np.float32, np.float64)

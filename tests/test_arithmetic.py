@@ -5,7 +5,7 @@ import platform
 import pytest
 from processes import run
 
-from nbgrad.arithmetic import arithmetic
+from nbgrad.jit.arithmetic import arithmetic
 
 x86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the switch is written for x86")
 
@@ -39,7 +39,7 @@ def test_the_default():
 @x86
 def test_what_is_told(tmp_path):
     code = """
-from nbgrad.arithmetic import arithmetic
+from nbgrad.jit.arithmetic import arithmetic
 from nbgrad.training.info import info
 import threading
 found = []
@@ -61,7 +61,7 @@ print(*found, sep="|")
 @x86
 @pytest.mark.parametrize("bits", [0x8000, 0x40, 0x8040, 0x4000])
 def test_no_part_of_an_array_is_another(bits, tmp_path_factory):
-    """Parallel loops, before and after Numba's threads have started; and the passes of `nbgrad.threads`."""
+    """Parallel loops, before and after Numba's threads have started; and the passes of `nbgrad.jit.threads`."""
     code = f"""
 from nbgrad import kernels, regression
 from nbgrad.jit import serial_loops

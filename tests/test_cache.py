@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from processes import COUNT, run
 
-from nbgrad import cache
+from nbgrad.jit import cache
 
 RELU = """
 import numpy as np
@@ -33,8 +33,9 @@ DAMAGE = """
 import os, pickle, struct, sys
 import numpy as np
 from pathlib import Path
-from nbgrad import cache, ops
-from nbgrad.backends import cpu
+from nbgrad.jit import cache
+from nbgrad.formulas import table as ops
+from nbgrad.cpu import elementwise as cpu
 folder = Path(os.environ["NUMBA_CACHE_DIR"])
 x = np.array([-1.0, 2.0])
 def value(f):
@@ -86,7 +87,7 @@ def test_damaged_files(tmp_path):
 
 KILLED = """
 import os, signal
-from nbgrad import cache
+from nbgrad.jit import cache
 cache.os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
 """
 

@@ -12,7 +12,7 @@ import pytest
 import nbgrad
 from nbgrad import functional, kernels, nn, optim, regression, tensor
 from nbgrad.datasets import load_digits
-from nbgrad.ops import OPS
+from nbgrad.formulas.table import OPS
 
 # Products of two of them, their exponentials, quotients and logarithms overflow, underflow, are undefined.
 EXTREME = [0.0, -0.0, 1.0, -3.5, 1e-30, -1e-38, 1e-44, 700.0, -90.0, 3e38, -2e38, np.inf, -np.inf, np.nan]

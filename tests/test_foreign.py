@@ -13,8 +13,8 @@ import zlib
 import numpy as np
 import pytest
 
-from nbgrad.foreign import Bounded, Gunzip, Source, open_regular, read_regular, reason
-from nbgrad.idx import read_idx
+from nbgrad.datasets.files import Bounded, Gunzip, Source, open_regular, read_regular, reason
+from nbgrad.datasets.idx import read_idx
 
 posix = pytest.mark.skipif(os.name == "nt", reason="no such files there")
 

@@ -13,7 +13,7 @@ from reference import LIBM, MPMATH, derivative, exact
 from strategies import DTYPES
 
 from nbgrad import formulas as f
-from nbgrad.ops import LOSSES, OPS
+from nbgrad.formulas.table import LOSSES, OPS
 
 TABLE = {**OPS, **LOSSES}
 OF = [(op, formula) for op in TABLE.values() for formula in (op.forward, op.derivative)]

@@ -11,7 +11,7 @@ from nbgrad import cat, kernels, nn, stack
 from nbgrad import functional as F
 from nbgrad.autograd.tape import no_grad
 from nbgrad.autograd.tensor import Tensor, tensor
-from nbgrad.ops import OPS
+from nbgrad.formulas.table import OPS
 
 few = settings(max_examples=12)
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)

@@ -6,15 +6,17 @@ import threading
 import pytest
 from processes import run
 
-from nbgrad.locks import lazy
+from nbgrad.jit.locks import lazy
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 
 FORK = """
 import os, signal, threading, time, warnings
 import numpy as np
-from nbgrad import jit, kernels, locks, ops
-from nbgrad.backends import cpu
+from nbgrad import jit, kernels
+from nbgrad.jit import locks
+from nbgrad.formulas import table as ops
+from nbgrad.cpu import elementwise as cpu
 warnings.simplefilter("ignore")  # Python warns of a fork beside threads
 x = np.array([-1.0, 2.0])
 def fresh(name="relu"):

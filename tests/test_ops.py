@@ -26,8 +26,8 @@ from reference import (
 )
 from strategies import DTYPES, FEW_OPS, arrays, dtypes, same_bits
 
-from nbgrad.backends import cpu
-from nbgrad.ops import LOSSES, OPS
+from nbgrad.cpu import elementwise as cpu
+from nbgrad.formulas.table import LOSSES, OPS
 
 ops = pytest.mark.parametrize("op", OPS.values(), ids=OPS)
 losses = pytest.mark.parametrize("op", LOSSES.values(), ids=LOSSES)

@@ -6,7 +6,7 @@ import pytest
 from mpmath import mpf
 from reference import exact
 
-from nbgrad.ops import LOSSES, OPS
+from nbgrad.formulas.table import LOSSES, OPS
 
 
 def test_the_table():

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numba import njit
 
-from nbgrad.backends import products
-from nbgrad.backends.products import padded
-from nbgrad.backends.strips import LANES
+from nbgrad.cpu import products
+from nbgrad.cpu.lanes import LANES
+from nbgrad.cpu.products import padded
 
 
 @njit

@@ -25,9 +25,10 @@ from row_reference import (
 )
 from strategies import DTYPES, same_bits
 
-from nbgrad import rows
-from nbgrad.backends import cpu_labels, cpu_maxout
-from nbgrad.backends.strips import FEW
+from nbgrad.cpu import labels as cpu_labels
+from nbgrad.cpu import maxout as cpu_maxout
+from nbgrad.cpu.lanes import FEW
+from nbgrad.formulas import rows
 
 precisions = pytest.mark.parametrize("dtype", DTYPES)
 both = pytest.mark.parametrize("long", [False, True], ids=["few", "many"])

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from strategies import DTYPES, dtypes, same_bits
 
 from nbgrad import kernels
-from nbgrad.backends.strips import FEW, LANES
-from nbgrad.backends.transpose import transpose
+from nbgrad.cpu.lanes import FEW, LANES
+from nbgrad.cpu.transpose import transpose
 from nbgrad.jit import serial_loops
 
 precisions = pytest.mark.parametrize("dtype", DTYPES)

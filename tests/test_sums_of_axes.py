@@ -12,7 +12,7 @@ from strategies import DTYPES, INPUT_LAYOUTS, dtypes, lay, layouts, same_bits, s
 
 import nbgrad
 from nbgrad import functional, kernels, sums
-from nbgrad.backends import cpu_sums
+from nbgrad.cpu import sums as cpu_sums
 from nbgrad.jit import serial_loops
 from nbgrad.sums import add_up
 

@@ -1,5 +1,5 @@
-"""PyTorch as it is (eager), found by the functions' names: a new row of `nbgrad.ops` finds its peer by itself where
-PyTorch's function is called as it is.
+"""PyTorch as it is (eager), found by the functions' names: a new row of `nbgrad.formulas.table` finds its peer by
+itself where PyTorch's function is called as it is.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The table's textbook definitions as one would write them with NumPy, numexpr and Numba: a new row of `nbgrad.ops` is
-measured against all three without a word here.
+"""The table's textbook definitions as one would write them with NumPy, numexpr and Numba: a new row of
+`nbgrad.formulas.table` is measured against all three without a word here.
 """
 
 from __future__ import annotations

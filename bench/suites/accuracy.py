@@ -3,8 +3,8 @@ result, with the input where it occurs.
 
 float32 is measured on every 61st of all inputs, with ``--exhaustive`` on every one of the 2³²; float64 on ``--points``
 points: a half log-uniform over all exponents, a quarter over ordinary magnitudes, a quarter densely around the branch
-points. Peers that are installed stand beside it. Where a derivative crosses zero (see `nbgrad.ops.Elementwise`), an
-error of eps where it is below ½ is none.
+points. Peers that are installed stand beside it. Where a derivative crosses zero (see
+`nbgrad.formulas.table.Elementwise`), an error of eps where it is below ½ is none.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from bench import curve
 from bench.record import OWN, Record, Spread
 from bench.references import FUNCTIONS, in_arrays, in_exact_arithmetic
 from bench.session import Job, Session
+from nbgrad.formulas.table import OPS
 from nbgrad.jit import serial_loops
-from nbgrad.ops import OPS
 
 BRANCH_POINTS = (
     0.0, 0.34657359, 0.5, 0.7, 0.7518, 0.8, 0.85, 1.0, 1.19, 1.2785, 3.0, 6.0, 9.0, 17.33, 22.18, 38.5, 87.34, 88.72,

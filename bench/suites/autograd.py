@@ -18,8 +18,8 @@ from bench.limits import products
 from bench.record import Record
 from bench.session import Call, Case, Job, Key, Session
 from nbgrad import functional
+from nbgrad.formulas.table import OPS
 from nbgrad.jit import serial_loops
-from nbgrad.ops import OPS
 
 LENGTH = 100
 LAYERS = (784, 256, 256, 10)

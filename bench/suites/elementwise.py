@@ -1,4 +1,5 @@
-"""Every activation of `nbgrad.ops.OPS`, forward and backward, over array size; and a sweep from 1 to 10⁸ elements.
+"""Every activation of `nbgrad.formulas.table.OPS`, forward and backward, over array size; and a sweep from 1 to 10⁸
+elements.
 
 ``out=`` against ``out=`` where the peer has it, allocating against allocating where it has not. The limit is a copy of
 as many bytes: forward reads and writes an array, backward reads two and writes one. ``--check`` prints the geometric
@@ -19,7 +20,7 @@ from bench.flops import count
 from bench.record import OWN, Record
 from bench.session import Call, Case, Job, Key, Session, both
 from nbgrad import kernels
-from nbgrad.ops import OPS, Elementwise
+from nbgrad.formulas.table import OPS, Elementwise
 
 SIZES = (1 << 10, 1 << 16, 1 << 24)
 SWEEP = tuple(10**k for k in range(9))

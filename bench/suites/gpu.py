@@ -28,7 +28,7 @@ from bench.place import Gpu
 from bench.record import Record, Spread
 from bench.session import Call, Case, Job, Key, Session
 from bench.suites import elementwise, losses, regression, rows
-from nbgrad.ops import LOSSES, OPS
+from nbgrad.formulas.table import LOSSES, OPS
 
 #: larger than any GPU's cache: 256 MB an array
 ELEMENTS = 1 << 26

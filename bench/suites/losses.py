@@ -1,5 +1,5 @@
-"""Every loss of `nbgrad.ops.LOSSES` (the mean over 65536 and 16777216 elements) and cross-entropy: the value, and value
-and gradient in one pass.
+"""Every loss of `nbgrad.formulas.table.LOSSES` (the mean over 65536 and 16777216 elements) and cross-entropy: the
+value, and value and gradient in one pass.
 
 The limit of a loss is reading its two arrays; with the gradient a copy of as many bytes.
 """
@@ -17,8 +17,8 @@ from bench.flops import count
 from bench.record import Record
 from bench.session import Call, Case, Job, Key, Session
 from nbgrad import kernels
+from nbgrad.formulas.table import LOSSES, Elementwise
 from nbgrad.kernels import losses
-from nbgrad.ops import LOSSES, Elementwise
 
 SIZES = (1 << 16, 1 << 24)
 #: (rows, classes) of cross-entropy

@@ -1,7 +1,7 @@
 """Where a tensor's array lies, "cpu" or "cuda:0", the way between, and what CuPy does otherwise than NumPy.
 
 The rules of autograd call NumPy's functions, which hand CuPy's arrays on to CuPy by NumPy's protocols. What CuPy lacks,
-or does in another order on every run, is here. `nbgrad.backends.cuda_tensor` is imported when the first array on a GPU
+or does in another order on every run, is here. `nbgrad.cuda.tensor` is imported when the first array on a GPU
 comes.
 """
 
@@ -36,7 +36,7 @@ def device_name(data: Any) -> str:
 
 
 def _cuda() -> Any:
-    from nbgrad.backends import cuda_tensor
+    from nbgrad.cuda import tensor as cuda_tensor
 
     return cuda_tensor
 
@@ -139,7 +139,7 @@ def add_at(out: Any, key: tuple[Any, ...], g: Any) -> None:
         np.add.at(wide, key, np.ascontiguousarray(g, wide.dtype))
         out[key] = wide[key]
         return
-    from nbgrad.backends import cuda_indexing
+    from nbgrad.cuda import indexing as cuda_indexing
 
     cuda_indexing.add_at(out, key, g)
 
@@ -162,7 +162,7 @@ def last(x: Any, key: tuple[Any, ...]) -> tuple[Any, Any]:
     their own numbers.
     """
     if not on_cpu(x):
-        from nbgrad.backends import cuda_indexing
+        from nbgrad.cuda import indexing as cuda_indexing
 
         return cuda_indexing.last(x, key)
     written = np.full(x.shape, -1)

@@ -41,7 +41,7 @@ def as_array(data: Any, *, copy: bool, dtype: np.dtype[Any] | None = None, name:
     of_tensor = hasattr(data, "_node")
     data = _outside_the_graph(data, name) if of_tensor else data
     if type(data) is not np.ndarray and on_device(data):
-        from nbgrad.backends import cuda_tensor
+        from nbgrad.cuda import tensor as cuda_tensor
 
         array = data if of_tensor else cuda_tensor.adopt(data)
         check_dtype(array.dtype, name)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from nbgrad.elementary.choose import choose, quiet
-from nbgrad.intrinsics import fma as _fma
-from nbgrad.intrinsics import product
+from nbgrad.jit.intrinsics import fma as _fma
+from nbgrad.jit.intrinsics import product
 
 __all__ = [
     "copysign", "divide", "fma", "quotient", "quotient_one_plus", "quotient_squared", "two_product", "two_sum",

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from nbgrad.elementary.choose import choose, quiet
-from nbgrad.intrinsics import fma, horner, power_of_two
 from nbgrad.jit import scalar
+from nbgrad.jit.intrinsics import fma, horner, power_of_two
 
 __all__ = [
     "exp", "exp_minus", "exp_minus_close", "expm1", "expm1_minus", "four_exp_minus", "times_exp_minus",

@@ -9,7 +9,7 @@ import numpy as np
 
 from nbgrad.elementary.choose import choose, quiet
 from nbgrad.elementary.exponential import exp_minus
-from nbgrad.intrinsics import fma, horner
+from nbgrad.jit.intrinsics import fma, horner
 
 __all__ = ["tanh_plus"]
 

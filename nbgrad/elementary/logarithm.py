@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from nbgrad.elementary.choose import choose, quiet
-from nbgrad.intrinsics import fma, horner, split
 from nbgrad.jit import scalar
+from nbgrad.jit.intrinsics import fma, horner, split
 
 __all__ = ["log", "log1p", "log1p_unit"]
 

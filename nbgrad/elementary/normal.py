@@ -10,7 +10,7 @@ import numpy as np
 from nbgrad.elementary.choose import choose, quiet
 from nbgrad.elementary.division import two_product
 from nbgrad.elementary.exponential import times_exp_minus, times_exp_minus_sums
-from nbgrad.intrinsics import fma, horner
+from nbgrad.jit.intrinsics import fma, horner
 
 __all__ = ["erf", "erfc", "normal_center", "normal_ratio"]
 

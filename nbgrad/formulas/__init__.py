@@ -4,7 +4,7 @@
 pieces. `losses`: of an input and a target; `regression`: of a score and a label, with second derivatives.
 `updates`: the optimisers' steps (not derived, so not in the table).
 
-Plain functions of numbers. `nbgrad.ops` lists them; loops, CUDA kernels, autograd, tests and benchmarks are
+Plain functions of numbers. `nbgrad.formulas.table` lists them; loops, CUDA kernels, autograd, tests and benchmarks are
 derived from that table. Conventions:
 
 * ``d_f`` is the true derivative at the *input* (from the output it is lost: 1 − tanh² is 0 from x = 9 on in

@@ -13,16 +13,16 @@ from nbgrad.kernels import (
     losses,
     rowwise,
 )
-from nbgrad.kernels import compiled as _compiled  # noqa: F401  what runs inside a user's @njit functions
-from nbgrad.kernels import compiled_labels as _compiled_labels  # noqa: F401
-from nbgrad.kernels import compiled_losses as _compiled_losses  # noqa: F401
-from nbgrad.kernels import compiled_rows as _compiled_rows  # noqa: F401
 from nbgrad.kernels.activations import *  # noqa: F403
 from nbgrad.kernels.activations_piecewise import *  # noqa: F403
 from nbgrad.kernels.activations_smooth import *  # noqa: F403
 from nbgrad.kernels.classification import *  # noqa: F403
 from nbgrad.kernels.losses import *  # noqa: F403
 from nbgrad.kernels.rowwise import *  # noqa: F403
+from nbgrad.overloads import elementwise as _compiled  # noqa: F401  what runs inside a user's @njit functions
+from nbgrad.overloads import labels as _compiled_labels  # noqa: F401
+from nbgrad.overloads import losses as _compiled_losses  # noqa: F401
+from nbgrad.overloads import rows as _compiled_rows  # noqa: F401
 
 __all__ = [  # noqa: PLE0604
     *activations.__all__, *activations_smooth.__all__, *activations_piecewise.__all__, *rowwise.__all__,

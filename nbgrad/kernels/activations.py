@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from nbgrad.formulas.table import OPS
 from nbgrad.kernels.elementwise import Kernel
-from nbgrad.ops import OPS
 
 __all__ = [
     "elu", "elu_backward", "leaky_relu", "leaky_relu_backward", "relu", "relu_backward", "sigmoid",

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from nbgrad.formulas.table import OPS
 from nbgrad.kernels.elementwise import Kernel
-from nbgrad.ops import OPS
 
 __all__ = [
     "celu", "celu_backward", "hardsigmoid", "hardsigmoid_backward", "hardswish",

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from nbgrad.arrays import check_choice
+from nbgrad.formulas.table import OPS
 from nbgrad.kernels.elementwise import Kernel
-from nbgrad.ops import OPS
 
 __all__ = [
     "gelu", "gelu_backward", "gelu_tanh", "gelu_tanh_backward", "log_sigmoid",

@@ -1,4 +1,4 @@
-"""cross_entropy and nll_loss on arrays, with PyTorch's semantics. Formulas: `nbgrad.rows`; the rules all
+"""cross_entropy and nll_loss on arrays, with PyTorch's semantics. Formulas: `nbgrad.formulas.rows`; the rules all
 losses share: `nbgrad.kernels.losses`.
 """
 
@@ -21,8 +21,8 @@ from nbgrad.arrays import (
     on_device,
     store,
 )
-from nbgrad.backends import cpu_labels
-from nbgrad.backends.strips import FEW
+from nbgrad.cpu import labels as cpu_labels
+from nbgrad.cpu.lanes import FEW
 from nbgrad.kernels import device_labels
 from nbgrad.kernels.losses import REDUCTIONS, check_outputs, mean_scale, scaled_sum
 from nbgrad.kernels.rowwise import fresh_or, split

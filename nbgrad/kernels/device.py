@@ -24,7 +24,7 @@ class Call(contextlib.AbstractContextManager["Call"]):
     """
 
     def __init__(self, **values: Any) -> None:
-        from nbgrad.backends import cuda_target
+        from nbgrad.cuda import driver as cuda_target
 
         self.target = cuda_target
         self.values = {name: value for name, value in values.items() if value is not None}
@@ -145,8 +145,8 @@ class Call(contextlib.AbstractContextManager["Call"]):
 
 
 def elementwise(call: Call, compiled: Any, inputs: list[Any], shape: tuple[int, ...], out: Any, parameters: Any) -> Any:
-    """A kernel of `nbgrad.backends.cuda_elementwise` on arrays that broadcast to ``shape``."""
-    from nbgrad.backends import cuda_elementwise
+    """A kernel of `nbgrad.cuda.elementwise` on arrays that broadcast to ``shape``."""
+    from nbgrad.cuda import elementwise as cuda_elementwise
 
     flat = [call.contiguous(a, shape) for a in inputs]
     result = call.room(out, shape, inputs[0].dtype, *flat)
@@ -156,7 +156,7 @@ def elementwise(call: Call, compiled: Any, inputs: list[Any], shape: tuple[int, 
 
 def forward(kernel: Any, x: Any, out: Any, parameters: tuple[Any, ...]) -> Any:
     """`nbgrad.kernels.elementwise.Kernel.forward`"""
-    from nbgrad.backends import cuda_elementwise
+    from nbgrad.cuda import elementwise as cuda_elementwise
 
     with Call(x=x, out=out) as call:
         array = call.float("x")
@@ -168,7 +168,7 @@ def forward(kernel: Any, x: Any, out: Any, parameters: tuple[Any, ...]) -> Any:
 
 def backward(kernel: Any, grad_output: Any, x: Any, out: Any, parameters: tuple[Any, ...]) -> Any:
     """`nbgrad.kernels.elementwise.Kernel.backward`"""
-    from nbgrad.backends import cuda_elementwise
+    from nbgrad.cuda import elementwise as cuda_elementwise
 
     with Call(grad_output=grad_output, x=x, out=out) as call:
         arrays, dtype = call.floats("grad_output", "x")

@@ -24,7 +24,7 @@ class Alarm:
     """A place out of range, reported by kernels on one GPU."""
 
     def __init__(self, name: str) -> None:
-        from nbgrad.backends import cuda_target
+        from nbgrad.cuda import driver as cuda_target
 
         self.name, self.target = name, cuda_target
         self.flag = cuda_target.mapped(1)
@@ -105,7 +105,9 @@ def cross_entropy(
     out: Any, grad_out: Any,
 ) -> Any:  # fmt: skip
     """`nbgrad.kernels.classification._cross_entropy`"""
-    from nbgrad.backends import cuda_labels, cuda_losses, cuda_rows
+    from nbgrad.cuda import labels as cuda_labels
+    from nbgrad.cuda import losses as cuda_losses
+    from nbgrad.cuda import rows as cuda_rows
 
     with Call(logits=logits, target=target, weight=weight, out=out, grad_out=grad_out) as call:
         xp, (x, axis) = call.xp, _logits(call, "logits")
@@ -171,7 +173,7 @@ def _smoothed(
     call: Call, labels: Any, rows: Any, weight: Any, ignore_index: int, smoothing: Any, flag: Any
 ) -> tuple[Any, Any]:
     """(probabilities of the classes, rows to skip); nan for a label out of range, which is reported."""
-    from nbgrad.backends import cuda_labels
+    from nbgrad.cuda import labels as cuda_labels
 
     xp, (n, classes) = call.xp, rows.shape
     losses, no = xp.empty(n, rows.dtype), xp.empty(0, rows.dtype)
@@ -196,7 +198,8 @@ def nll_loss(
     log_probs: Any, target: Any, weight: Any, ignore_index: int, reduction: str, grad: bool, out: Any, grad_out: Any
 ) -> Any:
     """`nbgrad.kernels.classification._nll`"""
-    from nbgrad.backends import cuda_labels, cuda_losses
+    from nbgrad.cuda import labels as cuda_labels
+    from nbgrad.cuda import losses as cuda_losses
 
     with Call(log_probs=log_probs, target=target, weight=weight, out=out, grad_out=grad_out) as call:
         x, axis = _logits(call, "log_probs")
@@ -223,7 +226,7 @@ def nll_loss(
 
 def maxout(x: Any, num_pieces: int, axis: int, out: Any, index_out: Any) -> tuple[Any, Any]:
     """`nbgrad.kernels.rowwise.maxout`"""
-    from nbgrad.backends import cuda_maxout
+    from nbgrad.cuda import maxout as cuda_maxout
 
     with Call(x=x, out=out, index_out=index_out) as call:
         array = call.float("x")
@@ -248,7 +251,7 @@ def maxout(x: Any, num_pieces: int, axis: int, out: Any, index_out: Any) -> tupl
 
 def maxout_backward(grad_output: Any, index: Any, num_pieces: int, axis: int, out: Any) -> Any:
     """`nbgrad.kernels.rowwise.maxout_backward`"""
-    from nbgrad.backends import cuda_maxout
+    from nbgrad.cuda import maxout as cuda_maxout
 
     with Call(grad_output=grad_output, index=index, out=out) as call:
         g, winners = call.float("grad_output"), _integers(call, "index")

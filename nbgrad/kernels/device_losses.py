@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from nbgrad.arrays import check_number
+from nbgrad.formulas.table import Elementwise
 from nbgrad.kernels.device import Call, elementwise
-from nbgrad.ops import Elementwise
 
 __all__ = ["bce_of_arrays", "loss", "outputs", "put", "put_sum"]
 
@@ -43,7 +43,7 @@ def put(call: Call, losses: Any, gradient: Any, out: Any, grad_out: Any) -> Any:
 
 def put_sum(call: Call, losses: Any, gradient: Any, mean: bool, divisor: Any, grad_out: Any) -> Any:
     """The same of their sum or mean (over ``divisor`` where that is not empty, else over their number)."""
-    from nbgrad.backends import cuda_losses
+    from nbgrad.cuda import losses as cuda_losses
 
     flat = call.contiguous(losses, losses.shape)
     value = cuda_losses.array_sum(flat, float(flat.size) if mean else 1.0, divisor)
@@ -55,7 +55,8 @@ def loss(
     grad: bool, out: Any, grad_out: Any,
 ) -> Any:  # fmt: skip
     """`nbgrad.kernels.losses._loss`"""
-    from nbgrad.backends import cuda_elementwise, cuda_losses
+    from nbgrad.cuda import elementwise as cuda_elementwise
+    from nbgrad.cuda import losses as cuda_losses
 
     arguments = {first: x, "target": target, "weight": weight, "out": out, "grad_out": grad_out}
     with Call(**arguments) as call:
@@ -86,7 +87,7 @@ def _reduced(
     call: Call, losses: Any, gradient: Any, x: Any, reduction: str, out: Any, grad_out: Any
 ) -> Any:
     """The general way, in several passes: elementwise loss and gradient are there; weigh and reduce them."""
-    from nbgrad.backends import cuda_losses
+    from nbgrad.cuda import losses as cuda_losses
 
     with call.quiet():
         if "weight" in call.values:
@@ -105,7 +106,7 @@ def bce_of_arrays(
     grad_out: Any,
 ) -> Any:  # fmt: skip
     """`nbgrad.kernels.losses._bce` with an array of ``pos_weight``."""
-    from nbgrad.backends import cuda_elementwise
+    from nbgrad.cuda import elementwise as cuda_elementwise
 
     arguments = {
         "logits": logits, "target": target, "weight": weight, "pos_weight": pos_weight, "out": out,

@@ -27,8 +27,8 @@ def _put_back(call: Call, rows: Any, shape: tuple[int, ...], axes: tuple[int, ..
 
 
 def of_rows(call: Call, compiled: Any, before: tuple[Any, ...], shape: Any, axes: tuple[int, ...], out: Any) -> Any:
-    """Run a kernel of `nbgrad.backends.cuda_rows` whose result has the shape of its rows."""
-    from nbgrad.backends import cuda_rows
+    """Run a kernel of `nbgrad.cuda.rows` whose result has the shape of its rows."""
+    from nbgrad.cuda import rows as cuda_rows
 
     rows = before[-1]
     in_order = axes == tuple(range(len(shape) - len(axes), len(shape)))
@@ -43,7 +43,7 @@ def of_rows(call: Call, compiled: Any, before: tuple[Any, ...], shape: Any, axes
 
 def forward(name: str, x: Any, axis: Any, out: Any) -> Any:
     """`nbgrad.kernels.rowwise.softmax`, `log_softmax`"""
-    from nbgrad.backends import cuda_rows
+    from nbgrad.cuda import rows as cuda_rows
 
     with Call(x=x, out=out) as call:
         array = call.float("x")
@@ -55,7 +55,7 @@ def forward(name: str, x: Any, axis: Any, out: Any) -> Any:
 
 def backward(name: str, grad_output: Any, y: Any, axis: Any, out: Any) -> Any:
     """`nbgrad.kernels.rowwise.softmax_backward`, `log_softmax_backward`"""
-    from nbgrad.backends import cuda_rows
+    from nbgrad.cuda import rows as cuda_rows
 
     with Call(grad_output=grad_output, y=y, out=out) as call:
         (g, array), dtype = call.floats("grad_output", "y")
@@ -72,7 +72,7 @@ def backward(name: str, grad_output: Any, y: Any, axis: Any, out: Any) -> Any:
 
 def logsumexp(x: Any, axis: Any, keepdims: Any, out: Any) -> Any:
     """`nbgrad.kernels.rowwise.logsumexp`"""
-    from nbgrad.backends import cuda_rows
+    from nbgrad.cuda import rows as cuda_rows
 
     with Call(x=x, out=out) as call:
         array = call.float("x")
@@ -87,7 +87,7 @@ def logsumexp(x: Any, axis: Any, keepdims: Any, out: Any) -> Any:
 
 def logsumexp_backward(grad_output: Any, x: Any, axis: Any, keepdims: Any, out: Any) -> Any:
     """`nbgrad.kernels.rowwise.logsumexp_backward`"""
-    from nbgrad.backends import cuda_rows
+    from nbgrad.cuda import rows as cuda_rows
 
     with Call(grad_output=grad_output, x=x, out=out) as call:
         (g, array), dtype = call.floats("grad_output", "x")

@@ -1,5 +1,5 @@
 """The path of an elementwise kernel from a caller's arguments to the compiled loop, for every operator of
-`nbgrad.ops`.
+`nbgrad.formulas.table`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from nbgrad.arrays import (
     output,
     store,
 )
-from nbgrad.backends import cpu
+from nbgrad.cpu import elementwise as cpu
+from nbgrad.formulas.table import Elementwise
 from nbgrad.jit import Loop
+from nbgrad.jit.locks import lazy
 from nbgrad.kernels import device, foreign
-from nbgrad.locks import lazy
-from nbgrad.ops import Elementwise
 
 __all__ = ["Kernel"]
 

@@ -1,5 +1,5 @@
 """Losses on arrays: the value, and value and gradient in one pass. Formulas: `nbgrad.formulas` and
-`nbgrad.rows`.
+`nbgrad.formulas.rows`.
 
 Rules they share:
 
@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad.arrays import FLOAT64, as_float, check_choice, check_number, contiguous, on_device, output, store
-from nbgrad.backends import cpu
+from nbgrad.cpu import elementwise as cpu
+from nbgrad.formulas.table import LOSSES, Elementwise
 from nbgrad.kernels import device_losses
 from nbgrad.kernels.elementwise import run
-from nbgrad.ops import LOSSES, Elementwise
 from nbgrad.sums import add_up
 
 __all__ = [

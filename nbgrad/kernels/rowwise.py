@@ -1,4 +1,4 @@
-"""softmax, log_softmax, logsumexp and maxout on arrays, along any axis. Formulas: `nbgrad.rows`.
+"""softmax, log_softmax, logsumexp and maxout on arrays, along any axis. Formulas: `nbgrad.formulas.rows`.
 
 ``x``: float32 or float64 of any layout (integers and bools are computed in float64); ``axis`` counts from the
 back when negative. Of softmax and its kin it may also be a tuple of axes, which are gone along together, or None: all
@@ -26,8 +26,9 @@ from nbgrad.arrays import (
     output,
     store,
 )
-from nbgrad.backends import cpu_maxout, cpu_rows
-from nbgrad.backends.strips import FEW
+from nbgrad.cpu import maxout as cpu_maxout
+from nbgrad.cpu import rows as cpu_rows
+from nbgrad.cpu.lanes import FEW
 from nbgrad.kernels import device_labels, device_rows
 
 __all__ = [

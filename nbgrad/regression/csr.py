@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad.arrays import FLOAT64
-from nbgrad.backends import cpu_regression
-from nbgrad.backends.cpu_regression import Model, wide_size, work_size
-from nbgrad.backends.strips import LANES
+from nbgrad.cpu import one_pass as cpu_regression
+from nbgrad.cpu.lanes import LANES
+from nbgrad.cpu.one_pass import Model, wide_size, work_size
 
 __all__ = ["one_pass_csr"]
 

@@ -1,4 +1,4 @@
-"""X goes through the compiled pass (`nbgrad.backends.cpu_regression`) in ranges of rows, on all threads.
+"""X goes through the compiled pass (`nbgrad.cpu.one_pass`) in ranges of rows, on all threads.
 
 An array is read where it lies if its rows are contiguous and it is of float32, float64 or uint8. Of another kind each
 range brings a piece after the other into that form. Ranges, blocks and what is added to what follow from the shapes and
@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad.arrays import FLOAT32, FLOAT64, contiguous
-from nbgrad.backends import cpu_regression
-from nbgrad.backends.cpu_regression import FLUSH, Model, wide_size, work_size
-from nbgrad.backends.products import padded
-from nbgrad.backends.strips import LANES
-from nbgrad.threads import spread
+from nbgrad.cpu import one_pass as cpu_regression
+from nbgrad.cpu.lanes import LANES
+from nbgrad.cpu.one_pass import FLUSH, Model, wide_size, work_size
+from nbgrad.cpu.products import padded
+from nbgrad.jit.threads import spread
 
 __all__ = ["Curvature", "one_pass", "scores"]
 

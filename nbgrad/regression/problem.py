@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad.arrays import FLOAT64, as_float, check_choice, on_device
-from nbgrad.backends.regression_models import models
+from nbgrad.cpu.models import models
 from nbgrad.regression import data
 from nbgrad.regression.csr import one_pass_csr
 from nbgrad.regression.one_pass import Curvature, one_pass

@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from nbgrad.arithmetic import arithmetic
 from nbgrad.arrays import check_mask
+from nbgrad.jit.arithmetic import arithmetic
 from nbgrad.testing.argument import LARGE, ULPS, check_argument
 from nbgrad.testing.compare import References
 from nbgrad.testing.conditioning import Sensitivity

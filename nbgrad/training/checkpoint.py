@@ -21,7 +21,7 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-from nbgrad.foreign import Bounded, open_regular, reason
+from nbgrad.datasets.files import Bounded, open_regular, reason
 from nbgrad.training import schema
 
 _META, _SUM = "meta.json", "sha256"

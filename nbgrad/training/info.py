@@ -11,9 +11,10 @@ import platform
 import numba
 from numba import config
 
-from nbgrad import __version__, datasets, ops
-from nbgrad.arithmetic import arithmetic
-from nbgrad.backends import cpu
+from nbgrad import __version__, datasets
+from nbgrad.cpu import elementwise as cpu
+from nbgrad.formulas import table as ops
+from nbgrad.jit.arithmetic import arithmetic
 
 __all__ = ["info"]
 

@@ -21,7 +21,7 @@ from nbgrad import functional, kernels, nn
 from nbgrad.autograd.devices import device_name, move
 from nbgrad.autograd.tape import no_grad
 from nbgrad.autograd.tensor import Tensor
-from nbgrad.foreign import read_regular
+from nbgrad.datasets.files import read_regular
 from nbgrad.training import checkpoint, schema
 from nbgrad.training.schema import Field, choice, integer
 

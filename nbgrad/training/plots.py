@@ -162,7 +162,8 @@ def activations() -> Figure:
     >>> [axes.get_title() for axes in activations().axes][:2]
     ['sigmoid', 'tanh']
     """
-    from nbgrad import kernels, ops
+    from nbgrad import kernels
+    from nbgrad.formulas import table as ops
 
     columns = min(4, len(ops.OPS))
     rows = -(-len(ops.OPS) // columns)

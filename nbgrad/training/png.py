@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from nbgrad.foreign import Source, reason
+from nbgrad.datasets.files import Source, reason
 
 __all__ = ["SIGNATURE", "read_png"]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.foreign import GZIP_MAGIC, MOST_UNPACKED, Source, read_exactly, reason
-from nbgrad.idx import read_idx_from
+from nbgrad.datasets.files import GZIP_MAGIC, MOST_UNPACKED, Source, read_exactly, reason
+from nbgrad.datasets.idx import read_idx_from
 from nbgrad.training.png import SIGNATURE, read_png
 
 __all__ = ["read_images"]

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from nbgrad.foreign import reason
+from nbgrad.datasets.files import reason
 
 __all__ = ["Field", "check_argument", "check_file", "choice", "integer", "number", "parse"]
 

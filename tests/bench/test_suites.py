@@ -18,7 +18,7 @@ from bench.record import Result
 from bench.session import Session
 from bench.suites import elementwise, losses
 from nbgrad import kernels
-from nbgrad.ops import LOSSES, OPS, Elementwise
+from nbgrad.formulas.table import LOSSES, OPS, Elementwise
 
 ROOT = Path(__file__).parent.parent.parent
 X = np.array([-4.0, -2.5, -1.0, -0.5, 0.0, 0.3, 1.0, 2.0, 5.0, 7.0])

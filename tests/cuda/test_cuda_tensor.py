@@ -8,7 +8,7 @@ import pytest
 
 import nbgrad
 from nbgrad import functional, nn
-from nbgrad.ops import OPS
+from nbgrad.formulas.table import OPS
 from nbgrad.testing import check_autograd
 
 X = np.linspace(-2, 2, 6, dtype=np.float32).reshape(2, 3)
@@ -175,7 +175,7 @@ def test_dropout():
 
 
 def test_random_numbers_are_the_published_ones():
-    from nbgrad.backends.cuda_random import philox
+    from nbgrad.cuda.random import philox
 
     full = 0xFFFFFFFF
     for low, high, key, drawn in ((0, 0, 0, 0xFF1DAE59), (full, full, full, 0x2C3F628B), (0x243F6A88, 0x85A308D3, 0x13198A2E, 0xDD7CE038)):
@@ -218,7 +218,7 @@ def test_indices_out_of_range(monkeypatch):
     x = nbgrad.tensor(X, device="cuda")
     with monkeypatch.context() as patch:
         if devices.SIMULATED:
-            from nbgrad.backends.cuda_tensor import Simulated
+            from nbgrad.cuda.tensor import Simulated
 
             patch.setattr(Simulated, "__getitem__", lambda self, key: self)
             patch.setattr(Simulated, "__setitem__", lambda self, key, value: None)
@@ -328,7 +328,7 @@ def test_modules_move_and_keep_their_state():
 
 @pytest.mark.parametrize("part", [1, 2, 4, 100])
 def test_picks_are_added_up_in_parts(part, monkeypatch):
-    from nbgrad.backends import cuda_indexing
+    from nbgrad.cuda import indexing as cuda_indexing
 
     monkeypatch.setattr(cuda_indexing, "PART", part)
     picks = np.array([2, 0, 2, 2, 1, 2, 2, 0, 2, 2, 2, 2, 2])

@@ -5,8 +5,8 @@ import pytest
 from devices import near, put, same
 
 from nbgrad import kernels
-from nbgrad.backends import cpu
-from nbgrad.ops import LOSSES, OPS
+from nbgrad.cpu import elementwise as cpu
+from nbgrad.formulas.table import LOSSES, OPS
 
 
 def inputs(dtype, count=37, seed=0):
@@ -52,7 +52,9 @@ def test_any_size_at_any_address(size, start, dtype):
 
 def test_lines_begin_on_multiples_of_16_bytes(dtype):
     """(The simulator would not notice.)"""
-    from nbgrad.backends import cuda_elementwise, cuda_rows, cuda_target
+    from nbgrad.cuda import driver as cuda_target
+    from nbgrad.cuda import elementwise as cuda_elementwise
+    from nbgrad.cuda import rows as cuda_rows
 
     base = cuda_target.unwrap(put(np.zeros(64, dtype)), "x")
     size, item = 16 // base.dtype.itemsize, base.dtype.itemsize
@@ -114,7 +116,8 @@ def test_out(dtype):
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_and_their_derivatives(name, dtype):
     """Element by element: what ``reduction="none"`` gives."""
-    from nbgrad.backends import cuda_elementwise, cuda_target
+    from nbgrad.cuda import driver as cuda_target
+    from nbgrad.cuda import elementwise as cuda_elementwise
 
     op = LOSSES[name]
     rng = np.random.default_rng(0)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numba import boolean, float32, float64, int64, uint64
 
-from nbgrad.ops import LOSSES, OPS
+from nbgrad.formulas.table import LOSSES, OPS
 
 if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0"):
     pytest.skip("the simulator compiles nothing", allow_module_level=True)
@@ -25,7 +25,7 @@ L, B, i = int64[::1], boolean[::1], int64
 
 
 def elementwise(op, kinds):
-    from nbgrad.backends import cuda_elementwise as ce
+    from nbgrad.cuda import elementwise as ce
 
     return {
         "forward": lambda T, t, a: (ce.forward(op, T), (a, a, i, t, t)),
@@ -38,43 +38,43 @@ def elementwise(op, kinds):
 
 
 def _losses():
-    from nbgrad.backends import cuda_losses
+    from nbgrad.cuda import losses as cuda_losses
 
     return cuda_losses
 
 
 def _rows():
-    from nbgrad.backends import cuda_rows
+    from nbgrad.cuda import rows as cuda_rows
 
     return cuda_rows
 
 
 def _labels():
-    from nbgrad.backends import cuda_labels
+    from nbgrad.cuda import labels as cuda_labels
 
     return cuda_labels
 
 
 def _updates(name):
-    from nbgrad.backends import cuda_updates
+    from nbgrad.cuda import updates as cuda_updates
 
     return cuda_updates.UPDATES[name]
 
 
 def _indexing():
-    from nbgrad.backends import cuda_indexing
+    from nbgrad.cuda import indexing as cuda_indexing
 
     return cuda_indexing
 
 
 def _random():
-    from nbgrad.backends import cuda_random
+    from nbgrad.cuda import random as cuda_random
 
     return cuda_random
 
 
 def _maxout():
-    from nbgrad.backends import cuda_maxout
+    from nbgrad.cuda import maxout as cuda_maxout
 
     return cuda_maxout
 
@@ -174,6 +174,6 @@ def assembled(ptx, capability, folder, most=128):
 
 def test_cupy_has_what_tensors_call():
     cupy = pytest.importorskip("cupy")
-    from nbgrad.backends.cuda_tensor import USED
+    from nbgrad.cuda.tensor import USED
 
     assert not [name for name in USED if not hasattr(cupy, name)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from nbgrad.backends import cuda_groups
+from nbgrad.cuda import reduce as cuda_groups
 from nbgrad.jit import scalar
 
 if np.finfo(np.longdouble).eps > 1e-18:

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from nbgrad.backends import cuda_target
+from nbgrad.cuda import driver as cuda_target
 
 
 def raised(error):

@@ -20,7 +20,7 @@ def shuffled(monkeypatch):
     """Threads wait at random before and behind each barrier, and while they make shared memory."""
     from numba.cuda.simulator import kernel, kernelapi
 
-    from nbgrad.backends import cuda_import
+    from nbgrad.cuda import target as cuda_import
 
     draw = random.Random(0)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numba import config, cuda, njit
 
 from nbgrad import elementary, kernels
-from nbgrad.ops import OPS
+from nbgrad.formulas.table import OPS
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 

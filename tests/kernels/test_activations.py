@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from strategies import DTYPES, FEW_OPS, LAYOUTS, arrays, dtypes, lay, layouts, out_layouts, same_bits, shapes
 
 from nbgrad import kernels
-from nbgrad.ops import OPS
+from nbgrad.formulas.table import OPS
 
 ops = pytest.mark.parametrize("op", OPS.values(), ids=OPS)
 precisions = pytest.mark.parametrize("dtype", DTYPES)

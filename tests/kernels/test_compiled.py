@@ -13,7 +13,7 @@ from reference import float_inputs
 from strategies import DTYPES, FEW_OPS, nearly_same, same_bits
 
 from nbgrad import kernels
-from nbgrad.ops import OPS
+from nbgrad.formulas.table import OPS
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(4, 6)) * 3

@@ -12,7 +12,7 @@ X = RNG.normal(size=(4, 6)) * 3
 G = RNG.normal(size=(4, 6))
 
 
-# Each combination takes seconds to compile, and the two functions differ in nothing but the call of `nbgrad.rows`.
+# Each combination takes seconds to compile, and the two functions differ in nothing but the call of `nbgrad.formulas.rows`.
 @pytest.mark.parametrize(("name", "dtype"), [("softmax", np.float32), ("log_softmax", np.float64)])
 def test_rows(name, dtype):
     forward, backward = getattr(kernels, name), getattr(kernels, name + "_backward")

@@ -19,7 +19,7 @@ from strategies import DTYPES, same_bits
 
 import nbgrad
 from nbgrad import elementary, kernels
-from nbgrad.ops import OPS
+from nbgrad.formulas.table import OPS
 
 # name: (function of numbers, the same in exact arithmetic)
 FUNCTIONS = {

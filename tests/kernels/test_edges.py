@@ -8,6 +8,7 @@ from numba import njit
 from strategies import DTYPES, same_bits
 
 from nbgrad import kernels
+from nbgrad.formulas.table import OPS
 from nbgrad.kernels import (
     binary_cross_entropy_with_logits_value_and_grad,
     cross_entropy,
@@ -20,7 +21,6 @@ from nbgrad.kernels import (
     softmax,
     softmax_backward,
 )
-from nbgrad.ops import OPS
 
 INF, NAN = np.inf, np.nan
 ODD = (

@@ -1,6 +1,6 @@
 """What finds a mutant of nbgrad's formulas: `nbgrad.testing`, the textbook definition, the bound of 2 units in the last place.
 
-A mutant is a module's namespace of plain Python functions in place of `nbgrad.formulas` or `nbgrad.rows`. Where only the derivative
+A mutant is a module's namespace of plain Python functions in place of `nbgrad.formulas` or `nbgrad.formulas.rows`. Where only the derivative
 is touched the function is differenced as it is; where only the function is, its derivative is the unchanged one.
 """
 
@@ -17,8 +17,9 @@ import mpmath
 import numpy as np
 from mpmath import mpf
 
-from nbgrad import formulas, kernels, rows
-from nbgrad.ops import LOSSES, OPS, Elementwise
+from nbgrad import formulas, kernels
+from nbgrad.formulas import rows
+from nbgrad.formulas.table import LOSSES, OPS, Elementwise
 from nbgrad.testing import GradientError, check_gradient
 
 sys.path.append(str(Path(__file__).parent.parent))

@@ -15,8 +15,8 @@ from faults import FAULTS
 from hypothesis import strategies as st
 
 from nbgrad import kernels, regression
-from nbgrad.backends import cpu
-from nbgrad.ops import LOSSES, OPS
+from nbgrad.cpu import elementwise as cpu
+from nbgrad.formulas.table import LOSSES, OPS
 from nbgrad.testing import array, labels, simplex
 from nbgrad.testing import gradient_test as tolerant_test
 
@@ -34,7 +34,7 @@ def in_mpmath(formula, *parameters):
 
 
 def activation(op, dtype, parameters=None, shape=None):
-    """The property of one row of `nbgrad.ops.OPS`: its public kernels."""
+    """The property of one row of `nbgrad.formulas.table.OPS`: its public kernels."""
     values = tuple(op.parameters.values()) if parameters is None else parameters
     forward, backward = getattr(kernels, op.name), getattr(kernels, op.name + "_backward")
     kinks = tuple(float(k) for k in op.kinks_at(*values))
@@ -50,7 +50,7 @@ def activation(op, dtype, parameters=None, shape=None):
 
 
 def elementwise_loss(op, dtype, parameters=None):
-    """The property of one row of `nbgrad.ops.LOSSES`, a function of input and target, in the input."""
+    """The property of one row of `nbgrad.formulas.table.LOSSES`, a function of input and target, in the input."""
     values = tuple(dtype(v) for v in (op.parameters.values() if parameters is None else parameters))
 
     def run(derivative, x, target):

@@ -50,7 +50,7 @@ def test_float64_tails_of_plain_numpy_are_decided_by_mpmath(at):
 def test_undecided_is_counted_and_a_reference_decides():
     from reference import exact
 
-    from nbgrad.ops import OPS
+    from nbgrad.formulas.table import OPS
 
     x = np.array([40.0])
     with pytest.warns(GradientWarning, match="no element of the gradient could be confirmed"):

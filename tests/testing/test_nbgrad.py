@@ -4,7 +4,7 @@ import hypothesis
 import pytest
 from right import NBGRAD, OTHERS
 
-from nbgrad.ops import LOSSES, OPS
+from nbgrad.formulas.table import LOSSES, OPS
 
 few = hypothesis.settings(max_examples=5, deadline=None)
 

@@ -103,7 +103,7 @@ def test_misclassified_draws_any_number_of_mistakes(wrong):
 def test_activations_break_the_derivative_where_it_jumps():
     figure = plots.activations()
     panels = {axes.get_title().partition("(")[0]: axes for axes in figure.axes if axes.lines}
-    from nbgrad.ops import OPS
+    from nbgrad.formulas.table import OPS
 
     assert panels.keys() == OPS.keys()
     for name, op in OPS.items():

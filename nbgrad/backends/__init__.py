@@ -1,1 +1,0 @@
-"""One file a device: plain formulas become loops over arrays (`cpu`)."""

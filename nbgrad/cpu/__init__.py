@@ -1,0 +1,1 @@
+"""The plug-in for the CPU: plain formulas become loops over arrays."""

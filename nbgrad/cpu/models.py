@@ -1,0 +1,207 @@
+"""What distinguishes the regression models: how scores in the lanes become residuals, and which targets there are."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from nbgrad import formulas
+from nbgrad.cpu.labels import label_terms
+from nbgrad.cpu.lanes import LANES, strip
+from nbgrad.cpu.one_pass import Model
+from nbgrad.jit import part, scalar
+from nbgrad.jit import vector_map as vector_loop
+
+__all__ = ["NUMBERS", "models"]
+
+
+@scalar
+def _product(a, b):
+    return a * b
+
+
+@scalar
+def _bent(u, kept, w, intercept):
+    T = type(u)
+    return T(0) if w == T(0) else kept * (u + intercept)
+
+
+def _of_numbers(
+    f: Callable[..., Any], df: Callable[..., Any], d2f: Callable[..., Any], good: Callable[..., Any]
+) -> Model:
+    """A model with one score a row, a target that is a number, and a loss f(score, target)."""
+
+    # a row of weight 0 is absent, even where its loss is infinite
+    @scalar
+    def slope_and_loss(score, target, w, intercept):
+        T, x = type(score), score + intercept
+        absent = w == T(0)
+        return T(0) if absent else w * df(x, target), T(0) if absent else w * f(x, target)
+
+    @scalar
+    def curve(score, target, w, intercept):
+        T = type(score)
+        return T(0) if w == T(0) else w * d2f(score + intercept, target)
+
+    @scalar
+    def load(target, at, count, t):
+        vector_loop.move(target, at, t, 0, count)
+        for r in range(count, LANES):
+            t[r] = t.dtype.type(0)
+
+    @part
+    def residuals(s, classes, intercept, target, at, count, w, work, rest):
+        losses, t = strip(work, 1), strip(work, 2)
+        load(target, at, count, t)
+        vector_loop.each(slope_and_loss, (s, t, w), 0, LANES, (s, losses), 0, (intercept[0],))
+
+    @part
+    def curvature(s, kept, classes, intercept, target, at, count, w, work, rest):
+        t = strip(work, 2)
+        load(target, at, count, t)
+        vector_loop.each(curve, (s, t, w), 0, LANES, (kept,), 0, (intercept[0],))
+
+    @part
+    def bend(u, kept, classes, intercept, w, work):
+        vector_loop.each(_bent, (u, kept, w), 0, LANES, (u,), 0, (intercept[0],))
+
+    @part
+    def bad(target, at, count, classes):
+        wrong, t = 0, vector_loop.window(target, at, count)
+        for r in range(t.size):
+            wrong += not good(t[r])
+        if wrong:
+            for r in range(t.size):
+                if not good(t[r]):
+                    return at + r
+        return -1
+
+    return Model(f.__name__, residuals, curvature, bend, bad, matrix=False)
+
+
+@scalar
+def _is_finite(t):
+    return t - t == type(t)(0)
+
+
+@scalar
+def _is_binary(t):
+    T = type(t)
+    return (t == T(0)) | (t == T(1))
+
+
+# Softmax
+
+
+@scalar
+def _own_and_weight(s, intercept, classes, label, at, count, w, work):
+    """The intercepts are added; strips 4 and 5 of ``work``, as `label_terms` wants them."""
+    T, own, weight = s.dtype.type, strip(work, 4), strip(work, 5)
+    for c in range(classes):
+        b = intercept[c]
+        for r in range(c * LANES, (c + 1) * LANES):
+            s[r] += b
+    for r in range(LANES):
+        weight[r] = w[r]
+        own[r] = s[label[at + r] * LANES + r] if r < count else T(0)
+
+
+@part
+def _residuals(s, classes, intercept, label, at, count, w, work, rest):
+    T, losses, factor, own = s.dtype.type, strip(work, 1), strip(work, 2), strip(work, 4)
+    _own_and_weight(s, intercept, classes, label, at, count, w, work)
+    label_terms(s, classes, work, rest, 1.0)
+    for r in range(LANES):
+        if w[r] == T(0):  # absent, even where its scores are not finite
+            losses[r], factor[r], own[r] = T(0), T(0), T(0)
+            for c in range(classes):
+                s[c * LANES + r] = T(0)
+    for c in range(classes):
+        lane = strip(s, c)
+        vector_loop.each(_product, (lane, factor), 0, LANES, (lane,), 0, ())
+    for r in range(count):
+        s[label[at + r] * LANES + r] = own[r]
+
+
+@part
+def _curvature(s, kept, classes, intercept, label, at, count, w, work, rest):
+    """The probabilities."""
+    T, factor = s.dtype.type, strip(work, 2)
+    _own_and_weight(s, intercept, classes, label, at, count, w, work)
+    label_terms(s, classes, work, rest, 1.0)
+    for r in range(LANES):
+        factor[r] = T(0) if w[r] == T(0) else T(1.0 / (1.0 + rest[r]))
+    for c in range(classes):
+        lane = strip(s, c)
+        vector_loop.each(_product, (lane, factor), 0, LANES, (strip(kept, c),), 0, ())
+
+
+@scalar
+def _likelier(p, u, best, reference):
+    more = p > best
+    return p if more else best, u if more else reference
+
+
+@scalar
+def _deviation(u, p, reference, mean):
+    d = u - reference
+    return d, mean + p * d
+
+
+@scalar
+def _bent_class(d, p, mean, w):
+    T = type(d)
+    return T(0) if w == T(0) else w * p * (d - mean)
+
+
+@part
+def _bend(u, kept, classes, intercept, w, work):
+    """p_c(u_c − Σ p·u), of differences from the likeliest class's u: where one class is sure nothing cancels."""
+    T, best, reference, mean = u.dtype.type, strip(work, 3), strip(work, 4), strip(work, 5)
+    for r in range(LANES):
+        best[r], reference[r], mean[r] = T(-1), T(0), T(0)
+    for c in range(classes):
+        b = intercept[c]
+        for r in range(c * LANES, (c + 1) * LANES):
+            u[r] += b
+        vector_loop.each(_likelier, (strip(kept, c), strip(u, c), best, reference), 0, LANES, (best, reference), 0, ())
+    for c in range(classes):
+        lane = strip(u, c)
+        vector_loop.each(_deviation, (lane, strip(kept, c), reference, mean), 0, LANES, (lane, mean), 0, ())
+    for c in range(classes):
+        lane = strip(u, c)
+        vector_loop.each(_bent_class, (lane, strip(kept, c), mean, w), 0, LANES, (lane,), 0, ())
+
+
+@part
+def _bad_label(label, at, count, classes):
+    wrong, t = 0, vector_loop.window(label, at, count)
+    for r in range(t.size):
+        wrong += (t[r] < 0) | (t[r] >= classes)
+    if wrong:
+        for r in range(t.size):
+            if t[r] < 0 or t[r] >= classes:
+                return at + r
+    return -1
+
+
+# (loss of a score and a target, its derivative, its second derivative, which targets there are)
+NUMBERS: dict[str, tuple[Callable[..., Any], ...]] = {
+    "linear": (
+        formulas.half_squared_error, formulas.d_half_squared_error, formulas.d2_half_squared_error, _is_finite
+    ),
+    "logistic": (formulas.logistic_loss, formulas.d_logistic_loss, formulas.d2_logistic_loss, _is_binary),
+    "logistic_mse": (
+        formulas.logistic_squared_error, formulas.d_logistic_squared_error, formulas.d2_logistic_squared_error,
+        _is_binary,
+    ),
+}  # fmt: skip
+
+
+@functools.cache
+def models() -> dict[str, Model]:
+    return {
+        **{name: _of_numbers(*functions) for name, functions in NUMBERS.items()},
+        "softmax": Model("softmax", _residuals, _curvature, _bend, _bad_label, matrix=True),
+    }

@@ -1,0 +1,274 @@
+"""The one pass over X that every regression objective makes, forward and backward.
+
+A range of rows is one thread's. It goes through them in blocks that stay in the cache: scores of the block
+(`nbgrad.cpu.products`) in the lanes of `nbgrad.cpu.lanes`; loss and residual, its derivative in the score;
+the residuals' product with the block, added to the gradient. Sums over rows are made lane by lane, block by block, in
+the precision of the products, and every `FLUSH` rows added up in float64. The ranges follow from the shapes alone, and
+their sums are added in order: the same bits for any number of threads.
+
+`slopes` makes the sum of the losses and its gradient, `curvatures` the product of its Hessian with a vector, `scores`
+the scores alone: predictions.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nbgrad.cpu.lanes import LANES, WORK, strip
+from nbgrad.cpu.products import add_matrix, add_rows, dot_matrix, dot_rows
+from nbgrad.jit import Loop, scalar
+from nbgrad.jit import vector_map as vector_loop
+
+__all__ = ["FLUSH", "Model", "curvatures", "of_scores", "scores", "slopes", "wide_size", "work_size"]
+
+#: Rows whose gradient is summed up in the precision of the products: 10 000 of them would cost float32 a digit.
+FLUSH = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """What distinguishes the models. Scores, residuals and all that is of the size of a block lie in strips, one for
+    each class. ``work`` has `WORK` numbers of scratch, ``rest`` a strip of float64.
+
+    * ``residuals(s, classes, intercept, target, at, count, w, work, rest)``: scores become residuals, weighted with w;
+      the losses, weighted too, are left in strip 1 of work.
+    * ``curvature(s, kept, classes, intercept, target, at, count, w, work, rest)``: what `bend` needs of the scores.
+    * ``bend(u, kept, classes, intercept, w, work)``: scores u of a direction become the change of the residuals.
+    * ``bad(target, at, count, classes)``: the place of the first target that there cannot be, or −1.
+    * ``matrix``: whether a row of X has a score for each class.
+    """
+
+    name: str
+    residuals: Callable[..., Any]
+    curvature: Callable[..., Any]
+    bend: Callable[..., Any]
+    bad: Callable[..., Any]
+    matrix: bool
+
+
+def work_size(classes: int, w_step: int) -> int:
+    """Numbers of scratch a range needs in the precision of the products, beside those of a converted block."""
+    return WORK + LANES + classes * (2 * LANES + w_step)
+
+
+def wide_size(classes: int, w_step: int) -> int:
+    """Numbers it needs in float64: a strip of scratch, one of losses, one of each class's residuals, the gradient."""
+    return 2 * LANES + classes * (LANES + w_step)
+
+
+@scalar
+def _same(x):
+    return x
+
+
+@scalar
+def _add(a, b):
+    return np.float64(a) + b
+
+
+@scalar
+def _in_place(x, buffer, i, count, features, step):
+    return x, i * step, step
+
+
+@scalar
+def _converted(x, buffer, i, count, features, step):
+    vector_loop.each(_same, (x,), i * features, count * features, (buffer,), 0, ())
+    return buffer, 0, features
+
+
+@scalar
+def _fill_weights(count, weights):
+    T = weights.dtype.type
+    for r in range(LANES):
+        weights[r] = T(1) if r < count else T(0)
+
+
+@scalar
+def _load_weights(weight, i, count, weights):
+    _fill_weights(count, weights)
+    if weight.size:
+        vector_loop.move(weight, i, weights, 0, count)
+
+
+def _pass(model: Model, convert: bool, middle: Callable[..., Any], name: str) -> Loop:
+    """``loop(x, features, step, rows, first, last, since, end, target, weight, coefficients, w_step, kept, have, work,
+    wide)``: over rows first..last − 1, taken ``rows`` ≤ `LANES` at a time. Returns the place of a bad target, or −1.
+
+    A range may come in parts, of whole blocks but for the last: ``since``, the rows of parts before that are not summed
+    up in float64 yet (so many of a whole number of `FLUSH` // ``rows`` blocks remain), and ``end``, whether this is the
+    last part. The sums are those of the range in one part.
+
+    ``x``: flat, row i at i·step; with ``convert`` its rows are contiguous and of another dtype than the coefficients:
+    (w, intercept, v, v_intercept), w and v with rows of ``w_step`` numbers, flat. ``weight`` may be empty. ``work`` is
+    scratch, to ``wide`` the range's sums are added. ``kept``: what depends on w alone, a strip for each block and
+    class, or for one block where it is not to be kept; with ``have`` it is there already.
+    """
+    rows_of, first_bad, matrix = _converted if convert else _in_place, model.bad, model.matrix
+
+    def loop(
+        x, features, step, rows, first, last, since, end, target, weight, coefficients, w_step, kept, have, work, wide
+    ):
+        T = work.dtype.type
+        classes = coefficients[1].size
+        weights, start = vector_loop.window(work, WORK, LANES), WORK + LANES
+        s = vector_loop.window(work, start, 2 * classes * LANES)
+        g = vector_loop.window(work, start + 2 * classes * LANES, classes * w_step)
+        start += classes * (2 * LANES + w_step)
+        buffer = vector_loop.window(work, start, work.size - start)
+        rest, loss = strip(wide, 0), strip(wide, 1)
+        slope = vector_loop.window(wide, 2 * LANES, classes * LANES)
+        gradient = vector_loop.window(wide, (2 + classes) * LANES, classes * w_step)
+        if since == 0:
+            for j in range(g.size):
+                g[j] = T(0)
+        _fill_weights(LANES, weights)
+        ahead = 0 if convert else rows * step
+        for i in range(first, last, rows):
+            count = min(rows, last - i)
+            wrong = first_bad(target, i, count, classes)
+            if wrong >= 0:
+                return wrong
+            if count < LANES or weight.size:
+                _load_weights(weight, i, count, weights)
+            block, at, apart = rows_of(x, buffer, i, count, features, step)
+            place = (i - first) // rows * classes * LANES if kept.size > classes * LANES else 0
+            here = vector_loop.window(kept, place, classes * LANES)
+            x_rows, y_rows = (block, at, apart, features), (target, i, count, weights)
+            middle(x_rows, y_rows, coefficients, w_step, here, have, s, work, rest)
+            vector_loop.each(_add, (strip(work, 1), loss), 0, LANES, (loss,), 0, ())
+            vector_loop.each(_add, (s, slope), 0, classes * LANES, (slope,), 0, ())
+            if matrix:
+                add_matrix(block, at, apart, count, features, s, g, w_step, classes)
+            else:
+                add_rows(block, at, apart, count, features, s, g, ahead)
+            since += rows
+            if since + rows > FLUSH or (end and i + rows >= last):
+                since = 0
+                vector_loop.each(_add, (g, gradient), 0, g.size, (gradient,), 0, ())
+                for j in range(g.size):
+                    g[j] = T(0)
+        return -1
+
+    return Loop(loop, name=f"{model.name}_{name}{'_converted' if convert else ''}")
+
+
+def _scores(matrix: bool) -> Callable[..., Any]:
+    @scalar
+    def scores(x_rows, count, w, w_step, classes, s, start):
+        block, at, step, features = x_rows
+        s = vector_loop.window(s, start, classes * LANES)
+        for j in range(s.size):
+            s[j] = s.dtype.type(0)
+        if matrix:
+            dot_matrix(block, at, step, count, features, w, w_step, classes, s)
+        else:
+            dot_rows(block, at, step, count, features, w, s)
+        return s
+
+    return scores
+
+
+@functools.cache
+def slopes(model: Model, convert: bool) -> Loop:
+    """Value and gradient: see `_pass`; v, v_intercept, kept and have are not used."""
+    scores, residuals = _scores(model.matrix), model.residuals
+
+    @scalar
+    def middle(x_rows, y_rows, coefficients, w_step, kept, have, s, work, rest):
+        w, intercept, _, _ = coefficients
+        target, i, count, weights = y_rows
+        scores(x_rows, count, w, w_step, intercept.size, s, 0)
+        residuals(s, intercept.size, intercept, target, i, count, weights, work, rest)
+
+    return _pass(model, convert, middle, "slopes")
+
+
+@functools.cache
+def curvatures(model: Model, convert: bool) -> Loop:
+    """The Hessian's product with v, v_intercept: see `_pass`."""
+    scores, curvature, bend = _scores(model.matrix), model.curvature, model.bend
+
+    @scalar
+    def middle(x_rows, y_rows, coefficients, w_step, kept, have, s, work, rest):
+        w, intercept, v, v_intercept = coefficients
+        target, i, count, weights = y_rows
+        classes = intercept.size
+        if not have:
+            t = scores(x_rows, count, w, w_step, classes, s, classes * LANES)
+            curvature(t, kept, classes, intercept, target, i, count, weights, work, rest)
+        u = scores(x_rows, count, v, w_step, classes, s, 0)
+        bend(u, kept, classes, v_intercept, weights, work)
+
+    return _pass(model, convert, middle, "curvatures")
+
+
+@functools.cache
+def scores(matrix: bool) -> Loop:
+    """``loop(x, features, step, first, last, to, w, w_step, intercept, out)``: the scores of rows first..last − 1
+    of x, with their intercepts, to out[to·classes], ..., row by row. A row's depend on its numbers alone.
+    """
+    scores_of = _scores(matrix)
+
+    def loop(x, features, step, first, last, to, w, w_step, intercept, out):
+        classes = intercept.size
+        s = np.empty(classes * LANES, out.dtype)
+        for i in range(first, last, LANES):
+            count, at = min(LANES, last - i), (to + i - first) * classes
+            scores_of((x, i * step, step, features), count, w, w_step, classes, s, 0)
+            for c in range(classes):
+                for r in range(count):
+                    out[at + r * classes + c] = s[c * LANES + r] + intercept[c]
+
+    return Loop(loop, name="scores_matrix" if matrix else "scores")
+
+
+@functools.cache
+def of_scores(model: Model, bent: bool) -> Loop:
+    """``loop(scores, u, n, target, weight, intercept, v_intercept, work, wide)``: what is between the products, for a
+    matrix X that others multiply. ``scores`` (classes, n), flat, become residuals; with ``bent`` the scores ``u`` of a
+    direction become the change of the residuals. The sums are added to ``wide``.
+    """
+    residuals, curvature, bend, first_bad = model.residuals, model.curvature, model.bend, model.bad
+
+    @scalar
+    def slopes_of(s, u, classes, intercept, v_intercept, target, i, count, weights, work, rest):
+        residuals(s, classes, intercept, target, i, count, weights, work, rest)
+        return s
+
+    @scalar
+    def curvatures_of(s, u, classes, intercept, v_intercept, target, i, count, weights, work, rest):
+        curvature(s, s, classes, intercept, target, i, count, weights, work, rest)
+        bend(u, s, classes, v_intercept, weights, work)
+        return u
+
+    middle = curvatures_of if bent else slopes_of
+
+    def loop(scores, u, n, target, weight, intercept, v_intercept, work, wide):
+        classes = intercept.size
+        weights, strips = vector_loop.window(work, WORK, LANES), classes * LANES
+        s, t = vector_loop.window(work, WORK + LANES, strips), vector_loop.window(work, WORK + LANES + strips, strips)
+        rest, loss, slope = strip(wide, 0), strip(wide, 1), vector_loop.window(wide, 2 * LANES, strips)
+        wrong = first_bad(target, 0, n, classes)
+        if wrong >= 0:
+            return wrong
+        for i in range(0, n, LANES):
+            count = min(LANES, n - i)
+            _load_weights(weight, i, count, weights)
+            for c in range(classes):
+                vector_loop.move(scores, c * n + i, s, c * LANES, count)
+                if bent:
+                    vector_loop.move(u, c * n + i, t, c * LANES, count)
+            result = middle(s, t, classes, intercept, v_intercept, target, i, count, weights, work, rest)
+            vector_loop.each(_add, (strip(work, 1), loss), 0, LANES, (loss,), 0, ())
+            vector_loop.each(_add, (result, slope), 0, strips, (slope,), 0, ())
+            for c in range(classes):
+                vector_loop.move(result, c * LANES, u if bent else scores, c * n + i, count)
+        return -1
+
+    return Loop(loop, name=f"{model.name}_{'curvatures' if bent else 'slopes'}_of_scores")

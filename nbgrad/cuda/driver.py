@@ -1,0 +1,298 @@
+"""Numba's CUDA target: device and errors, arrays of other libraries, streams, launches.
+
+A kernel is written in the words of `nbgrad.cuda.intrinsics`, compiled by `kernel` and run by `launch`. Device
+memory and whatever is no derived formula (broadcasting, copies to contiguous memory) is CuPy's work. Under Numba's
+simulator (``NUMBA_ENABLE_CUDASIM=1``) arrays are NumPy's; what the caller holds is Numba's stand-in for a device array.
+
+This module is imported when the first CUDA array comes, never by ``import nbgrad``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numba import config
+
+from nbgrad.cuda.target import cuda
+
+__all__ = [
+    "BLOCK", "SIMULATED", "WARP", "address", "after", "blocking", "context", "cuda", "device_of", "guard", "kernel",
+    "launch", "mapped", "module", "processors", "restore", "synchronize", "to_host", "unwrap", "use", "view",
+]  # fmt: skip
+
+#: Whether Numba's simulator runs the kernels, in Python.
+SIMULATED = bool(config.ENABLE_CUDASIM)
+# A thread of the simulator is one of Python's, and few are enough to meet every branch.
+#: Threads that exchange numbers without shared memory, and threads of a block.
+WARP, BLOCK = (4, 16) if SIMULATED else (32, 256)
+#: The oldest GPU: the tests hold the machine code for this compute capability and later ones.
+OLDEST = (8, 0)
+_INSTALL = 'pip install "nbgrad[cuda]"'
+
+
+def kernel(function: Callable[..., Any], bounds: tuple[int, int] | None = None) -> Any:
+    """The compile options of every kernel; ``bounds``: threads of a block, and how many blocks a multiprocessor must
+    have registers for. No fastmath: it drops subnormal numbers and the accuracy of a division. Not
+    in Numba's disk cache, which does not notice an edited formula in another file.
+    """
+    return cuda.jit(function) if SIMULATED or bounds is None else cuda.jit(launch_bounds=bounds)(function)
+
+
+@functools.cache
+def module() -> Any:
+    """The library of arrays on the device: CuPy; NumPy under the simulator. RuntimeError where no GPU is usable."""
+    if SIMULATED:
+        return np
+    try:
+        import cupy
+    except ImportError as error:
+        raise RuntimeError(f"CUDA arrays need CuPy, which is not installed ({error}): {_INSTALL}") from None
+    if not cuda.is_available():
+        raise RuntimeError(f"CUDA arrays need numba-cuda and a working NVIDIA driver: {_reason()}")
+    _check_age(cuda.get_current_device())
+    return cupy
+
+
+def _check_age(device: Any) -> None:
+    """RuntimeError for a GPU older than `OLDEST`."""
+    if tuple(device.compute_capability) < OLDEST:
+        raise RuntimeError(
+            f"CUDA device {device.id}: expected compute capability {OLDEST[0]}.{OLDEST[1]} or later, for which "
+            f"nbgrad's kernels are tested, got {'.'.join(map(str, device.compute_capability))}: use arrays in the "
+            "CPU's memory"
+        )
+
+
+def _reason() -> str:
+    """Why Numba finds no GPU."""
+    try:
+        cuda.current_context()
+    except Exception as error:  # whatever the driver says
+        text = " ".join(str(error).split())
+        return f"{text} ({_INSTALL} installs what is Python's part; `nvidia-smi` must list a GPU)"
+    return f"numba-cuda cannot compile: {_INSTALL}"
+
+
+@contextlib.contextmanager
+def guard() -> Iterator[None]:
+    """One clear error for what CUDA's libraries raise; the process stays usable."""
+    try:
+        yield
+    except MemoryError as error:
+        raise MemoryError(
+            f"CUDA: out of memory ({error}): use smaller batches, or free arrays and call "
+            "cupy.get_default_memory_pool().free_all_blocks()"
+        ) from None
+    except Exception as error:
+        text = str(error)
+        if type(error).__name__ not in ("CudaAPIError", "CudaSupportError", "CudaDriverError", "CUDARuntimeError"):
+            raise
+        if "OUT_OF_MEMORY" in text or "MemoryAllocation" in text:
+            raise MemoryError(f"CUDA: out of memory ({text}): use smaller batches, or free arrays") from None
+        if "UNAVAILABLE" in text.upper():
+            raise RuntimeError(
+                f"CUDA: the GPU is in use by another process, or in exclusive mode ({text}): end that process, choose "
+                "another GPU with CUDA_VISIBLE_DEVICES, or have its mode set back with `nvidia-smi -c 0`"
+            ) from None
+        raise RuntimeError(f"CUDA: {text}") from error
+
+
+# Arrays
+
+
+def _of_torch(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def unwrap(value: Any, name: str) -> Any:
+    """The caller's device array as one of `module`, over the same memory."""
+    if SIMULATED:
+        return value.view(np.ndarray) if isinstance(value, np.ndarray) else value._ary
+    cupy = module()
+    if isinstance(value, cupy.ndarray):
+        return value
+    try:
+        if _of_torch(value):
+            return cupy.asarray(value.detach())
+        if hasattr(value, "__cuda_array_interface__"):
+            return cupy.asarray(value)
+        return cupy.from_dlpack(value)
+    except (TypeError, ValueError, BufferError) as error:
+        raise TypeError(
+            f"{name}: expected a CUDA array that CuPy can take, got {type(value).__name__} ({error})"
+        ) from None
+
+
+def restore(result: Any, like: Any) -> Any:
+    """A result as an array of the caller's kind (CuPy's where that has no way in), over the same memory."""
+    if SIMULATED:
+        if isinstance(like, np.ndarray):
+            out = np.ndarray.__new__(type(like), np.shape(result), result.dtype)  # not a view: it owns its memory
+            out.view(np.ndarray)[...] = result
+            return out
+        return _simulated_array(np.asarray(result))
+    if _of_torch(like):
+        return sys.modules["torch"].from_dlpack(result)
+    if isinstance(like, cuda.devicearray.DeviceNDArray):
+        return cuda.as_cuda_array(result, sync=False)
+    return result
+
+
+def _simulated_array(array: Any) -> Any:
+    return _fake()(array)
+
+
+@functools.cache
+def _fake() -> Any:
+    return type(cuda.to_device(np.zeros(1)))
+
+
+def to_host(array: Any) -> Any:
+    """Its copy in the CPU's memory; waits for the current stream."""
+    return array if SIMULATED else module().asnumpy(array)
+
+
+def view(array: Any) -> Any:
+    """What `launch` makes of an array at each launch, made once."""
+    return _argument(array)
+
+
+def address(array: Any) -> int:
+    """Where its first element lies."""
+    return int(array.ctypes.data if SIMULATED else array.data.ptr)
+
+
+def device_of(array: Any) -> int:
+    """The number of the GPU that holds it."""
+    return 0 if SIMULATED else int(array.device.id)
+
+
+@contextlib.contextmanager
+def use(like: Any, array: Any) -> Iterator[None]:
+    """Within it the array's GPU is the current one; for PyTorch's tensors PyTorch's current stream is CuPy's, too.
+    (CuPy's and Numba's arrays are worked on in CuPy's current stream.)
+    """
+    if SIMULATED:
+        yield
+        return
+    cupy, number = module(), device_of(array)
+    with contextlib.ExitStack() as stack:
+        if cupy.cuda.Device().id != number:
+            stack.enter_context(cupy.cuda.Device(number))
+        if cuda.current_context().device.id != number:
+            stack.enter_context(cuda.gpus[number])
+            _check_age(cuda.get_current_device())
+        if _of_torch(like):
+            stack.enter_context(_stream(sys.modules["torch"].cuda.current_stream(number).cuda_stream, number))
+        yield
+
+
+class _External:
+    """A stream of another library, as the CUDA stream protocol has it."""
+
+    def __init__(self, pointer: int) -> None:
+        self.pointer = pointer
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.pointer
+
+
+def _stream(pointer: int, device: int) -> Any:
+    """CuPy's object for a stream, to be entered."""
+    streams = module().cuda
+    if pointer == 0:
+        return streams.Stream.null
+    if hasattr(streams.Stream, "from_external"):  # CuPy 14; ExternalStream is deprecated there
+        return streams.Stream.from_external(_External(pointer))
+    return streams.ExternalStream(pointer, device)
+
+
+# Launches
+
+
+@functools.cache
+def _processors(device: int) -> int:
+    return 2 if SIMULATED else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
+
+
+def processors() -> int:
+    """The number of multiprocessors of the current GPU; 2 in the simulator."""
+    return _processors(0 if SIMULATED else cuda.current_context().device.id)
+
+
+def _argument(value: Any) -> Any:
+    """A view for Numba. Handed CuPy's own array, Numba would wait for its stream."""
+    if isinstance(value, (int, float, np.generic)):
+        return value
+    if SIMULATED:
+        return _simulated_array(value) if type(value) is np.ndarray else value
+    if isinstance(value, cuda.devicearray.DeviceNDArray):
+        return value
+    return cuda.as_cuda_array(value, sync=False)
+
+
+def launch(compiled: Any, blocks: int, threads: int, *arguments: Any) -> None:
+    """Run a kernel on the current stream; nobody waits for it."""
+    if blocks == 0:
+        return
+    if SIMULATED:
+        with warnings.catch_warnings():  # compiled code does not warn either (np.errstate is each thread's own)
+            warnings.simplefilter("ignore", RuntimeWarning)
+            compiled[blocks, threads](*map(_argument, arguments))
+        return
+    current = module().cuda.get_current_stream()
+    _configured(compiled, blocks, threads, current.ptr, getattr(current, "device_id", -1))(*map(_argument, arguments))
+
+
+@functools.lru_cache(maxsize=4096)
+def _configured(compiled: Any, blocks: int, threads: int, pointer: int, device: int) -> Any:
+    """The kernel with its grid and stream. Kept: Numba's own memory of it does not know a stream again."""
+    with warnings.catch_warnings():  # "Grid size 1 will likely result in GPU under-utilization": it is the last sum
+        # By its text: numba-cuda has a NumbaPerformanceWarning of its own, beside Numba's.
+        warnings.filterwarnings("ignore", "Grid size")
+        return compiled[blocks, threads, cuda.external_stream(pointer) if pointer else 0]
+
+
+def after(value: Any) -> None:
+    """CuPy's current stream waits for what PyTorch's has still to do, where the value is a tensor of PyTorch's."""
+    if SIMULATED or not _of_torch(value):
+        return
+    theirs = sys.modules["torch"].cuda.current_stream(value.device.index).cuda_stream
+    current = module().cuda.get_current_stream()
+    if theirs != current.ptr:
+        current.wait_event(_stream(theirs, value.device.index).record())
+
+
+def synchronize() -> None:
+    """Wait for the current stream."""
+    if not SIMULATED:
+        module().cuda.get_current_stream().synchronize()
+
+
+def blocking() -> bool:
+    """Whether an error is to be raised by the call that makes it, at the price of waiting: CUDA's own variable says so,
+    and in the simulator there is nothing to wait for.
+    """
+    return SIMULATED or os.environ.get("CUDA_LAUNCH_BLOCKING", "0") not in ("", "0")
+
+
+def mapped(size: int) -> Any:
+    """int64 memory of the host that kernels write to: read without asking the device."""
+    array = cuda.mapped_array(size, dtype=np.int64)
+    array[:] = 0
+    return array
+
+
+def context() -> Any:
+    """The simulator's stand-in for the words of CUDA inside a kernel."""
+    from numba.cuda.simulator.kernel import _get_kernel_context
+
+    return _get_kernel_context()

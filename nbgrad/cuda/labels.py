@@ -1,0 +1,217 @@
+"""cross_entropy and nll_loss of class labels, and of class probabilities, on CUDA: forward and backward in one pass.
+
+``x``: contiguous rows of logits. A label out of range reads no memory: its row's loss and gradient are nan, and
+its place + 1 goes to ``flag[0]``, which the host looks at later. ``divisor``: what the mean divides by, in two parts;
+empty for the sum.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from nbgrad.cuda.driver import WARP, cuda, kernel
+from nbgrad.cuda.intrinsics import LINE, block, block_size, blocks, thread
+from nbgrad.cuda.reduce import add, exp_sums, group_first, group_sum, total
+from nbgrad.cuda.rows import fill_row
+from nbgrad.elementary.division import quotient_one_plus
+from nbgrad.elementary.exponential import exp_minus
+from nbgrad.formulas import rows
+from nbgrad.jit import scalar
+
+__all__ = ["cross_entropy", "nll", "soft_cross_entropy"]
+
+
+@scalar
+def _scaled(w, divisor):
+    """The weight of a row in the gradient; nan for the mean of nothing."""
+    T = type(w)
+    if divisor.size == 0:
+        return w
+    d = total(divisor[0], divisor[1])
+    return w / d if d != T(0) else T(np.nan)
+
+
+@functools.cache
+def cross_entropy(grad: bool, dtype: Any) -> Any:
+    """``kernel(labels, weight, ignore_index, divisor, flag, x, n, classes, lines, width, losses[, grad])``; the losses
+    are not divided.
+    """
+    T, sums = dtype.type, exp_sums(dtype)
+    size = LINE // dtype.itemsize
+    nan = T(np.nan)
+    fill = fill_row(scalar(lambda x, largest, factor, _: exp_minus(largest - x) * factor), dtype)
+    put = fill_row(scalar(lambda x, value, b, c: value), dtype)
+
+    @scalar
+    def loss_of(labels, weight, ignore_index, flag, x, row, start, length, lines, lane, width, room):
+        """(label, whether it counts, its logit, its weight, the row's largest and sum, the loss)"""
+        label = labels[row]
+        known = 0 <= label < length
+        counts = known and label != ignore_index
+        if not known and label != ignore_index and lane == 0:
+            flag[0] = row + 1
+        own, w = T(0), T(1)
+        if counts:
+            own = x[start + label]
+            w = weight[label] if weight.size else w
+        largest, others = sums(x, start, length, lines, lane, width, room)
+        others = rows.finite(largest, others)
+        loss = T(0) if label == ignore_index else nan
+        if counts:
+            loss = w * rows.surprise(own, largest, rows.logarithm(T, others))
+        return label, counts, own, w, largest, others, loss
+
+    def values(labels, weight, ignore_index, divisor, flag, x, n, length, lines, width, losses):
+        lane, groups, room = thread() % width, block_size() // width, cuda.shared.array(WARP, T)
+        first = block() * groups
+        while first < n:
+            i = first + thread() // width
+            row = i if i < n else n - 1
+            start = row * length
+            result = loss_of(labels, weight, ignore_index, flag, x, row, start, length, lines, lane, width, room)
+            if i < n and lane == 0:
+                losses[i] = result[6]
+            first += groups * blocks()
+
+    def values_and_slopes(labels, weight, ignore_index, divisor, flag, x, n, length, lines, width, losses, dx):
+        lane, groups, room = thread() % width, block_size() // width, cuda.shared.array(WARP, T)
+        first = block() * groups
+        while first < n:
+            i = first + thread() // width
+            row = i if i < n else n - 1
+            start = row * length
+            label, counts, own, w, largest, others, loss = loss_of(
+                labels, weight, ignore_index, flag, x, row, start, length, lines, lane, width, room
+            )
+            if i < n:
+                if lane == 0:
+                    losses[i] = loss
+                if counts:
+                    scaled = _scaled(w, divisor)
+                    factor = quotient_one_plus(scaled, others)
+                    fill(x, dx, start, length, lines, lane, width, largest, factor, factor)
+                    line = label // size if label < lines * size else label - lines * size
+                    if line % width == lane:  # the thread that has just written the label's entry
+                        e = exp_minus(largest - own)
+                        dx[start + label] = scaled * rows.label_slope(e, own == largest, others)
+                else:
+                    fill_value = loss  # 0 or nan
+                    put(x, dx, start, length, lines, lane, width, fill_value, fill_value, fill_value)
+            first += groups * blocks()
+
+    return kernel(values_and_slopes if grad else values)
+
+
+@functools.cache
+def nll(grad: bool, dtype: Any) -> Any:
+    """``kernel(labels, weight, ignore_index, divisor, flag, x, classes, inner, losses[, grad])`` for x of shape (outer,
+    classes, inner), a thread for each label; ``grad`` holds zeros.
+    """
+    T: Any = dtype.type
+    nan = T(np.nan)
+
+    @scalar
+    def loss_of(labels, weight, ignore_index, flag, x, classes, inner, i):
+        """(place of the label's entry or −1, its weight, the loss)"""
+        label = labels[i]
+        if label == ignore_index:
+            return -1, T(0), T(0)
+        if label < 0 or label >= classes:
+            flag[0] = i + 1
+            return -1, nan, nan
+        place = i // inner * classes * inner + label * inner + i % inner
+        w = weight[label] if weight.size else T(1)
+        return place, w, -w * x[place]
+
+    def values(labels, weight, ignore_index, divisor, flag, x, classes, inner, losses):
+        i = block() * block_size() + thread()
+        while i < labels.size:
+            losses[i] = loss_of(labels, weight, ignore_index, flag, x, classes, inner, i)[2]
+            i += block_size() * blocks()
+
+    def values_and_slopes(labels, weight, ignore_index, divisor, flag, x, classes, inner, losses, dx):
+        i = block() * block_size() + thread()
+        while i < labels.size:
+            place, w, loss = loss_of(labels, weight, ignore_index, flag, x, classes, inner, i)
+            losses[i] = loss
+            if place >= 0:
+                dx[place] = _scaled(-w, divisor)
+            i += block_size() * blocks()
+
+    return kernel(values_and_slopes if grad else values)
+
+
+@functools.cache
+def soft_cross_entropy(grad: bool, dtype: Any) -> Any:
+    """``kernel(skip, q, divisor, x, n, classes, lines, width, losses[, grad])`` with a weight q for every class of
+    every row; rows with ``skip`` count nothing.
+    """
+    T, sums = dtype.type, exp_sums(dtype)
+
+    def values(skip, q, divisor, x, n, length, lines, width, losses):
+        lane, groups, room = thread() % width, block_size() // width, cuda.shared.array(WARP, T)
+        first = block() * groups
+        while first < n:
+            i = first + thread() // width
+            row = i if i < n else n - 1
+            start = row * length
+            largest, others = sums(x, start, length, lines, lane, width, room)
+            others = rows.finite(largest, others)
+            log_sum = rows.logarithm(T, others)
+            high, low = T(0), T(0)
+            j = lane
+            while j < length:
+                high, low = add(high, low, rows.soft_term(x[start + j], q[start + j], largest, log_sum), T(0))
+                j += width
+            high, low = group_sum(high, low, width, room)
+            if i < n and lane == 0:
+                losses[i] = T(0) if skip[i] else total(high, low)
+            first += groups * blocks()
+
+    def values_and_slopes(skip, q, divisor, x, n, length, lines, width, losses, dx):
+        lane, groups, room = thread() % width, block_size() // width, cuda.shared.array(WARP, T)
+        places = cuda.shared.array(WARP, np.int64)
+        first = block() * groups
+        while first < n:
+            i = first + thread() // width
+            row = i if i < n else n - 1
+            start = row * length
+            largest, others = sums(x, start, length, lines, lane, width, room)
+            others = rows.finite(largest, others)
+            log_sum = rows.logarithm(T, others)
+            high, low, top = T(0), T(0), length - 1
+            j = lane
+            while j < length:
+                high, low = add(high, low, rows.soft_term(x[start + j], q[start + j], largest, log_sum), T(0))
+                if x[start + j] == largest and j < top:
+                    top = j
+                j += width
+            high, low = group_sum(high, low, width, room)
+            loss, top = total(high, low), group_first(top, width, places)
+            high, low = T(0), T(0)
+            j = lane
+            while j < length:
+                if j != top:
+                    high, low = add(high, low, q[start + j], T(0))
+                j += width
+            high, low = group_sum(high, low, width, room)
+            other_q, factor, top_q = total(high, low), quotient_one_plus(T(1), others), q[start + top]
+            scale = _scaled(T(1), divisor)
+            if i < n:
+                if lane == 0:
+                    losses[i] = T(0) if skip[i] else loss
+                j = lane
+                while j < length:
+                    slope = rows.soft_slope(
+                        exp_minus(largest - x[start + j]), q[start + j], factor, top_q + other_q, scale
+                    )
+                    if j == top:
+                        slope = rows.top_soft_slope(top_q, others, other_q, factor, scale)
+                    dx[start + j] = T(0) if skip[i] else slope
+                    j += width
+            first += groups * blocks()
+
+    return kernel(values_and_slopes if grad else values)

@@ -1,0 +1,216 @@
+"""Sums of losses on CUDA, and losses with their gradient in one pass.
+
+Each block adds up a tile of fixed size in two parts (`nbgrad.cuda.reduce`), one block more adds up the tiles:
+the same bits on every run and on every GPU. Sums of float32 losses are float32: beyond 3e38 they are infinite.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nbgrad.cuda.driver import BLOCK, WARP, cuda, kernel, launch, module
+from nbgrad.cuda.elementwise import lead_of, padded, vectorized, with_two_parameters
+from nbgrad.cuda.intrinsics import LINE, block, block_size, blocks, load, store, thread
+from nbgrad.cuda.reduce import add, group_sum, total
+from nbgrad.formulas.table import Elementwise
+from nbgrad.jit import scalar
+
+__all__ = [
+    "array_sum", "array_sums", "count_labels", "finish", "label_count", "loss_sum", "no_divisor", "sums",
+]  # fmt: skip
+
+#: 16-byte lines that a thread adds up.
+PER_THREAD = 4
+#: Numbers that one block adds up, to save a launch.
+FEW = 32 if WARP < 32 else 16_384
+
+
+def _partial_sums(f: Callable[..., Any], df: Callable[..., Any] | None, dtype: Any) -> Any:
+    """``kernel(a, b, partial, lead, p, q)``: partial[2·block] + partial[2·block + 1] = Σ f over the block's tile; with
+    ``df`` ``kernel(a, b, partial, grad, lead, p, q, scale)``: grad = scale · df, too.
+    """
+    T, size = dtype.type, LINE // dtype.itemsize
+    line = vectorized(f, 2, size)
+    of_line: Any = (
+        scalar(lambda v: v[0] + v[1]) if size == 2 else scalar(lambda v: (v[0] + v[1]) + (v[2] + v[3]))
+    )
+
+    def values(a, b, partial, lead, p, q):
+        room = cuda.shared.array(WARP, T)
+        lines, threads = (a.size - lead) // size, block_size()
+        high, low = T(0), T(0)
+        first = block() * PER_THREAD * threads + thread()
+        for k in range(PER_THREAD):
+            i = first + k * threads
+            if i < lines:
+                place = lead + i * size
+                high, low = add(high, low, of_line(line(load(a, place), load(b, place), p, q)), T(0))
+        for k in range(PER_THREAD * size):  # what is in no line, at most so much for each thread
+            i = block() * PER_THREAD * size * threads + k * threads + thread()
+            if i < a.size - lines * size:
+                place = i if i < lead else i + lines * size
+                high, low = add(high, low, f(a[place], b[place], p, q), T(0))
+        high, low = group_sum(high, low, threads, room)
+        if thread() == 0:
+            partial[2 * block()], partial[2 * block() + 1] = high, low
+
+    if df is None:
+        return kernel(values)
+    slope = scalar(lambda a, b, p, q, scale: scale * df(a, b, p, q))
+    slopes: Any
+    if size == 2:
+        slopes = scalar(lambda a, b, p, q, s: (slope(a[0], b[0], p, q, s), slope(a[1], b[1], p, q, s)))
+    else:
+        slopes = scalar(
+            lambda a, b, p, q, s: (
+                slope(a[0], b[0], p, q, s), slope(a[1], b[1], p, q, s), slope(a[2], b[2], p, q, s),
+                slope(a[3], b[3], p, q, s),
+            )  # fmt: skip
+        )
+
+    def values_and_slopes(a, b, partial, grad, lead, p, q, scale):
+        room = cuda.shared.array(WARP, T)
+        lines, threads = (a.size - lead) // size, block_size()
+        high, low = T(0), T(0)
+        first = block() * PER_THREAD * threads + thread()
+        for k in range(PER_THREAD):
+            i = first + k * threads
+            if i < lines:
+                place = lead + i * size
+                x, t = load(a, place), load(b, place)
+                high, low = add(high, low, of_line(line(x, t, p, q)), T(0))
+                store(grad, place, slopes(x, t, p, q, scale))
+        for k in range(PER_THREAD * size):
+            i = block() * PER_THREAD * size * threads + k * threads + thread()
+            if i < a.size - lines * size:
+                place = i if i < lead else i + lines * size
+                x, t = a[place], b[place]
+                high, low = add(high, low, f(x, t, p, q), T(0))
+                grad[place] = slope(x, t, p, q, scale)
+        high, low = group_sum(high, low, threads, room)
+        if thread() == 0:
+            partial[2 * block()], partial[2 * block() + 1] = high, low
+
+    return kernel(values_and_slopes)
+
+
+@functools.cache
+def sums(op: Elementwise, grad: bool, dtype: Any) -> Any:
+    """A kernel of `_partial_sums` for a loss."""
+    count = len(op.parameters)
+    df = with_two_parameters(op.derivative, 2, count) if grad else None
+    return _partial_sums(with_two_parameters(op.forward, 2, count), df, dtype)
+
+
+@functools.cache
+def array_sums(dtype: Any) -> Any:
+    """The same for the sum of an array, given twice."""
+    return _partial_sums(scalar(lambda a, b, p, q: a), None, dtype)
+
+
+@functools.cache
+def finish(dtype: Any) -> Any:
+    """``kernel(partial, step, count, divisor, out)`` for one block: out[0] = the sum of all sums, divided by that of
+    ``divisor``'s two parts, or by ``count`` where it is empty. ``step``: 2 for sums in two parts, 1 for plain numbers.
+    """
+    T = dtype.type
+    quotient = scalar(lambda a, b: a / b)
+
+    def run(partial, step, count, divisor, out):
+        room = cuda.shared.array(WARP, T)
+        high, low = T(0), T(0)
+        i = thread()
+        while step * i < partial.size:
+            high, low = add(high, low, partial[step * i], partial[2 * i + 1] if step == 2 else T(0))
+            i += block_size()
+        high, low = group_sum(high, low, block_size(), room)
+        if thread() == 0:
+            out[0] = quotient(total(high, low), total(divisor[0], divisor[1]) if divisor.size else count)
+
+    return kernel(run)
+
+
+@functools.cache
+def count_labels(dtype: Any) -> Any:
+    """``kernel(labels, weight, classes, ignore_index, partial)``: each block's sum, in two parts, of the weights (1
+    where ``weight`` is empty) of the labels that are not ignored; a label out of range counts nothing.
+    """
+    T = dtype.type
+
+    def run(labels, weight, classes, ignore_index, partial):
+        room = cuda.shared.array(WARP, T)
+        high, low = T(0), T(0)
+        i = block() * block_size() + thread()
+        while i < labels.size:
+            label = labels[i]
+            if label != ignore_index and 0 <= label < classes:
+                high, low = add(high, low, weight[label] if weight.size else T(1), T(0))
+            i += block_size() * blocks()
+        high, low = group_sum(high, low, block_size(), room)
+        if thread() == 0:
+            partial[2 * block()], partial[2 * block() + 1] = high, low
+
+    return kernel(run)
+
+
+def tiles(size: int, dtype: Any) -> int:
+    """How many blocks `_partial_sums` takes."""
+    tile = BLOCK * PER_THREAD * (LINE // dtype.itemsize)
+    return -(-size // tile)
+
+
+def finished(sums: Any, step: int, count: float, divisor: Any, out: Any = None) -> Any:
+    """One block's run of `finish`: an array of no dimension, unless there is an ``out``."""
+    out = module().empty((), sums.dtype) if out is None else out
+    launch(finish(sums.dtype), 1, BLOCK, sums, step, sums.dtype.type(count), divisor, out.reshape(-1))
+    return out
+
+
+def no_divisor(dtype: Any) -> Any:
+    """Where a number divides, or none."""
+    return module().empty(0, dtype)
+
+
+def label_count(labels: Any, weight: Any, classes: int, ignore_index: int) -> Any:
+    """What a mean over labels divides by, in two parts, for `array_sum` and the kernels of
+    `nbgrad.cuda.labels`.
+    """
+    number = 1 if labels.size <= FEW else min(-(-labels.size // (16 * BLOCK)), 1024)
+    partial = module().zeros(2 * number, weight.dtype)
+    launch(count_labels(weight.dtype), number, BLOCK, labels, weight, classes, ignore_index, partial)
+    if number == 1:
+        return partial
+    divisor = module().zeros(2, weight.dtype)
+    finished(partial, 2, 1.0, no_divisor(weight.dtype), divisor)
+    return divisor
+
+
+def array_sum(values: Any, count: float, divisor: Any) -> Any:
+    """The sum of a flat contiguous array over ``count``, or over ``divisor`` where that is not empty."""
+    if values.size <= FEW:
+        return finished(values, 1, count, divisor)
+    partial = module().empty(2 * tiles(values.size, values.dtype), values.dtype)
+    zero = values.dtype.type(0)
+    lead = lead_of(values)
+    launch(array_sums(values.dtype), partial.size // 2, BLOCK, values, values, partial, lead, zero, zero)
+    return finished(partial, 2, count, divisor)
+
+
+def loss_sum(op: Elementwise, x: Any, target: Any, grad: Any, mean: bool, parameters: tuple[Any, ...]) -> Any:
+    """Sum or mean of the losses of flat contiguous arrays: an array of one number; the gradient goes to ``grad``."""
+    dtype, count = x.dtype, float(x.size) if mean else 1.0
+    partial = module().empty(2 * tiles(x.size, dtype), dtype)
+    numbers = padded(parameters, dtype)
+    arguments: tuple[Any, ...]
+    if grad is None:
+        arguments = (x, target, partial, lead_of(x, target), *numbers)
+    else:
+        with np.errstate(divide="ignore"):
+            scale = dtype.type(np.float64(1) / count)
+        arguments = (x, target, partial, grad, lead_of(x, target, grad), *numbers, scale)
+    launch(sums(op, grad is not None, dtype), partial.size // 2, BLOCK, *arguments)
+    return finished(partial, 2, count, no_divisor(dtype))

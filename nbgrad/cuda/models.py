@@ -1,0 +1,172 @@
+"""What a row's scores and its target make of each other on CUDA: (loss, residual) in each lane of its row and class, or
+the change of the residual by a direction.
+
+Used inside the one pass (`nbgrad.cuda.one_pass`) and, where a row does not fit into registers, between two
+matrix products.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nbgrad.cpu.models import NUMBERS
+from nbgrad.cuda import labels as cuda_labels
+from nbgrad.cuda import rows as cuda_rows
+from nbgrad.cuda.driver import BLOCK, kernel, launch, module, processors
+from nbgrad.cuda.intrinsics import block, block_size, blocks, exchange, thread
+from nbgrad.cuda.reduce import larger
+from nbgrad.elementary.division import quotient_one_plus
+from nbgrad.formulas import rows
+from nbgrad.jit import scalar
+
+__all__ = ["check_targets", "label_terms", "number_terms", "targets_kernel", "terms_kernel", "terms_of"]
+
+
+def _over_lanes(combine: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """A function of (a lane's value, width): what ``combine`` makes of ``width`` lanes' values, in each."""
+    pair = scalar(combine)
+
+    @scalar
+    def combined(value, width):
+        distance = width // 2
+        while distance > 0:
+            value = pair(value, exchange(value, distance))
+            distance //= 2
+        return value
+
+    return combined
+
+
+_sum = _over_lanes(lambda own, other: own + other)
+_largest = _over_lanes(lambda own, other: larger(other, own))
+_first = _over_lanes(lambda own, other: other if other < own else own)
+
+
+def _number_terms(model: str, bent: bool) -> Any:
+    f, df, d2f, good = NUMBERS[model]
+
+    @scalar
+    def is_good(target, classes):
+        return good(target)
+
+    @scalar
+    def slopes(s, u, target, w, c, classes, room):
+        return w * f(s, target), w * df(s, target)
+
+    @scalar
+    def curves(s, u, target, w, c, classes, room):
+        return type(s)(0), w * d2f(s, target) * u
+
+    return is_good, curves if bent else slopes
+
+
+def _label_terms(bent: bool) -> Any:
+    @scalar
+    def is_good(label, classes):
+        return (label >= 0) & (label < classes)
+
+    @scalar
+    def sums(s, room):
+        T = type(s)
+        largest = _largest(s, room)
+        e, same, other = rows.shifted_exp(s, largest)
+        same, other = _sum(same, room), _sum(other, room)
+        others = rows.finite(largest, (same - T(1)) + other)
+        return largest, e, others
+
+    @scalar
+    def slopes(s, u, label, w, c, classes, room):
+        T = type(s)
+        largest, e, others = sums(s, room)
+        loss = w * rows.surprise(s, largest, rows.logarithm(T, others))
+        own, other = w * rows.label_slope(e, s == largest, others), e * quotient_one_plus(w, others)
+        return loss if c == label else T(0), own if c == label else other
+
+    @scalar
+    def curves(s, u, label, w, c, classes, room):
+        """p(u − Σ p·u), of differences from the likeliest class's u: where one class is sure nothing cancels."""
+        T = type(s)
+        largest, e, others = sums(s, room)
+        p = e * quotient_one_plus(T(1), others)
+        top = _first(c if s == largest else room, room)
+        reference = _sum(u if c == top else T(0), room)
+        d = u - reference if c < classes else T(0)
+        mean = _sum(p * d, room)
+        return T(0), w * p * (d - mean)
+
+    return is_good, curves if bent else slopes
+
+
+def terms_of(model: str, bent: bool) -> Any:
+    """(whether a target is good, (loss, residual) or, ``bent``, (0, its change)) as compiled functions."""
+    return _label_terms(bent) if model == "softmax" else _number_terms(model, bent)
+
+
+# What is between two matrix products
+
+
+@functools.cache
+def targets_kernel(model: str) -> Any:
+    """``kernel(target, classes, flag)``: the place + 1 of a bad target goes to ``flag[0]``."""
+    is_good, _ = terms_of(model, False)
+
+    def run(target, classes, flag):
+        i = block() * block_size() + thread()
+        while i < target.size:
+            if not is_good(target[i], classes):
+                flag[0] = i + 1
+            i += block_size() * blocks()
+
+    return kernel(run)
+
+
+@functools.cache
+def terms_kernel(model: str, bent: bool, dtype: Any) -> Any:
+    """``kernel(s, u, target, weight, losses, slopes)`` for a model with one score a row."""
+    T: Any = dtype.type
+    is_good, terms = terms_of(model, bent)
+    nan = T(np.nan)
+
+    def run(s, u, target, weight, losses, slopes):
+        i = block() * block_size() + thread()
+        while i < s.size:
+            t, w = target[i], weight[i] if weight.size else T(1)
+            value, change = terms(s[i], u[i], t, w, 0, 1, 1)
+            absent, bad = w == T(0), not is_good(t, 1)
+            losses[i] = T(0) if absent else nan if bad else value
+            slopes[i] = T(0) if absent else nan if bad else change
+            i += block_size() * blocks()
+
+    return kernel(run)
+
+
+def _launch_each(compiled: Any, count: int, *arguments: Any) -> None:
+    launch(compiled, min(-(-count // BLOCK), 32 * processors()), BLOCK, *arguments)
+
+
+def check_targets(model: str, target: Any, classes: int, flag: Any) -> None:
+    """`targets_kernel`"""
+    _launch_each(targets_kernel(model), target.size, target, classes, flag)
+
+
+def number_terms(model: str, scores: Any, target: Any, weight: Any, losses: Any, slopes: Any) -> None:
+    """`terms_kernel` of scores (rows, 1), with a second array of a direction's."""
+    flat = [a.reshape(-1) for a in (scores[0], scores[-1])]
+    compiled = terms_kernel(model, len(scores) > 1, losses.dtype)
+    _launch_each(compiled, losses.size, *flat, target, weight, losses, slopes.reshape(-1))
+
+
+def label_terms(scores: Any, target: Any, losses: Any) -> Any:
+    """Softmax: the residuals, not weighted, ``losses`` filled; with scores of a direction the probabilities."""
+    s, dtype = module().ascontiguousarray(scores[0]), losses.dtype
+    out, none, flag = module().empty(s.shape, dtype), module().empty(0, dtype), module().zeros(1, np.int64)
+    if len(scores) > 1:
+        cuda_rows.run(cuda_rows.forward("softmax", dtype), (s.reshape(-1),), *s.shape, out.reshape(-1))
+    else:
+        before = (target, none, -(2**63), none, flag, s.reshape(-1))
+        cuda_rows.run(cuda_labels.cross_entropy(True, dtype), before, *s.shape, losses, out.reshape(-1))
+    return out

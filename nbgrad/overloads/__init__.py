@@ -1,0 +1,1 @@
+"""What runs when a user's ``@njit`` functions call the kernels."""
