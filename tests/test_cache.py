@@ -93,7 +93,7 @@ cache.os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_what_a_killed_writer_left_is_removed(tmp_path):
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(Path(cache.__file__).parents[1])}
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(Path(cache.__file__).parents[2])}
     command = [sys.executable, "-c", COUNT + KILLED + RELU]
     assert subprocess.run(command, env=environment, cwd=os.sep, timeout=300).returncode == -signal.SIGKILL
     (left,) = tmp_path.rglob("*.nbc.tmp.*")

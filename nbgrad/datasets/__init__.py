@@ -116,7 +116,7 @@ def _digits_folder() -> Path:
 
     importlib.resources finds the first alone, not an editable install's and not a plain checkout's.
     """
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     folders = [package / "data", package.parent / "data"]
     for folder in folders:
         if (folder / "digits-images-idx3-ubyte.gz").is_file():
