@@ -17,6 +17,8 @@ __all__ = [
     "FLOAT32",
     "FLOAT64",
     "FLOATING_POINT",
+    "GELUS",
+    "REDUCTIONS",
     "as_array",
     "as_float",
     "as_labels",
@@ -36,6 +38,9 @@ __all__ = [
 
 #: What a parameter may have to be beside a real number; nan is none of it.
 RANGES = {"> 0": lambda value: value > 0, "in 0..1": lambda value: 0 <= value <= 1}
+
+#: What losses take as ``reduction``, and `gelu` as ``approximate``.
+REDUCTIONS, GELUS = ("mean", "sum", "none"), ("none", "tanh")
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 

@@ -6,14 +6,14 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from nbgrad import formulas
 from nbgrad.cpu.labels import label_terms
 from nbgrad.cpu.lanes import LANES, strip
 from nbgrad.cpu.one_pass import Model
+from nbgrad.formulas.regression import SCORE_MODELS
 from nbgrad.jit import part, scalar
 from nbgrad.jit import vector_map as vector_loop
 
-__all__ = ["NUMBERS", "models"]
+__all__ = ["models"]
 
 
 @scalar
@@ -78,17 +78,6 @@ def _of_numbers(
         return -1
 
     return Model(f.__name__, residuals, curvature, bend, bad, matrix=False)
-
-
-@scalar
-def _is_finite(t):
-    return t - t == type(t)(0)
-
-
-@scalar
-def _is_binary(t):
-    T = type(t)
-    return (t == T(0)) | (t == T(1))
 
 
 # Softmax
@@ -186,22 +175,9 @@ def _bad_label(label, at, count, classes):
     return -1
 
 
-# (loss of a score and a target, its derivative, its second derivative, which targets there are)
-NUMBERS: dict[str, tuple[Callable[..., Any], ...]] = {
-    "linear": (
-        formulas.half_squared_error, formulas.d_half_squared_error, formulas.d2_half_squared_error, _is_finite
-    ),
-    "logistic": (formulas.logistic_loss, formulas.d_logistic_loss, formulas.d2_logistic_loss, _is_binary),
-    "logistic_mse": (
-        formulas.logistic_squared_error, formulas.d_logistic_squared_error, formulas.d2_logistic_squared_error,
-        _is_binary,
-    ),
-}  # fmt: skip
-
-
 @functools.cache
 def models() -> dict[str, Model]:
     return {
-        **{name: _of_numbers(*functions) for name, functions in NUMBERS.items()},
+        **{name: _of_numbers(*row) for name, row in SCORE_MODELS.items()},
         "softmax": Model("softmax", _residuals, _curvature, _bend, _bad_label, matrix=True),
     }

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.cpu.models import NUMBERS
 from nbgrad.cuda import labels as cuda_labels
 from nbgrad.cuda import rows as cuda_rows
 from nbgrad.cuda.driver import BLOCK, kernel, launch, module, processors
@@ -21,6 +20,7 @@ from nbgrad.cuda.intrinsics import block, block_size, blocks, exchange, thread
 from nbgrad.cuda.reduce import larger
 from nbgrad.elementary.division import quotient_one_plus
 from nbgrad.formulas import rows
+from nbgrad.formulas.regression import SCORE_MODELS
 from nbgrad.jit import scalar
 
 __all__ = ["check_targets", "label_terms", "number_terms", "targets_kernel", "terms_kernel", "terms_of"]
@@ -47,7 +47,7 @@ _first = _over_lanes(lambda own, other: other if other < own else own)
 
 
 def _number_terms(model: str, bent: bool) -> Any:
-    f, df, d2f, good = NUMBERS[model]
+    f, df, d2f, good = SCORE_MODELS[model]
 
     @scalar
     def is_good(target, classes):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nbgrad.elementary.division import copysign, quotient, quotient_squared
 from nbgrad.elementary.exponential import exp_minus, exp_minus_close, expm1_minus, four_exp_minus, times_exp_minus
 from nbgrad.elementary.hyperbolic import tanh_plus
+from nbgrad.formulas.row import Elementwise
 from nbgrad.jit import scalar
 
 
@@ -88,3 +89,17 @@ def d_elu(x, alpha):
     else:
         y = times_exp_minus(alpha, -x)
     return T(1) if x > T(0) else y
+
+
+ROWS: tuple[Elementwise, ...] = (
+    Elementwise(sigmoid, d_sigmoid, {}, textbook="1 / (1 + exp(-x))"),
+    Elementwise(tanh, d_tanh, {}, textbook="(exp(x) - exp(-x)) / (exp(x) + exp(-x))"),
+    Elementwise(relu, d_relu, {}, kinks=(0.0,), textbook="max(x, 0)"),
+    Elementwise(
+        leaky_relu, d_leaky_relu, {"negative_slope": 0.1}, kinks=(0.0,),
+        textbook="max(x, 0) + negative_slope * min(x, 0)",
+    ),
+    Elementwise(
+        elu, d_elu, {"alpha": 1.0}, kinks=(0.0,), textbook="max(x, 0) + alpha * (exp(min(x, 0)) - 1)"
+    ),
+)  # fmt: skip

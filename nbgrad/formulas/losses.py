@@ -5,6 +5,7 @@ from __future__ import annotations
 from nbgrad.elementary.exponential import exp_minus_close
 from nbgrad.elementary.logarithm import log1p_unit
 from nbgrad.formulas.classic import d_sigmoid, sigmoid
+from nbgrad.formulas.row import Elementwise
 from nbgrad.jit import scalar
 
 
@@ -105,3 +106,15 @@ def d_binary_cross_entropy_with_logits(x, target, pos_weight):
     T = type(x)
     factor = T(0) if target == T(0) else pos_weight * target
     return (T(1) - target) * sigmoid(x) - factor * sigmoid(-x)
+
+
+ROWS: tuple[Elementwise, ...] = (
+    Elementwise(squared_error, d_squared_error, {}),
+    Elementwise(half_squared_error, d_half_squared_error, {}),
+    Elementwise(logistic_squared_error, d_logistic_squared_error, {}),
+    Elementwise(absolute_error, d_absolute_error, {}, kinks=(0.0,)),
+    Elementwise(huber, d_huber, {"delta": 1.0}, ranges={"delta": "> 0"}),
+    Elementwise(
+        binary_cross_entropy_with_logits, d_binary_cross_entropy_with_logits, {"pos_weight": 1.0}
+    ),
+)  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nbgrad.elementary.division import fma
 from nbgrad.elementary.exponential import exp, expm1, expm1_minus, times_exp_minus
+from nbgrad.formulas.row import Elementwise
 from nbgrad.jit import scalar
 
 _SCALE = 1.0507009873554805
@@ -117,3 +118,25 @@ def d_threshold(x, threshold, value):
     """1 for x > threshold, else 0 (0 at the kink)"""
     T = type(x)
     return T(1) if x > threshold else (T(0) if x <= threshold else x)
+
+
+ROWS: tuple[Elementwise, ...] = (
+    Elementwise(
+        selu, d_selu, {}, kinks=(0.0,),
+        textbook="1.0507009873554805 * (max(x, 0) + 1.6732632423543772 * (exp(min(x, 0)) - 1))",
+    ),
+    Elementwise(
+        celu, d_celu, {"alpha": 1.0}, textbook="max(x, 0) + alpha * (exp(min(x, 0) / alpha) - 1)"
+    ),
+    Elementwise(
+        hardtanh, d_hardtanh, {"min_val": -1.0, "max_val": 1.0}, kinks=("min_val", "max_val"),
+        textbook="min_val if x < min_val else (max_val if x > max_val else x)",
+    ),
+    Elementwise(relu6, d_relu6, {}, kinks=(0.0, 6.0), textbook="min(max(x, 0), 6)"),
+    Elementwise(hardsigmoid, d_hardsigmoid, {}, kinks=(-3.0, 3.0), textbook="min(max(x + 3, 0), 6) / 6"),
+    Elementwise(hardswish, d_hardswish, {}, kinks=(-3.0, 3.0), textbook="x * min(max(x + 3, 0), 6) / 6"),
+    Elementwise(
+        threshold, d_threshold, {"threshold": 0.0, "value": 0.0}, kinks=("threshold",),
+        textbook="x if x > threshold else value",
+    ),
+)  # fmt: skip

@@ -11,6 +11,7 @@ from nbgrad.elementary.exponential import exp_minus_close, times_exp_minus, time
 from nbgrad.elementary.logarithm import log1p_unit
 from nbgrad.elementary.normal import normal_center, normal_ratio
 from nbgrad.formulas.classic import sigmoid
+from nbgrad.formulas.row import Elementwise
 from nbgrad.jit import scalar
 
 
@@ -206,3 +207,17 @@ def d_softsign(x):
     r = T(1) / d
     rest = r * fma(-r, d_rest, fma(-r, d, T(1)))
     return T(0) if a == T(float("inf")) else fma(r, r, T(2) * r * rest)
+
+
+ROWS: tuple[Elementwise, ...] = (
+    Elementwise(softplus, d_softplus, {"beta": 1.0}, textbook="log(1 + exp(beta * x)) / beta"),
+    Elementwise(log_sigmoid, d_log_sigmoid, {}, textbook="log(1 / (1 + exp(-x)))"),
+    Elementwise(silu, d_silu, {}, crosses_zero=True, textbook="x / (1 + exp(-x))"),
+    Elementwise(gelu, d_gelu, {}, crosses_zero=True, textbook="x * erfc(-x / sqrt(2)) / 2"),
+    Elementwise(
+        gelu_tanh, d_gelu_tanh, {}, crosses_zero=True,
+        textbook="x / (1 + exp(-2 * sqrt(2 / pi) * (x + 44715 * x**3 / 1000000)))",
+    ),
+    Elementwise(mish, d_mish, {}, crosses_zero=True, textbook="x * tanh(log(1 + exp(x)))"),
+    Elementwise(softsign, d_softsign, {}, textbook="x / (1 + abs(x))"),
+)  # fmt: skip

@@ -5,11 +5,13 @@
 `losses`: mse, l1, huber, binary cross-entropy. `classification`: cross_entropy, nll_loss.
 """
 
+from nbgrad.jit import array_overload as _array_overload
 from nbgrad.kernels import (
     activations,
     activations_piecewise,
     activations_smooth,
     classification,
+    foreign,
     losses,
     rowwise,
 )
@@ -19,12 +21,13 @@ from nbgrad.kernels.activations_smooth import *  # noqa: F403
 from nbgrad.kernels.classification import *  # noqa: F403
 from nbgrad.kernels.losses import *  # noqa: F403
 from nbgrad.kernels.rowwise import *  # noqa: F403
-from nbgrad.overloads import elementwise as _compiled  # noqa: F401  what runs inside a user's @njit functions
-from nbgrad.overloads import labels as _compiled_labels  # noqa: F401
-from nbgrad.overloads import losses as _compiled_losses  # noqa: F401
-from nbgrad.overloads import rows as _compiled_rows  # noqa: F401
+from nbgrad.overloads import IMPLEMENTATIONS as _IMPLEMENTATIONS
 
 __all__ = [  # noqa: PLE0604
     *activations.__all__, *activations_smooth.__all__, *activations_piecewise.__all__, *rowwise.__all__,
     *losses.__all__, *classification.__all__,
 ]  # fmt: skip
+
+foreign.KERNELS.update((name, globals()[name]) for name in __all__)
+for _name, _implementation in _IMPLEMENTATIONS.items():  # what runs inside a user's @njit functions
+    _array_overload(globals()[_name])(_implementation)

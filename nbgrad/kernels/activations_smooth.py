@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbgrad.arrays import check_choice
+from nbgrad.arrays import GELUS, check_choice
 from nbgrad.formulas.table import OPS
 from nbgrad.kernels.elementwise import Kernel
 
@@ -24,8 +24,6 @@ _log_sigmoid = Kernel(OPS["log_sigmoid"])
 _silu = Kernel(OPS["silu"])
 _gelu = Kernel(OPS["gelu"])
 _gelu_tanh = Kernel(OPS["gelu_tanh"])
-#: What `gelu` takes as ``approximate``.
-GELUS = ("none", "tanh")
 _mish = Kernel(OPS["mish"])
 _softsign = Kernel(OPS["softsign"])
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nbgrad.arrays import (
     FLOAT64,
+    REDUCTIONS,
     as_array,
     as_float,
     as_labels,
@@ -24,7 +25,7 @@ from nbgrad.arrays import (
 from nbgrad.cpu import labels as cpu_labels
 from nbgrad.cpu.lanes import FEW
 from nbgrad.kernels import device_labels
-from nbgrad.kernels.losses import REDUCTIONS, check_outputs, mean_scale, scaled_sum
+from nbgrad.kernels.losses import check_outputs, mean_scale, scaled_sum
 from nbgrad.kernels.rowwise import fresh_or, split
 from nbgrad.sums import add_up
 

@@ -21,6 +21,10 @@ _KNOWN = (float, int, complex, str, np.generic, list, tuple, type(None))
 _plain = np.ndarray.__array_ufunc__
 
 
+#: The public functions by name, which are made on this file: `nbgrad.kernels` fills it.
+KERNELS: dict[str, Callable[..., Any]] = {}
+
+
 class Ufunc:
     """A kernel with its parameters, and what other libraries ask of a ufunc. Dask's workers get it pickled."""
 
@@ -37,12 +41,10 @@ class Ufunc:
         return f"<ufunc 'nbgrad.kernels.{self.__name__}'>"
 
     def __call__(self, *inputs: Any, out: Any = None, **others: Any) -> Any:
-        from nbgrad import kernels  # not at import: they are made on this file
-
         if others:
             raise TypeError(f"{self.__name__}: unexpected argument {next(iter(others))!r}")
         (out,) = out if isinstance(out, tuple) else (out,)
-        return getattr(kernels, self.__name__)(*inputs, out=out, **self.parameters)
+        return KERNELS[self.__name__](*inputs, out=out, **self.parameters)
 
 
 def _overrides(value: Any) -> Any:

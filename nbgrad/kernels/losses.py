@@ -19,7 +19,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arrays import FLOAT64, as_float, check_choice, check_number, contiguous, on_device, output, store
+from nbgrad.arrays import (
+    FLOAT64,
+    REDUCTIONS,
+    as_float,
+    check_choice,
+    check_number,
+    contiguous,
+    on_device,
+    output,
+    store,
+)
 from nbgrad.cpu import elementwise as cpu
 from nbgrad.formulas.table import LOSSES, Elementwise
 from nbgrad.kernels import device_losses
@@ -30,8 +40,6 @@ __all__ = [
     "binary_cross_entropy_with_logits", "binary_cross_entropy_with_logits_value_and_grad", "huber_loss",
     "huber_loss_value_and_grad", "l1_loss", "l1_loss_value_and_grad", "mse_loss", "mse_loss_value_and_grad",
 ]  # fmt: skip
-
-REDUCTIONS = ("mean", "sum", "none")
 
 
 def _matching(value: Any, x: NDArray[Any], name: str, first: str) -> NDArray[Any]:

@@ -14,12 +14,13 @@ import numpy as np
 from numba import types
 from numba.cpython.unsafe.tuple import tuple_setitem
 
+from nbgrad.arrays import GELUS
 from nbgrad.formulas.table import OPS
 from nbgrad.jit import array_overload, part, scalar
 from nbgrad.jit.intrinsics import clash
 from nbgrad.jit.vector_map import elements
-from nbgrad.kernels import activations, activations_piecewise, activations_smooth
 from nbgrad.overloads.arguments import absent, constant, number, precision, spread, write_to, zero_d
+from nbgrad.overloads.register import stands_for
 
 __all__: list[str] = []
 
@@ -131,38 +132,36 @@ def typed({signature}, out=None):
 
 
 def _register(
-    public: Callable[..., Any], choose: Callable[..., Any], inputs: str, parameters: dict[str, float]
+    public: str, choose: Callable[..., Any], inputs: str, parameters: dict[str, float]
 ) -> None:
     signature = ", ".join([inputs, *(f"{name}={value!r}" for name, value in parameters.items())])
     typed = "; ".join(f"to_{name} = number('{name}', {name}, T)" for name in parameters) or "pass"
     converted = "".join(f"to_{name}({name}), " for name in parameters)
     namespace: dict[str, Any] = {"choose": choose, "number": number}
     exec(_TEMPLATE.format(signature=signature, inputs=inputs, typed=typed, converted=converted), namespace)
-    array_overload(public)(namespace["typed"])
+    stands_for(public)(namespace["typed"])
 
-
-_PUBLIC = {**vars(activations), **vars(activations_smooth), **vars(activations_piecewise)}
 
 for _op in OPS.values():
     if _op.name != "gelu":
-        _register(_PUBLIC[_op.name], _forward(_op.forward), "x", _op.parameters)
+        _register(_op.name, _forward(_op.forward), "x", _op.parameters)
         _register(
-            _PUBLIC[_op.name + "_backward"], _backward(_op.derivative), "grad_output, x", _op.parameters
+            _op.name + "_backward", _backward(_op.derivative), "grad_output, x", _op.parameters
         )
 
 
 def _gelu_of(approximate: Any) -> Any:
-    tanh = constant("approximate", approximate, activations_smooth.GELUS) == "tanh"
+    tanh = constant("approximate", approximate, GELUS) == "tanh"
     return OPS["gelu_tanh" if tanh else "gelu"]
 
 
-@array_overload(activations_smooth.gelu)
+@stands_for("gelu")
 def _gelu(x, approximate="none", out=None):
     _, apply = _forward(_gelu_of(approximate).forward)(x, out)
     return lambda x, approximate="none", out=None: apply(x, out, ())
 
 
-@array_overload(activations_smooth.gelu_backward)
+@stands_for("gelu_backward")
 def _gelu_backward(grad_output, x, approximate="none", out=None):
     _, apply = _backward(_gelu_of(approximate).derivative)(grad_output, x, out)
     return lambda grad_output, x, approximate="none", out=None: apply(grad_output, x, out, ())

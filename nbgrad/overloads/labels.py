@@ -11,11 +11,11 @@ import numpy as np
 from numba import types
 
 from nbgrad.formulas import rows
-from nbgrad.jit import array_overload, part, scalar
+from nbgrad.jit import part, scalar
 from nbgrad.jit.vector_map import elements
-from nbgrad.kernels import classification
 from nbgrad.overloads.arguments import absent, integer, number, precision, refuse, spread
 from nbgrad.overloads.losses import finish_of, scale_of
+from nbgrad.overloads.register import stands_for
 from nbgrad.overloads.rows import converted, layers, ndim_of
 
 __all__: list[str] = []
@@ -143,7 +143,7 @@ def _classification(
     return apply
 
 
-@array_overload(classification.cross_entropy)
+@stands_for("cross_entropy")
 def _cross_entropy(
     logits, target, weight=None, ignore_index=-100, label_smoothing=0.0, reduction="mean", out=None
 ):
@@ -159,7 +159,7 @@ def _cross_entropy(
     return implementation
 
 
-@array_overload(classification.cross_entropy_value_and_grad)
+@stands_for("cross_entropy_value_and_grad")
 def _cross_entropy_grad(
     logits, target, weight=None, ignore_index=-100, label_smoothing=0.0, reduction="mean", out=None, grad_out=None
 ):
@@ -176,7 +176,7 @@ def _cross_entropy_grad(
     return implementation
 
 
-@array_overload(classification.nll_loss)
+@stands_for("nll_loss")
 def _nll(log_probs, target, weight=None, ignore_index=-100, reduction="mean", out=None):
     apply = _classification(True, False, log_probs, target, weight, ignore_index, 0.0, reduction, out, None)
     return lambda log_probs, target, weight=None, ignore_index=-100, reduction="mean", out=None: apply(
@@ -184,7 +184,7 @@ def _nll(log_probs, target, weight=None, ignore_index=-100, reduction="mean", ou
     )
 
 
-@array_overload(classification.nll_loss_value_and_grad)
+@stands_for("nll_loss_value_and_grad")
 def _nll_grad(log_probs, target, weight=None, ignore_index=-100, reduction="mean", out=None, grad_out=None):
     apply = _classification(True, True, log_probs, target, weight, ignore_index, 0.0, reduction, out, grad_out)
 

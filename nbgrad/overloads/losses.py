@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from nbgrad.arrays import REDUCTIONS
 from nbgrad.formulas.table import LOSSES, Elementwise
-from nbgrad.jit import array_overload, part, scalar
+from nbgrad.jit import part, scalar
 from nbgrad.jit.vector_map import elements
-from nbgrad.kernels import losses
 from nbgrad.overloads.arguments import (
     absent,
     apart,
@@ -28,6 +28,7 @@ from nbgrad.overloads.arguments import (
     spreader,
     write_to,
 )
+from nbgrad.overloads.register import stands_for
 from nbgrad.overloads.rows import converted, ndim_of
 
 __all__ = ["finish_of", "scale_of"]
@@ -47,7 +48,7 @@ def finish_of(
     """(whether the mean is wanted, ``finish(loss, scale, gradient, out, grad_out)``: what the public function
     returns)
     """
-    reduction = constant("reduction", reduction, losses.REDUCTIONS)
+    reduction = constant("reduction", reduction, REDUCTIONS)
     if not absent(out) and reduction != "none":
         refuse("out", 'reduction="none", which returns an array', repr(reduction))
     write, write_grad = write_to("out", out, T, loss_ndim), write_to("grad_out", grad_out, T, ndim)
@@ -135,12 +136,12 @@ def _elementwise(
 def _register(name: str, op: Elementwise) -> None:
     """The overloads of a loss with the arguments (input, target)."""
 
-    @array_overload(getattr(losses, name))
+    @stands_for(name)
     def value(input, target, reduction="mean", out=None):
         apply = _elementwise(op, False, "input", input, target, None, None, reduction, out, None)
         return lambda input, target, reduction="mean", out=None: apply(input, target, None, None, out, None)
 
-    @array_overload(getattr(losses, name + "_value_and_grad"))
+    @stands_for(name + "_value_and_grad")
     def value_and_grad(input, target, reduction="mean", out=None, grad_out=None):
         apply = _elementwise(op, True, "input", input, target, None, None, reduction, out, grad_out)
         return lambda input, target, reduction="mean", out=None, grad_out=None: apply(
@@ -152,7 +153,7 @@ _register("mse_loss", LOSSES["squared_error"])
 _register("l1_loss", LOSSES["absolute_error"])
 
 
-@array_overload(losses.huber_loss)
+@stands_for("huber_loss")
 def _huber(input, target, delta=1.0, reduction="mean", out=None):
     apply = _elementwise(LOSSES["huber"], False, "input", input, target, delta, None, reduction, out, None)
     return lambda input, target, delta=1.0, reduction="mean", out=None: apply(
@@ -160,7 +161,7 @@ def _huber(input, target, delta=1.0, reduction="mean", out=None):
     )
 
 
-@array_overload(losses.huber_loss_value_and_grad)
+@stands_for("huber_loss_value_and_grad")
 def _huber_grad(input, target, delta=1.0, reduction="mean", out=None, grad_out=None):
     apply = _elementwise(LOSSES["huber"], True, "input", input, target, delta, None, reduction, out, grad_out)
     return lambda input, target, delta=1.0, reduction="mean", out=None, grad_out=None: apply(
@@ -171,7 +172,7 @@ def _huber_grad(input, target, delta=1.0, reduction="mean", out=None, grad_out=N
 _bce = LOSSES["binary_cross_entropy_with_logits"]
 
 
-@array_overload(losses.binary_cross_entropy_with_logits)
+@stands_for("binary_cross_entropy_with_logits")
 def _bce_value(logits, target, weight=None, pos_weight=None, reduction="mean", out=None):
     apply = _elementwise(_bce, False, "logits", logits, target, pos_weight, weight, reduction, out, None)
     return lambda logits, target, weight=None, pos_weight=None, reduction="mean", out=None: apply(
@@ -179,7 +180,7 @@ def _bce_value(logits, target, weight=None, pos_weight=None, reduction="mean", o
     )
 
 
-@array_overload(losses.binary_cross_entropy_with_logits_value_and_grad)
+@stands_for("binary_cross_entropy_with_logits_value_and_grad")
 def _bce_grad(logits, target, weight=None, pos_weight=None, reduction="mean", out=None, grad_out=None):
     apply = _elementwise(_bce, True, "logits", logits, target, pos_weight, weight, reduction, out, grad_out)
     return lambda logits, target, weight=None, pos_weight=None, reduction="mean", out=None, grad_out=None: apply(

@@ -16,8 +16,7 @@ from numba import types
 from numba.cpython.unsafe.tuple import tuple_setitem
 
 from nbgrad.formulas import rows
-from nbgrad.jit import array_overload, part, scalar
-from nbgrad.kernels import rowwise
+from nbgrad.jit import part, scalar
 from nbgrad.overloads.arguments import (
     apart,
     axes_kind,
@@ -29,6 +28,7 @@ from nbgrad.overloads.arguments import (
     write_to,
     zero_d,
 )
+from nbgrad.overloads.register import stands_for
 
 __all__ = ["converted", "layers", "ndim_of"]
 
@@ -188,10 +188,10 @@ def _rows_backward(df: Callable[..., Any]) -> Callable[..., Any]:
     return typed
 
 
-array_overload(rowwise.softmax)(_rows_forward(rows.softmax))
-array_overload(rowwise.log_softmax)(_rows_forward(rows.log_softmax))
-array_overload(rowwise.softmax_backward)(_rows_backward(rows.softmax_backward))
-array_overload(rowwise.log_softmax_backward)(_rows_backward(rows.log_softmax_backward))
+stands_for("softmax")(_rows_forward(rows.softmax))
+stands_for("log_softmax")(_rows_forward(rows.log_softmax))
+stands_for("softmax_backward")(_rows_backward(rows.softmax_backward))
+stands_for("log_softmax_backward")(_rows_backward(rows.log_softmax_backward))
 
 
 def _reduced(kind: Any, ndim: int, keepdims: Any) -> tuple[int, Callable[..., Any]]:
@@ -224,7 +224,7 @@ def _reduced(kind: Any, ndim: int, keepdims: Any) -> tuple[int, Callable[..., An
     return left, shape
 
 
-@array_overload(rowwise.logsumexp)
+@stands_for("logsumexp")
 def _logsumexp(x, axis=-1, keepdims=False, out=None):
     T, ndim = precision(x=x), ndim_of(x)
     kind = axes_kind(axis, ndim)
@@ -244,7 +244,7 @@ def _logsumexp(x, axis=-1, keepdims=False, out=None):
     return implementation
 
 
-@array_overload(rowwise.logsumexp_backward)
+@stands_for("logsumexp_backward")
 def _logsumexp_backward(grad_output, x, axis=-1, keepdims=False, out=None):
     T, ndim = precision(grad_output=grad_output, x=x), ndim_of(x)
     kind = axes_kind(axis, ndim)
@@ -277,7 +277,7 @@ def _check_maxout(axis: Any, num_pieces: Any, ndim: int) -> None:
         refuse("axis", "an integer", axis)
 
 
-@array_overload(rowwise.maxout)
+@stands_for("maxout")
 def _maxout(x, num_pieces, axis=-1, out=None, index_out=None):
     T, ndim = precision(x=x), ndim_of(x)
     _check_maxout(axis, num_pieces, ndim)
@@ -303,7 +303,7 @@ def _maxout(x, num_pieces, axis=-1, out=None, index_out=None):
     return implementation
 
 
-@array_overload(rowwise.maxout_backward)
+@stands_for("maxout_backward")
 def _maxout_backward(grad_output, index, num_pieces, axis=-1, out=None):
     T, ndim = precision(grad_output=grad_output), ndim_of(grad_output)
     _check_maxout(axis, num_pieces, ndim)

@@ -4,18 +4,14 @@ same words where it is not, and the checks that scikit-learn leaves to each esti
 
 from __future__ import annotations
 
-import copy
 import numbers
-from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arrays import FLOAT32, FLOAT64, as_array, check_mask, contiguous, on_device
+from nbgrad.arrays import FLOAT32, FLOAT64, as_array, check_mask, on_device
 from nbgrad.regression.blocks import Summary, scan
-from nbgrad.regression.dispatch import is_dask_array
 from nbgrad.regression.one_pass import scores
 
 try:
@@ -35,74 +31,12 @@ except ImportError:
     )
 
 __all__ = [
-    "BaseEstimator", "ClassifierMixin", "ConvergenceWarning", "RegressorMixin", "by_rows", "check_X_y", "check_blocks",
-    "check_classification_targets", "check_parameters", "check_sample_weight", "check_weight", "class_weights",
-    "linear_scores", "precision", "score", "take",
+    "BaseEstimator", "ClassifierMixin", "ConvergenceWarning", "RegressorMixin", "check_X_y", "check_blocks",
+    "check_classification_targets", "check_is_fitted", "check_parameters", "check_sample_weight", "check_weight",
+    "class_weights", "linear_scores", "numbers_of", "precision", "take", "validate_data",
 ]  # fmt: skip
 
 BLOCK_BYTES = 4 * 1024 * 1024  # of rows converted at a time
-
-
-def by_rows(estimator: Any, function: Callable[[Any, Any], Any], X: Any) -> Any:
-    """``function(estimator, X)`` of a fitted estimator and its checked X; lazily of each chunk of a dask.array; on the
-    GPU that holds X.
-    """
-    with np.errstate(all="ignore"):
-        if on_device(X):
-            from nbgrad.regression import device_data
-
-            check_is_fitted(estimator)
-            return device_data.answer(estimator, function, X)
-        if not is_dask_array(X):
-            return function(estimator, _check_X(estimator, X))
-        from nbgrad.regression.distributed import map_rows
-
-        # One row of zeros finds now what would be found chunk by chunk: a fit that is missing, another number of
-        # features; and what the answer looks like.
-        row = function(estimator, _check_X(estimator, np.zeros((1, *X.shape[1:]), X.dtype)))
-        model = copy.copy(estimator)  # a later fit must not change what is computed then
-        vars(model).pop("feature_names_in_", None)  # chunks have none
-
-        def of_chunk(chunk: Any) -> Any:
-            if not chunk.shape[0]:
-                return np.zeros((0, *row.shape[1:]), row.dtype)
-            return function(model, _check_X(model, chunk))
-
-        return map_rows(of_chunk, X, dtype=row.dtype, columns=row.shape[1] if row.ndim == 2 else None)
-
-
-def score(mixin: Any, estimator: Any, X: Any, y: Any, sample_weight: Any) -> float:
-    """The mixin's score. Of dask arrays the predictions and targets are computed first, all at once; from a GPU they
-    are copied.
-    """
-    with np.errstate(all="ignore"):
-        if on_device(X):
-            from nbgrad.regression.device_data import to_host
-
-            predicted, y, sample_weight = map(to_host, (estimator.predict(X), y, sample_weight))
-            estimator = SimpleNamespace(predict=lambda X: predicted)
-        if is_dask_array(X):
-            import dask
-
-            predicted, y, sample_weight = dask.compute(estimator.predict(X), y, sample_weight)
-            estimator = SimpleNamespace(predict=lambda X: predicted)
-        check_mask(y, "y")
-        check_mask(sample_weight, "sample_weight")
-        return mixin.score(estimator, X, _in_order(y), _in_order(sample_weight))
-
-
-def _in_order(values: Any) -> Any:
-    """The same numbers native and side by side: NumPy's sums depend on how they lie."""
-    if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
-        return contiguous(values.astype(values.dtype.newbyteorder("="), copy=False))
-    return values
-
-
-def _check_X(estimator: Any, X: Any) -> Any:
-    """X of a fitted estimator: float32, float64, uint8 or CSR, with the features of `fit`."""
-    check_is_fitted(estimator)
-    check_mask(X, "X")
-    return _numbers(validate_data(estimator, X, reset=False, accept_sparse="csr"))
 
 
 def check_X_y(estimator: Any, X: Any, y: Any, *, y_numeric: bool = False) -> tuple[Any, NDArray[Any]]:
@@ -114,7 +48,7 @@ def check_X_y(estimator: Any, X: Any, y: Any, *, y_numeric: bool = False) -> tup
     check_mask(X, "X")
     check_mask(y, "y")
     X, y = validate_data(estimator, X, y, accept_sparse="csr", y_numeric=y_numeric)
-    return _numbers(X), y
+    return numbers_of(X), y
 
 
 def check_blocks(estimator: Any, blocks: Any, *, classify: bool) -> Summary:
@@ -140,7 +74,7 @@ def precision(dtype: Any) -> np.dtype[Any]:
     return FLOAT32 if dtype.newbyteorder("=") == FLOAT32 else FLOAT64
 
 
-def _numbers(X: Any) -> Any:
+def numbers_of(X: Any) -> Any:
     """X in a dtype that is taken as it is, in either byte order (of SciPy's matrices in the machine's)."""
     native = X.dtype.newbyteorder("=")
     if native not in (FLOAT32, FLOAT64, np.uint8):

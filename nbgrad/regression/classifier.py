@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad.arrays import on_device
+from nbgrad.regression.answers import by_rows, score
 from nbgrad.regression.base import (
     BaseEstimator,
     ClassifierMixin,
     ConvergenceWarning,
-    by_rows,
     check_blocks,
     check_classification_targets,
     check_parameters,
@@ -22,7 +22,6 @@ from nbgrad.regression.base import (
     class_weights,
     linear_scores,
     precision,
-    score,
     take,
 )
 from nbgrad.regression.block_problem import BlockProblem

@@ -1,4 +1,4 @@
-"""`DeviceProblem`: the `Problem` whose X, y and weights lie on a GPU.
+"""The data of a regression model on a GPU, and the passes over them.
 
 ``params`` decide where the answers are. On the CPU (as SciPy and the estimators have them): value and gradient are
 Python's and NumPy's, and a pass copies ``params`` there and the sums back. On the GPU: all stays there, in ``params``'
@@ -23,31 +23,19 @@ from nbgrad.arrays import FLOAT32, FLOAT64, as_float, on_device
 from nbgrad.kernels.device import Call
 from nbgrad.kernels.device_labels import alarm
 from nbgrad.regression import data
-from nbgrad.regression.problem import Problem, with_penalty
+from nbgrad.regression.passes import Passes, with_penalty
 from nbgrad.regression.scaling import moments
 
-__all__ = ["DeviceProblem"]
+__all__ = ["DevicePasses"]
 
 #: Numbers of X that a matrix product takes at a time.
 PIECE = 2**26
 
 
-class DeviceProblem(Problem):
-    """See the module. Arguments and methods are those of `nbgrad.regression.Problem`."""
+class DevicePasses(Passes):
+    """See the module; the methods are those of `nbgrad.regression.passes.Passes`."""
 
-    def __init__(
-        self,
-        model: str,
-        X: Any,
-        y: Any,
-        *,
-        sample_weight: Any = None,
-        l2: float = 0.0,
-        fit_intercept: bool = True,
-        x_scale: float = 1.0,
-        dtype: Any = None,
-    ) -> None:
-        self._settle(model, l2, fit_intercept, x_scale)
+    def _hold(self, X: Any, y: Any, sample_weight: Any, dtype: Any) -> None:
         self._like = X
         with Call(X=X, y=y, sample_weight=sample_weight) as call:
             self._target, self._xp = call.target, call.xp
@@ -196,44 +184,36 @@ class DeviceProblem(Problem):
         value = self._target.to_host(y[at : at + 1])[0]
         return data.wrong_target(self.model, value, at, self._dtype, classes)
 
-    def _answers(self, params: Any, direction: Any, divided: bool, dtype: Any = None) -> tuple[Any, Any]:
-        """Value and gradient (or product), divided and with the penalty or not, as ``params``' kind of array."""
+    def _answers(self, params: Any, direction: Any, penalty: Any, dtype: Any = None) -> tuple[Any, Any]:
+        """Value and gradient (or product), as ``params``' kind of array; divided, with a penalty if there is one."""
         with Call(X=self._like, params=params) as call, call.quiet():
             array = call.float("params")
             value, gradient = self._pass(params, direction)
-            if divided:
+            if penalty is not None:
                 at = array
                 if direction is not None:
                     with Call(v=direction) as other:
                         at = other.float("v")
-                value, gradient = with_penalty(self, value, gradient, self.weight_sum, at, call.xp)
+                value, gradient = with_penalty(penalty, value, gradient, self.weight_sum, at, call.xp)
             answers = (call.xp.asarray(a).astype(dtype or array.dtype) for a in (value, gradient))
             value, gradient = (self._target.restore(a, params) for a in answers)
             return value, gradient
 
-    def sums(self, params: Any) -> tuple[Any, Any, np.float64]:
-        """(Σ weight·loss, its gradient, Σ weight), additive over the rows; without ``l2``. float64, beside params."""
-        if on_device(params):
-            return *self._answers(params, None, False, FLOAT64), self.weight_sum
-        return super().sums(params)
+    def sums(self, params: Any) -> tuple[Any, Any]:
+        return self._answers(params, None, None, FLOAT64) if on_device(params) else super().sums(params)
 
-    def value_and_grad(self, params: Any) -> tuple[Any, Any]:
-        """(mean loss + ½·l2·‖w‖², its gradient in the shape of ``params``), where ``params`` are."""
-        return self._answers(params, None, True) if on_device(params) else super().value_and_grad(params)
+    def mean(self, penalty: Any, params: Any) -> tuple[Any, Any]:
+        return self._answers(params, None, penalty) if on_device(params) else super().mean(penalty, params)
 
-    def hessp(self, params: Any, v: Any, *, curvature: Any = None) -> Any:
-        """The Hessian at ``params`` times ``v``, in one pass over X. (Nothing is kept in ``curvature``: X is read
-        for the scores of ``v`` anyway, and those of ``params`` come with it.)
+    def product(self, penalty: Any, params: Any, v: Any, curvature: Any) -> Any:
+        """Nothing is kept in ``curvature``: X is read for the scores of ``v`` anyway, and those of ``params`` come with
+        it.
         """
         if not on_device(params):
-            return super().hessp(params, v)
+            return super().product(penalty, params, v, None)
         if on_device(v) and tuple(v.shape) != tuple(params.shape):
             raise ValueError(f"v: expected params' shape {tuple(params.shape)}, got {tuple(v.shape)}")
-        return self._answers(params, v, True)[1]
-
-    def hessian(self, params: Any) -> Any:
-        """The Hessian at ``params`` (on the CPU) as SciPy's operator."""
-        return super().hessian(as_float(params, "params"))
+        return self._answers(params, v, penalty)[1]
 
     def moments(self, step: int, full: bool) -> tuple[Any, float]:
         """`nbgrad.regression.scaling.moments` of every ``step``-th row, on the CPU."""

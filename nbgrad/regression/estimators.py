@@ -31,17 +31,16 @@ from numpy.typing import NDArray
 
 from nbgrad import kernels
 from nbgrad.arrays import on_device
+from nbgrad.regression.answers import by_rows, score
 from nbgrad.regression.base import (
     BaseEstimator,
     RegressorMixin,
-    by_rows,
     check_blocks,
     check_parameters,
     check_sample_weight,
     check_X_y,
     linear_scores,
     precision,
-    score,
 )
 from nbgrad.regression.classifier import Classifier
 from nbgrad.regression.dispatch import as_blocks

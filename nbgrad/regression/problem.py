@@ -10,41 +10,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad.arrays import FLOAT64, as_float, check_choice, on_device
-from nbgrad.cpu.models import models
+from nbgrad.formulas.regression import SCORE_MODELS
 from nbgrad.regression import data
-from nbgrad.regression.csr import one_pass_csr
-from nbgrad.regression.one_pass import Curvature, one_pass
-from nbgrad.regression.scaling import moments
+from nbgrad.regression.one_pass import Curvature
+from nbgrad.regression.passes import Passes
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
 
 __all__ = ["MODELS", "Problem"]
 
-MODELS = ("linear", "logistic", "logistic_mse", "softmax")
+MODELS = (*SCORE_MODELS, "softmax")
 
 
-def mean_with_penalty(
-    problem: Any, loss: Any, grad: NDArray[Any], weight_sum: Any, params: Any
-) -> tuple[float, NDArray[Any]]:
-    """(loss / weight_sum + ½·l2·‖w‖², grad / weight_sum + l2·w), w being ``params`` with the intercepts 0. The second
-    holds of a Hessian's product, too, ``params`` being its direction.
-    """
-    value, grad = with_penalty(problem, loss, grad, weight_sum, params)
-    return float(value), grad
+def _passes(X: Any) -> type[Passes]:
+    """Over the data where they lie: what differs between devices."""
+    if on_device(X):
+        from nbgrad.regression.device import DevicePasses
 
-
-def with_penalty(problem: Any, loss: Any, grad: Any, weight_sum: Any, params: Any, xp: Any = np) -> tuple[Any, Any]:
-    """The same of arrays of the library ``xp``, where it leaves the value."""
-    with np.errstate(all="ignore"):  # no weight: nan
-        value, grad = loss / weight_sum, grad / weight_sum
-        if problem.l2:
-            w = xp.array(params, FLOAT64)
-            if problem.fit_intercept:
-                w.reshape(-1, problem.n_features + 1)[:, -1] = 0
-            l2 = float(problem.l2)  # a number of NumPy's would not meet CuPy's arrays
-            value, grad = value + 0.5 * l2 * xp.vdot(w, w), grad + l2 * w
-    return value, grad
+        return DevicePasses
+    return Passes
 
 
 class Problem:
@@ -66,13 +51,6 @@ class Problem:
     array([0.625, 0.375])
     """
 
-    def __new__(cls, model: str, X: Any, *arguments: Any, **options: Any) -> Problem:
-        if cls is Problem and on_device(X):
-            from nbgrad.regression.device import DeviceProblem
-
-            return object.__new__(DeviceProblem)
-        return object.__new__(cls)
-
     def __init__(
         self,
         model: str,
@@ -85,96 +63,38 @@ class Problem:
         x_scale: float = 1.0,
         dtype: Any = None,
     ) -> None:
-        self._settle(model, l2, fit_intercept, x_scale)
-        self._X = data.matrix(X)
-        self.rows, self.n_features = n, _ = self._X.shape
-        self._dense = isinstance(self._X, np.ndarray)
-        self._dtype = data.precision(dtype, self._X.dtype) if self._dense else FLOAT64
-        self._y = data.targets(model, y, n, self._dtype)
-        self._weight, self._unit, self.weight_sum = data.weights(sample_weight, n, self._dtype)
-
-    def _settle(self, model: str, l2: float, fit_intercept: bool, x_scale: float) -> None:
-        """What does not depend on the data, checked."""
         check_choice(model, "model", MODELS)
-        self.model, self._loops, self.l2 = model, models()[model], data.penalty(l2)
+        self.model, self.l2 = model, data.penalty(l2)
         self.fit_intercept = data.flag(fit_intercept, "fit_intercept")
-        self._x_scale = data.finite(x_scale, "x_scale")
+        x_scale = data.finite(x_scale, "x_scale")
+        self._passes = _passes(X)(model, X, y, sample_weight, self.fit_intercept, x_scale, dtype)
+        self.rows, self.n_features, self.weight_sum = (
+            self._passes.rows, self._passes.n_features, self._passes.weight_sum
+        )  # fmt: skip
 
-    def _split(self, params: Any, name: str = "params") -> tuple[NDArray[Any], NDArray[Any]]:
-        """(coefficients times x_scale, intercepts) as the loops take them."""
-        matrix = data.coefficients(
-            as_float(params, name), self.n_features, self.fit_intercept, self._loops.matrix, name
-        )
-        coefficients = (matrix[:, : self.n_features].astype(FLOAT64) * self._x_scale).astype(self._dtype)
-        intercept = np.zeros(len(matrix), self._dtype)
-        if self.fit_intercept:
-            intercept[:] = matrix[:, self.n_features]
-        return coefficients, intercept
-
-    def _pass(
-        self, params: Any, direction: Any = None, curvature: Curvature | None = None
-    ) -> tuple[np.float64, NDArray[Any]]:
-        """(Σ w·loss, its gradient or the Hessian's product with ``direction``, in params' shape)"""
-        with np.errstate(all="ignore"):  # nan and inf in X or params come back as nan and inf: that is the answer
-            (w, intercept), shape = self._split(params), np.shape(params)
-            v = None if direction is None else self._split(direction, "v")
-            classes = len(w)
-            if self._loops.matrix and classes == 1:
-                w, intercept, v = self._with_impossible_class(w, intercept, v)
-            arguments = self._loops, self._X, self._y, self._weight, w, intercept, v
-            bad, loss, gradient, slopes = (
-                one_pass(*arguments, curvature) if self._dense else one_pass_csr(*arguments)
-            )
-            if bad >= 0:
-                raise data.wrong_target(self.model, self._y[bad], bad, self._dtype, classes)
-            gradient = gradient[:classes] * self._x_scale
-            if self.fit_intercept:
-                gradient = np.concatenate([gradient, slopes[:classes, np.newaxis]], axis=1)
-            return loss * self._unit, (gradient * self._unit).reshape(shape)
-
-    def _with_impossible_class(self, w: Any, intercept: Any, v: Any) -> Any:
-        """A second class of probability 0: the loops are made for two or more."""
-        wrong = self._y != 0
-        if wrong.any():
-            at = int(np.argmax(wrong))
-            raise data.wrong_target(self.model, self._y[at], at, self._dtype, 1)
-
-        def extended(a: Any, b: Any, last: float) -> tuple[Any, Any]:
-            return np.concatenate([a, 0 * a]), np.array([b[0], last], b.dtype)
-
-        return *extended(w, intercept, -np.inf), None if v is None else extended(v[0], v[1], 0.0)
-
-    def sums(self, params: Any) -> tuple[np.float64, NDArray[Any], np.float64]:
-        """(Σ weight·loss, its gradient, Σ weight), additive over the rows; without ``l2``."""
-        return *self._pass(params), self.weight_sum
+    def sums(self, params: Any) -> tuple[Any, Any, np.float64]:
+        """(Σ weight·loss, its gradient, Σ weight), additive over the rows; without ``l2``. float64, beside params."""
+        return *self._passes.sums(params), self.weight_sum
 
     def moments(self, step: int, full: bool) -> tuple[NDArray[np.float64], float]:
-        """`nbgrad.regression.scaling.moments` of every ``step``-th row."""
-        found, total = moments(
-            self._X, self._weight if self._weight.size else None,
-            step=step, x_scale=self._x_scale, fit_intercept=self.fit_intercept, full=full,
-        )  # fmt: skip
-        return found * self._unit, total * self._unit
+        """`nbgrad.regression.scaling.moments` of every ``step``-th row, on the CPU."""
+        return self._passes.moments(step, full)
 
-    def value_and_grad(self, params: Any) -> tuple[float, NDArray[Any]]:
-        """(mean loss + ½·l2·‖w‖², its gradient in the shape of ``params``)"""
-        return mean_with_penalty(self, *self.sums(params), params)
+    def value_and_grad(self, params: Any) -> tuple[Any, Any]:
+        """(mean loss + ½·l2·‖w‖², its gradient in the shape of ``params``), where ``params`` are."""
+        return self._passes.mean(self, params)
 
-    def hessp(self, params: Any, v: Any, *, curvature: Curvature | None = None) -> NDArray[Any]:
+    def hessp(self, params: Any, v: Any, *, curvature: Curvature | None = None) -> Any:
         """The Hessian at ``params`` times ``v``, in one pass over X."""
-        v = as_float(v, "v")
-        if v.shape != np.shape(params):
-            raise ValueError(f"v: expected params' shape {np.shape(params)}, got {v.shape}")
-        _, product = self._pass(params, v, curvature)
-        return mean_with_penalty(self, 0.0, product, self.weight_sum, v)[1]
+        return self._passes.product(self, params, v, curvature)
 
     def hessian(self, params: Any) -> LinearOperator:
-        """The Hessian at ``params`` as an operator on flat vectors. What depends on params alone (of softmax the
-        probabilities) is kept from the first product on: each is one pass over X.
+        """The Hessian at ``params`` (on the CPU) as an operator on flat vectors. What depends on params alone (of
+        softmax the probabilities) is kept from the first product on: each is one pass over X.
         """
         from scipy.sparse.linalg import LinearOperator
 
-        params, kept = np.array(params, FLOAT64), Curvature()
+        params, kept = np.array(as_float(params, "params"), FLOAT64), Curvature()
 
         def product(v: NDArray[Any]) -> NDArray[Any]:
             return self.hessp(params, v.reshape(params.shape), curvature=kept).reshape(-1)

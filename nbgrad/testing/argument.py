@@ -18,12 +18,12 @@ from nbgrad.testing.compare import (
     exactly,
     nearest,
 )
-from nbgrad.testing.conditioning import Sensitivity, rounds, underflows
-from nbgrad.testing.constant import constant
-from nbgrad.testing.elements import Elements
-from nbgrad.testing.exact import Exact
 from nbgrad.testing.hints import of_nan, of_ratio, of_state
-from nbgrad.testing.kinks import closer, tied_slopes
+from nbgrad.testing.oracle.conditioning import Sensitivity, rounds, underflows
+from nbgrad.testing.oracle.constant import constant
+from nbgrad.testing.oracle.elements import Elements
+from nbgrad.testing.oracle.exact import Exact
+from nbgrad.testing.oracle.kinks import closer, tied_slopes
 from nbgrad.testing.problem import Problem
 from nbgrad.testing.report import GradientError, GradientReport, number
 

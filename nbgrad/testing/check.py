@@ -12,15 +12,15 @@ from nbgrad.arrays import check_mask
 from nbgrad.jit.arithmetic import arithmetic
 from nbgrad.testing.argument import LARGE, ULPS, check_argument
 from nbgrad.testing.compare import References
-from nbgrad.testing.conditioning import Sensitivity
-from nbgrad.testing.exact import Exact
 from nbgrad.testing.hints import of_nothing
 from nbgrad.testing.inputs import as_arguments, default_wrt, mirrored, of_numbers, of_whole
-from nbgrad.testing.precision import Precision, evaluated, wider
+from nbgrad.testing.oracle.conditioning import Sensitivity
+from nbgrad.testing.oracle.exact import Exact
+from nbgrad.testing.oracle.precision import Precision, evaluated, wider
+from nbgrad.testing.oracle.screen import Screen
 from nbgrad.testing.problem import Problem
 from nbgrad.testing.properties import check_layout, check_linear, check_out, check_repeatable
 from nbgrad.testing.report import VERDICTS, Call, GradientError, GradientReport, number, warn
-from nbgrad.testing.screen import Screen
 
 __all__ = ["ULPS", "Case", "check", "check_gradient", "functions", "gradient_case"]
 

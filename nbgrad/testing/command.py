@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.testing.property import gradient_test
+from nbgrad.testing.examples.property import gradient_test
+from nbgrad.testing.examples.specs import Spec, array, drawing
 from nbgrad.testing.report import GradientError, GradientWarning, name_of
-from nbgrad.testing.specs import Spec, array, drawing
 
 __all__ = ["run"]
 

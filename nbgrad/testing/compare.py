@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.testing.differences import slopes
-from nbgrad.testing.elements import Elements, room_around, steps_at, summed, unseen
-from nbgrad.testing.elementwise import elementwise
-from nbgrad.testing.exact import Exact
-from nbgrad.testing.precision import Precision
+from nbgrad.testing.oracle.differences import slopes
+from nbgrad.testing.oracle.elements import Elements, room_around, steps_at, summed, unseen
+from nbgrad.testing.oracle.elementwise import elementwise
+from nbgrad.testing.oracle.exact import Exact
+from nbgrad.testing.oracle.precision import Precision
 
 __all__ = ["References", "compare", "differenced", "exactly", "nearest"]
 

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from nbgrad.testing.compare import Elements
-from nbgrad.testing.precision import evaluated
+from nbgrad.testing.oracle.precision import evaluated
+from nbgrad.testing.problem import Problem
+from nbgrad.testing.state import line, wrapping
 
-if TYPE_CHECKING:
-    from nbgrad.testing.problem import Problem
-
-__all__ = ["of_call", "of_nan", "of_nothing", "of_ratio", "of_state"]
+__all__ = ["of_nan", "of_nothing", "of_ratio", "of_state"]
 
 #: An error bar up to this part of the slope tells 2 from 1.99.
 SHARP = 2.0**-10
-
-
-def _line(text: str) -> str:
-    return f"\n  hint       {text}"
 
 
 def of_ratio(problem: Problem, position: int, gradient: Any, found: Elements) -> str:
@@ -37,7 +31,7 @@ def of_ratio(problem: Problem, position: int, gradient: Any, found: Elements) ->
         return ""
     if _is_symmetric(problem, position, gradient, found.places[wrong]):
         label = problem.call.label(position)
-        return _line(f"{label} is a symmetric matrix, but its elements were moved one by one; see symmetric=")
+        return line(f"{label} is a symmetric matrix, but its elements were moved one by one; see symmetric=")
 
     def all_are(factor: Any) -> bool:
         with np.errstate(all="ignore"):
@@ -48,20 +42,20 @@ def of_ratio(problem: Problem, position: int, gradient: Any, found: Elements) ->
     if uses_g:
         other = problem.quietly(g * g.dtype.type(-3), problem.pristine).get(position)
         if other is not None and gradient.any() and np.array_equal(other, gradient):
-            return _line(f"{problem.names[1]} gives the same for another grad_output: it does not use it")
+            return line(f"{problem.names[1]} gives the same for another grad_output: it does not use it")
     name = f"{problem.names[1]} is"
     if all_are(-1.0):
-        return _line(f"{name} -1 times the slope: a sign")
+        return line(f"{name} -1 times the slope: a sign")
     for n, what in _lengths(problem, position).items():
         said = f"a factor of 2{', or ' + what if what else ''}" if n == 2 else what
         if all_are(float(n)):
-            return _line(f"{name} {n} times the slope: {said}")
+            return line(f"{name} {n} times the slope: {said}")
         if all_are(1.0 / n):
-            return _line(f"{name} 1/{n} of the slope: {said}")
+            return line(f"{name} 1/{n} of the slope: {said}")
     if uses_g and g.shape in ((), gradient.shape):
         factor = np.broadcast_to(g, gradient.shape).ravel()[found.places].astype(np.float64)
         if all_are(factor):
-            return _line(f"{name} grad_output times the slope: it is multiplied in twice")
+            return line(f"{name} grad_output times the slope: it is multiplied in twice")
     return ""
 
 
@@ -89,9 +83,9 @@ def of_nan(problem: Problem) -> str:
     """That forward's own result is nan, or an argument."""
     for i, a in enumerate(problem.pristine):
         if a.dtype.kind == "f" and np.isnan(a).any():
-            return _line(f"{problem.call.label(i)} itself is nan at {_first(np.isnan(a))}")
+            return line(f"{problem.call.label(i)} itself is nan at {_first(np.isnan(a))}")
     if np.isnan(problem.value_here).any():
-        return _line(f"{problem.names[0]} itself is nan at {_first(np.isnan(problem.value_here))}")
+        return line(f"{problem.names[0]} itself is nan at {_first(np.isnan(problem.value_here))}")
     return ""
 
 
@@ -102,8 +96,8 @@ def of_nothing(problem: Problem) -> str:
         return known
     value = problem.value_here
     if np.isinf(value).any():
-        return _line(f"{problem.names[0]} itself is {value[_first(np.isinf(value))]} at {_first(np.isinf(value))}")
-    return _line(
+        return line(f"{problem.names[0]} itself is {value[_first(np.isinf(value))]} at {_first(np.isinf(value))}")
+    return line(
         f"{problem.names[0]}'s digits do not tell its slope here, as where it is saturated; "
         "reference=, or other arguments, may"
     )
@@ -127,27 +121,4 @@ def of_state(problem: Problem) -> str:
     same = all(np.array_equal(first[i], again[i], equal_nan=True) for i in first)
     if not same or all(np.array_equal(first[i], between[i], equal_nan=True) for i in first):
         return ""
-    return _wrapping("(grad_output, *args)")
-
-
-def of_call(function: Callable[..., Any], arguments: Sequence[Any]) -> str:
-    """That backward takes grad_output alone, as a layer's does that keeps its arguments."""
-    try:
-        signature = inspect.signature(function)
-        signature.bind(arguments[0])
-    except (TypeError, ValueError, IndexError):
-        return ""
-    try:
-        signature.bind(*arguments)
-    except TypeError:
-        return _wrapping("(grad_output)")
-    return ""
-
-
-def _wrapping(given: str) -> str:
-    return _line(
-        "backward keeps state between calls, from forward; give the check one that calls forward itself:\n"
-        "               def gradient(grad_output, *args):\n"
-        "                   forward(*args)\n"
-        f"                   return backward{given}"
-    )
+    return wrapping("(grad_output, *args)")

@@ -8,9 +8,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from nbgrad.testing.conditioning import Sensitivity, sensitivities
-from nbgrad.testing.hints import of_call
+from nbgrad.testing.oracle.conditioning import Sensitivity, sensitivities
 from nbgrad.testing.report import Call, GradientError
+from nbgrad.testing.state import of_call
 
 __all__ = ["Misfit", "Problem"]
 

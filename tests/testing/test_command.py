@@ -195,9 +195,9 @@ def test_errors_are_one_line(line, folder, capsys):
 
 def test_without_hypothesis(folder, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "hypothesis", None)
-    for name in [n for n in sys.modules if n.startswith("nbgrad.testing.strategies")]:
+    for name in [n for n in sys.modules if n.startswith("nbgrad.testing.examples.strategies")]:
         monkeypatch.delitem(sys.modules, name)
     with contextlib.suppress(AttributeError):
-        monkeypatch.delattr("nbgrad.testing.strategies")
+        monkeypatch.delattr("nbgrad.testing.examples.strategies")
     assert main(["check", f"{FILE}swish"]) == 2
     assert "pip install nbgrad[testing]" in capsys.readouterr().err

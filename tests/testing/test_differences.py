@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.special as sp
 
-from nbgrad.testing.differences import ladders, scales, slopes
+from nbgrad.testing.oracle.differences import ladders, scales, slopes
 
 
 def estimate(f, x, at_kink=False):

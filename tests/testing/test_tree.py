@@ -5,7 +5,7 @@ from collections import OrderedDict, defaultdict, namedtuple
 import numpy as np
 import pytest
 
-from nbgrad.testing.tree import flatten, joined, names, split
+from nbgrad.testing.frameworks.tree import flatten, joined, names, split
 
 Pair = namedtuple("Pair", "a b")
 

@@ -7,7 +7,7 @@ import pytest
 from verdicts import verdict
 
 from nbgrad.testing import check_gradient
-from nbgrad.testing.wide import Wide, wide_numbers
+from nbgrad.testing.oracle.wide import Wide, wide_numbers
 
 AT = np.array([0.5, -1.25, 3.0, 0.125])
 POSITIVE = np.array([0.5, 1.25, 3.0, 0.125])

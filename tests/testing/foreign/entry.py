@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from nbgrad.testing import array, check_autograd, check_gradient, check_objective, gradient_test
-from nbgrad.testing.specs import Spec
+from nbgrad.testing.examples.specs import Spec
 
 __all__ = ["BOTH", "F32", "F64", "Table", "fixed", "integers", "normal", "spread", "ties", "uniform"]
 

@@ -24,9 +24,9 @@ class Spec:
 
 
 def drawing() -> Any:
-    """`nbgrad.testing.strategies`, or one clear error where hypothesis is missing."""
+    """`nbgrad.testing.examples.strategies`, or one clear error where hypothesis is missing."""
     try:
-        return importlib.import_module("nbgrad.testing.strategies")
+        return importlib.import_module("nbgrad.testing.examples.strategies")
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "hypothesis":
             raise

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from nbgrad.testing.check import Case
+from nbgrad.testing.examples.specs import Spec, drawing
 from nbgrad.testing.report import GradientError, GradientReport, warn
-from nbgrad.testing.specs import Spec, drawing
 
 __all__ = ["search"]
 
@@ -162,7 +162,7 @@ def _lines(case: Case, grad_output: Any) -> set[tuple[str, int]]:
 
 
 def _foreign() -> Iterator[str]:
-    yield str(Path(__file__).parent)
+    yield str(Path(__file__).parents[1])
     for name in ("stdlib", "platstdlib", "purelib", "platlib"):
         yield sysconfig.get_path(name)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.testing.precision import DIGITS, evaluated, part_of
-from nbgrad.testing.wide import Wide, wide_numbers
+from nbgrad.testing.oracle.precision import DIGITS, evaluated, part_of
+from nbgrad.testing.oracle.wide import Wide, wide_numbers
 
 __all__ = ["Exact", "ExactFunction"]
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.testing.differences import slopes
-from nbgrad.testing.elements import Elements, steps_at, summed, unseen
-from nbgrad.testing.precision import Precision
+from nbgrad.testing.oracle.differences import slopes
+from nbgrad.testing.oracle.elements import Elements, steps_at, summed, unseen
+from nbgrad.testing.oracle.precision import Precision
 
 __all__ = ["elementwise"]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.testing.differences import ladders, scales
-from nbgrad.testing.precision import Precision, evaluated
+from nbgrad.testing.oracle.differences import ladders, scales
+from nbgrad.testing.oracle.precision import Precision, evaluated
 
 __all__ = ["Elements", "room_around", "steps_at", "summed", "unseen"]
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from nbgrad.testing.frameworks.tree import joined, split
 from nbgrad.testing.problem import Misfit
-from nbgrad.testing.tree import joined, split
 
 __all__ = ["FRAMEWORKS"]
 

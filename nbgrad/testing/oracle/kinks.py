@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.testing.elements import Elements
-from nbgrad.testing.precision import Precision
+from nbgrad.testing.oracle.elements import Elements
+from nbgrad.testing.oracle.precision import Precision
 
 __all__ = ["closer", "tied_slopes"]
 

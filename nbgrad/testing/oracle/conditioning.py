@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.testing.precision import evaluated, widened
+from nbgrad.testing.oracle.precision import evaluated, widened
 
 __all__ = ["Sensitivity", "rounds", "sensitivities", "underflows"]
 

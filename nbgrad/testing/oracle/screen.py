@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.testing.precision import Precision
+from nbgrad.testing.oracle.precision import Precision
 
 __all__ = ["Screen"]
 

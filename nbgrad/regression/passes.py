@@ -1,0 +1,130 @@
+"""The data of a regression model in the CPU's memory, laid out once, and the pass over them.
+
+`nbgrad.regression.device` has the same of data on a GPU: `Problem` asks either.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbgrad.arrays import FLOAT64, as_float
+from nbgrad.cpu.models import models
+from nbgrad.regression import data
+from nbgrad.regression.csr import one_pass_csr
+from nbgrad.regression.one_pass import Curvature, one_pass
+from nbgrad.regression.scaling import moments
+
+__all__ = ["Passes", "mean_with_penalty", "with_penalty"]
+
+
+def mean_with_penalty(
+    problem: Any, loss: Any, grad: NDArray[Any], weight_sum: Any, params: Any
+) -> tuple[float, NDArray[Any]]:
+    """(loss / weight_sum + ½·l2·‖w‖², grad / weight_sum + l2·w), w being ``params`` with the intercepts 0. The second
+    holds of a Hessian's product, too, ``params`` being its direction.
+    """
+    value, grad = with_penalty(problem, loss, grad, weight_sum, params)
+    return float(value), grad
+
+
+def with_penalty(problem: Any, loss: Any, grad: Any, weight_sum: Any, params: Any, xp: Any = np) -> tuple[Any, Any]:
+    """The same of arrays of the library ``xp``, where it leaves the value."""
+    with np.errstate(all="ignore"):  # no weight: nan
+        value, grad = loss / weight_sum, grad / weight_sum
+        if problem.l2:
+            w = xp.array(params, FLOAT64)
+            if problem.fit_intercept:
+                w.reshape(-1, problem.n_features + 1)[:, -1] = 0
+            l2 = float(problem.l2)  # a number of NumPy's would not meet CuPy's arrays
+            value, grad = value + 0.5 * l2 * xp.vdot(w, w), grad + l2 * w
+    return value, grad
+
+
+class Passes:
+    """``model``, ``fit_intercept`` and ``x_scale`` are checked; X, y and the weights are checked here."""
+
+    def __init__(
+        self, model: str, X: Any, y: Any, sample_weight: Any, fit_intercept: bool, x_scale: float, dtype: Any
+    ) -> None:
+        self.model, self.fit_intercept, self._x_scale = model, fit_intercept, x_scale
+        self._loops = models()[model]
+        self._hold(X, y, sample_weight, dtype)
+
+    def _hold(self, X: Any, y: Any, sample_weight: Any, dtype: Any) -> None:
+        self._X = data.matrix(X)
+        self.rows, self.n_features = n, _ = self._X.shape
+        self._dense = isinstance(self._X, np.ndarray)
+        self._dtype = data.precision(dtype, self._X.dtype) if self._dense else FLOAT64
+        self._y = data.targets(self.model, y, n, self._dtype)
+        self._weight, self._unit, self.weight_sum = data.weights(sample_weight, n, self._dtype)
+
+    def sums(self, params: Any) -> tuple[Any, Any]:
+        """(Σ weight·loss, its gradient), additive over the rows"""
+        return self._pass(params)
+
+    def mean(self, penalty: Any, params: Any) -> tuple[Any, Any]:
+        """(mean loss + ½·l2·‖w‖², its gradient); ``penalty`` has l2, fit_intercept and n_features."""
+        return mean_with_penalty(penalty, *self._pass(params), self.weight_sum, params)
+
+    def product(self, penalty: Any, params: Any, v: Any, curvature: Curvature | None) -> Any:
+        """The Hessian at ``params`` times ``v``."""
+        v = as_float(v, "v")
+        if v.shape != np.shape(params):
+            raise ValueError(f"v: expected params' shape {np.shape(params)}, got {v.shape}")
+        _, product = self._pass(params, v, curvature)
+        return mean_with_penalty(penalty, 0.0, product, self.weight_sum, v)[1]
+
+    def moments(self, step: int, full: bool) -> tuple[NDArray[np.float64], float]:
+        """`nbgrad.regression.scaling.moments` of every ``step``-th row."""
+        found, total = moments(
+            self._X, self._weight if self._weight.size else None,
+            step=step, x_scale=self._x_scale, fit_intercept=self.fit_intercept, full=full,
+        )  # fmt: skip
+        return found * self._unit, total * self._unit
+
+    def _split(self, params: Any, name: str = "params") -> tuple[NDArray[Any], NDArray[Any]]:
+        """(coefficients times x_scale, intercepts) as the loops take them."""
+        matrix = data.coefficients(
+            as_float(params, name), self.n_features, self.fit_intercept, self._loops.matrix, name
+        )
+        coefficients = (matrix[:, : self.n_features].astype(FLOAT64) * self._x_scale).astype(self._dtype)
+        intercept = np.zeros(len(matrix), self._dtype)
+        if self.fit_intercept:
+            intercept[:] = matrix[:, self.n_features]
+        return coefficients, intercept
+
+    def _pass(
+        self, params: Any, direction: Any = None, curvature: Curvature | None = None
+    ) -> tuple[np.float64, NDArray[Any]]:
+        """(Σ w·loss, its gradient or the Hessian's product with ``direction``, in params' shape)"""
+        with np.errstate(all="ignore"):  # nan and inf in X or params come back as nan and inf: that is the answer
+            (w, intercept), shape = self._split(params), np.shape(params)
+            v = None if direction is None else self._split(direction, "v")
+            classes = len(w)
+            if self._loops.matrix and classes == 1:
+                w, intercept, v = self._with_impossible_class(w, intercept, v)
+            arguments = self._loops, self._X, self._y, self._weight, w, intercept, v
+            bad, loss, gradient, slopes = (
+                one_pass(*arguments, curvature) if self._dense else one_pass_csr(*arguments)
+            )
+            if bad >= 0:
+                raise data.wrong_target(self.model, self._y[bad], bad, self._dtype, classes)
+            gradient = gradient[:classes] * self._x_scale
+            if self.fit_intercept:
+                gradient = np.concatenate([gradient, slopes[:classes, np.newaxis]], axis=1)
+            return loss * self._unit, (gradient * self._unit).reshape(shape)
+
+    def _with_impossible_class(self, w: Any, intercept: Any, v: Any) -> Any:
+        """A second class of probability 0: the loops are made for two or more."""
+        wrong = self._y != 0
+        if wrong.any():
+            at = int(np.argmax(wrong))
+            raise data.wrong_target(self.model, self._y[at], at, self._dtype, 1)
+
+        def extended(a: Any, b: Any, last: float) -> tuple[Any, Any]:
+            return np.concatenate([a, 0 * a]), np.array([b[0], last], b.dtype)
+
+        return *extended(w, intercept, -np.inf), None if v is None else extended(v[0], v[1], 0.0)

@@ -1,0 +1,1 @@
+"""Functions of PyTorch, JAX, autograd and of Tensors."""

@@ -1,0 +1,213 @@
+"""The house: which room may import from which, no circles, foreign names where they belong, and how little an addition
+touches.
+"""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "nbgrad"
+
+#: Each room, a folder or a file, may import from those on floors before its own; those of one floor never see each other.
+FLOORS = [
+    ["jit"], ["elementary"], ["formulas"], ["arrays"], ["cpu", "cuda"], ["sums"], ["overloads"], ["kernels"],
+    ["autograd", "regression"], ["functional", "module"], ["optim", "nn"], ["datasets", "testing"], ["training"], ["cli"],
+]  # fmt: skip
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+#: Names from outside, and the rooms that may know them.
+FOREIGN = {"cupy": {"cuda"}, "numba.cuda": {"cuda"}}
+
+
+def modules(package):
+    """Each module's file by its name; a package's is its `__init__`."""
+    names = {}
+    for path in sorted(package.rglob("*.py")):
+        parts = ["nbgrad", *path.relative_to(package).with_suffix("").parts]
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return names
+
+
+def imported(name, path):
+    """The dotted names that a file imports anywhere in it: at once, later, for type checkers, relatively."""
+    here = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = here[: len(here) - node.level + 1] if node.level else []
+            home = ".".join([*base, *filter(None, [node.module])])
+            yield from (f"{home}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "import_module":
+            yield from (a.value for a in node.args[:1] if isinstance(a, ast.Constant))
+
+
+def graph(package):
+    """What each module imports of the package's modules."""
+    known = modules(package)
+
+    def home(name):
+        while name and name not in known:
+            name = name.rpartition(".")[0]
+        return name
+
+    return {name: {home(i) for i in imported(name, path)} - {"", name} for name, path in known.items()}
+
+
+def room(name):
+    return (name.split(".") + [""])[1]
+
+
+def upward(package):
+    """The imports that do not go down."""
+    return [
+        f"{name} imports {other}"
+        for name, others in graph(package).items()
+        for other in sorted(others)
+        if (a := room(name)) in FLOOR and (b := room(other)) in FLOOR and a != b and FLOOR[b] >= FLOOR[a]
+    ]
+
+
+def circles(package):
+    """Modules that import each other, around however many corners."""
+    below = graph(package)
+    below["nbgrad"] = set()  # its names are loaded when they are asked for, and nobody below asks
+    reached = {name: set(others) for name, others in below.items()}
+    changed = True
+    while changed:
+        changed = False
+        for others in reached.values():
+            more = set().union(*(reached[o] for o in others)) - others
+            changed |= bool(more)
+            others |= more
+    return sorted(name for name, others in reached.items() if name in others)
+
+
+def strangers(package):
+    return [
+        f"{name} imports {other}"
+        for name, path in modules(package).items()
+        for other in imported(name, path)
+        for prefix, rooms in FOREIGN.items()
+        if f"{other}.".startswith(prefix + ".") and room(name) not in rooms
+    ]
+
+
+@pytest.fixture
+def copy(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "nbgrad", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "nbgrad"
+
+
+def add(path, text):
+    path.write_text(path.read_text("utf-8") + text, "utf-8")
+
+
+def test_every_room_has_its_floor():
+    rooms = {room(name) for name in modules(PACKAGE)} - {"", "__main__"}
+    assert rooms == set(FLOOR)
+
+
+def test_imports_go_down():
+    assert upward(PACKAGE) == []
+
+
+def test_no_circles():
+    assert circles(PACKAGE) == []
+
+
+def test_foreign_names_stay_in_their_rooms():
+    assert strangers(PACKAGE) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "look"),
+    [
+        ("elementary/normal.py", "from nbgrad.formulas import classic", upward),
+        ("cpu/rows.py", "from nbgrad.cuda import rows", upward),
+        ("cpu/rows.py", "def f():\n    from ..kernels import losses", upward),
+        ("kernels/losses.py", "if 0:\n    import nbgrad.autograd.tensor", upward),
+        ("arrays.py", "import importlib\nimportlib.import_module('nbgrad.sums')", upward),
+        ("autograd/tape.py", "from .tensor import Tensor", circles),
+        ("kernels/elementwise.py", "from nbgrad import kernels", circles),
+        ("kernels/losses.py", "def f():\n    import cupy", strangers),
+        ("autograd/devices.py", "from numba import cuda", strangers),
+    ],
+)
+def test_what_is_forbidden_is_found(copy, file, line, look):
+    assert look(copy) == []
+    add(copy / file, f"\n\n{line}\n")
+    assert look(copy) != []
+
+
+FORMULA = '''
+
+@scalar
+def hardshrink(x, lambd):
+    """x where |x| > lambd, else 0"""
+    T = type(x)
+    return T(0) if abs(x) <= lambd else x
+
+
+@scalar
+def d_hardshrink(x, lambd):
+    """1 where |x| > lambd, else 0 (at the kinks too)"""
+    T = type(x)
+    return T(0) if abs(x) <= lambd else (T(1) if x == x else x)
+
+
+ROWS = (
+    *ROWS,
+    Elementwise(hardshrink, d_hardshrink, {"lambd": 0.5}, textbook="0 if abs(x) <= lambd else x"),
+)
+'''
+PUBLIC = '''
+
+_hardshrink = Kernel(OPS["hardshrink"])
+
+
+def hardshrink(x: Any, lambd: float = 0.5, out: Any = None) -> Any:
+    """x where abs(x) > lambd, else 0."""
+    return _hardshrink.forward(x, out, lambd)
+
+
+def hardshrink_backward(grad_output: Any, x: Any, lambd: float = 0.5, out: Any = None) -> Any:
+    """grad_output where abs(x) > lambd, else 0."""
+    return _hardshrink.backward(grad_output, x, out, lambd)
+
+
+__all__ += ["hardshrink", "hardshrink_backward"]
+'''
+USE = """
+import numba, numpy as np, nbgrad
+from nbgrad import functional, kernels
+from nbgrad.testing import array, gradient_test
+x = np.array([-2.0, 0.25, 3.0])
+assert kernels.hardshrink(x).tolist() == [-2.0, 0.0, 3.0]
+out = np.empty(3)
+assert kernels.hardshrink_backward(np.full(3, 2.0), x, 2.5, out=out) is out and out.tolist() == [0.0, 0.0, 2.0]
+assert numba.njit(lambda x: kernels.hardshrink(x, lambd=2.5))(x).tolist() == [0.0, 0.0, 3.0]
+w = nbgrad.tensor(x, requires_grad=True)
+functional.hardshrink(w).sum().backward()
+assert w.grad.tolist() == [1.0, 0.0, 1.0]
+gradient_test(kernels.hardshrink, kernels.hardshrink_backward, array(domain=(1.0, 3.0)))()
+if {simulator}:
+    from numba import cuda
+    assert np.asarray(kernels.hardshrink(cuda.to_device(x)).copy_to_host()).tolist() == [-2.0, 0.0, 3.0]
+print("used")
+"""
+
+
+@pytest.mark.parametrize("simulator", [False, True])
+def test_an_activation_touches_two_files(copy, simulator):
+    add(copy / "formulas" / "piecewise.py", FORMULA)
+    add(copy / "kernels" / "activations_piecewise.py", PUBLIC)
+    environment = {**os.environ, "PYTHONPATH": str(copy.parent)} | ({"NUMBA_ENABLE_CUDASIM": "1"} if simulator else {})
+    answer = subprocess.run(
+        [sys.executable, "-c", USE.format(simulator=simulator)], env=environment, cwd=copy.parent, capture_output=True, text=True
+    )
+    assert answer.stdout == "used\n", answer.stderr
