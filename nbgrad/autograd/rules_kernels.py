@@ -1,5 +1,4 @@
-"""The kernels as rules: activations, softmax, maxout, the linear layer, losses. As
-`nbgrad.operators`, on arrays.
+"""The kernels as rules: activations, softmax, maxout, the linear layer, losses.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def _others(rest, count, top):
 @scalar
 def _losses(own, top, others, w):
     T = type(own)
-    return w * rows.surprise(own, top, rows.logarithm(T, others)), exp_minus(top - own)
+    return w * rows.nll(own, top, rows.logarithm(T, others)), exp_minus(top - own)
 
 
 @scalar
@@ -221,7 +221,7 @@ def cross_entropy(long: bool) -> Loop:
                 w, own = weight[label] if weight.size else T(1), x_row[label]
                 top, others = row_sums_kept(x_row, e_row, g_row, work, wide)
                 others = rows.finite(top, others)
-                value = w * rows.surprise(own, top, rows.logarithm(T, others))
+                value = w * rows.nll(own, top, rows.logarithm(T, others))
                 if with_grad:
                     factor = T(np.float64(w) * scale / (1.0 + others))
                     fill(_product, (e_row,), 0, classes, g_row, (factor,), False)

@@ -61,7 +61,7 @@ def cross_entropy(grad: bool, dtype: Any) -> Any:
         others = rows.finite(largest, others)
         loss = T(0) if label == ignore_index else nan
         if counts:
-            loss = w * rows.surprise(own, largest, rows.logarithm(T, others))
+            loss = w * rows.nll(own, largest, rows.logarithm(T, others))
         return label, counts, own, w, largest, others, loss
 
     def values(labels, weight, ignore_index, divisor, flag, x, n, length, lines, width, losses):

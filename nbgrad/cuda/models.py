@@ -82,7 +82,7 @@ def _label_terms(bent: bool) -> Any:
     def slopes(s, u, label, w, c, classes, room):
         T = type(s)
         largest, e, others = sums(s, room)
-        loss = w * rows.surprise(s, largest, rows.logarithm(T, others))
+        loss = w * rows.nll(s, largest, rows.logarithm(T, others))
         own, other = w * rows.label_slope(e, s == largest, others), e * quotient_one_plus(w, others)
         return loss if c == label else T(0), own if c == label else other
 

@@ -1,7 +1,7 @@
 """What the regression models need beyond the losses: the logistic loss of a label that is 0 or 1, and second
 derivatives in the score, ``d2_f``; and the table of the models of one score a row.
 
-The margin z is the score as the label wants it negative: x for t = 0, −x for t = 1. (The labels are checked before:
+z is the negative margin, the score as the label wants it small: x for t = 0, −x for t = 1. (The labels are checked before:
 another one, nan among them, is taken for 1.)
 """
 
@@ -30,7 +30,7 @@ def d2_half_squared_error(x, target):
 
 @scalar
 def logistic_loss(x, target):
-    """−ln σ(x) for t = 1, −ln σ(−x) for t = 0: softplus of the margin z, which is −x or x."""
+    """−ln σ(x) for t = 1, −ln σ(−x) for t = 0: softplus of z."""
     T = type(x)
     return softplus(x if target == T(0) else -x, T(1))
 
@@ -52,7 +52,7 @@ def d2_logistic_loss(x, target):
 
 @scalar
 def d2_logistic_squared_error(x, target):
-    """2σσ'(2 − 3σ) at the margin z: the loss is σ(z)²"""
+    """2σσ'(2 − 3σ) at z: the loss is σ(z)²"""
     T = type(x)
     y = sigmoid(x if target == T(0) else -x)
     return (y + y) * d_sigmoid(x) * (T(2) - T(3) * y)

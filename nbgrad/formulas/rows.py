@@ -115,7 +115,7 @@ def logsumexp_of(largest, others):
 
 
 @scalar
-def surprise(x, largest, log_sum):
+def nll(x, largest, log_sum):
     """−ln softmax = log_sum + (max − x): two numbers ≥ 0. (In a `row` function LLVM would add max to log_sum
     first, and lose 772 ulp.)
     """
@@ -138,7 +138,7 @@ def label_slope(e, is_largest, others):
 def soft_term(x, q, largest, log_sum):
     """−q·ln softmax; absent where q = 0."""
     T = type(q)
-    return T(0) if q == T(0) else q * surprise(x, largest, log_sum)
+    return T(0) if q == T(0) else q * nll(x, largest, log_sum)
 
 
 @scalar
@@ -241,7 +241,7 @@ def cross_entropy(x, label):
     """−ln softmax(x)[label] = ln Σ e^(x − max) + (max − x[label]): a sum of two numbers ≥ 0."""
     largest = maximum(x)
     others = finite(largest, other_sum(x, largest))
-    return surprise(x[label], largest, logarithm(x.dtype.type, others))
+    return nll(x[label], largest, logarithm(x.dtype.type, others))
 
 
 @scalar
@@ -256,7 +256,7 @@ def d_cross_entropy(x, label, scale, grad):
     for j in range(x.size):
         grad[j] *= factor
     grad[label] = T(scale * label_slope(exp_minus(largest - own), own == largest, others))
-    return surprise(own, largest, logarithm(T, others))
+    return nll(own, largest, logarithm(T, others))
 
 
 @row

@@ -60,8 +60,8 @@ def sigmoid_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
 def tanh(x: Any, *, out: Any = None) -> Any:
     """Hyperbolic tangent (eˣ − e⁻ˣ)/(eˣ + e⁻ˣ) = 2σ(2x) − 1.
 
-    Derivative: 1 − tanh²x; smooth. Computed from m = e^(−2|x|) − 1 as −m/(2 + m) with x's sign: exact to the
-    last digits near 0 too.
+    Derivative: 1 − tanh²x; smooth. Computed for |x|, from 0.8 on as 1 − 2e/(1 + e) with e = e^(−2|x|), below by a
+    polynomial: exact to the last digits near 0 too.
 
     Source: Y. LeCun et al., Efficient BackProp (1998), section 4.4.
 

@@ -11,8 +11,8 @@ Rules they share:
   order, read-only, memory-mapped, or SciPy's CSR matrix. It is read once, in blocks of rows that fit the L2
   cache, and never copied; blocks of another dtype are converted in a buffer.
 * Precision: ``params``' dtype, float32 or float64, is that of value and gradient, and of the products; a CSR
-  matrix is multiplied in float64. The sums over blocks are float64. Products of dense blocks are BLAS's:
-  whether the last bits depend on its number of threads is up to it.
+  matrix is multiplied in float64. The sums over blocks are float64. Products and sums are
+  made in tiles of a fixed size, in order: the same bits for any number of threads and any layout of X.
 * nan or inf in ``X`` or ``params`` is no error: it comes back as nan or inf in value and gradient.
 * ``..._sums`` gives (Σ weight·loss, its gradient, Σ weight), not divided and without l2, in float64 for any
   ``params``: those of several parts of the rows add up to those of all rows.
