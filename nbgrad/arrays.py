@@ -32,6 +32,7 @@ __all__ = [
     "normalize_axis",
     "on_device",
     "output",
+    "plain",
     "quietly",
     "store",
 ]
@@ -208,10 +209,18 @@ def store(result: NDArray[Any], out: NDArray[Any] | None) -> Any:
     return result[()] if result.ndim == 0 else result
 
 
+def plain(value: Any) -> Any:
+    """The number in a NumPy array of no dimension, as it is now; anything else as it is."""
+    if isinstance(value, np.ndarray) and not value.ndim and not isinstance(value, np.ma.MaskedArray):
+        return value[()]
+    return value
+
+
 def check_number(value: Any, name: str, dtype: np.dtype[Any], expected: str = "") -> Any:
-    """A real number (a parameter), of Python's or NumPy's, in the precision ``dtype``; in the range that ``expected``
-    names, one of `RANGES`.
+    """A real number (a parameter), of Python's or NumPy's, also in an array of no dimension, in the precision
+    ``dtype``; in the range that ``expected`` names, one of `RANGES`.
     """
+    value = plain(value)
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name}: expected a real number, got {type(value).__name__}")
     if expected and not RANGES[expected](value):

@@ -194,7 +194,8 @@ def test_store():
 
 
 @pytest.mark.parametrize(
-    "value", [2, 2.5, np.float32(2.5), np.float64(2.5), np.int8(2), np.inf, -np.inf, np.nan]
+    "value", [2, 2.5, np.float32(2.5), np.float64(2.5), np.int8(2), np.inf, -np.inf, np.nan,
+              np.array(2.5), np.array(2.5, ">f4"), np.array(2, np.uint8), np.broadcast_to(np.float32(2.5), ())]
 )
 def test_parameters(value):
     for dtype in DTYPES:
@@ -203,7 +204,8 @@ def test_parameters(value):
 
 
 @pytest.mark.parametrize(
-    "value", [True, np.bool_(False), "1", None, 1j, [1.0], np.array(1.0), np.array([1.0])], ids=repr
+    "value", [True, np.bool_(False), "1", None, 1j, [1.0], np.array([1.0]), np.array(True), np.array("1"), np.array(1j),
+     np.array(None), np.ma.array(1.0), np.ma.array(1.0, mask=True)], ids=repr
 )
 def test_parameters_that_are_no_numbers(value):
     with pytest.raises(TypeError, match="^alpha: expected a real number, got "):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nbgrad import kernels
+from nbgrad.arrays import plain
 from nbgrad.autograd.devices import add_up, on_cpu
 from nbgrad.autograd.factors import times, weighted
 from nbgrad.autograd.rules_arithmetic import for_blas, rows
@@ -24,7 +25,7 @@ class Activation(Node):
     __slots__ = ("kernel", "parameters")
 
     def __init__(self, kernel: str, **parameters: Any) -> None:
-        self.kernel, self.parameters = kernel, parameters
+        self.kernel, self.parameters = kernel, {name: plain(value) for name, value in parameters.items()}
 
     def name(self) -> str:
         return _camel(self.kernel) + "Backward"
@@ -121,7 +122,7 @@ class Loss(Node):
     _shares = True
 
     def __init__(self, kernel: str, **parameters: Any) -> None:
-        self.kernel, self.parameters = kernel, parameters
+        self.kernel, self.parameters = kernel, {name: plain(value) for name, value in parameters.items()}
 
     def name(self) -> str:
         return _camel(self.kernel) + "Backward"

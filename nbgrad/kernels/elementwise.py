@@ -18,6 +18,7 @@ from nbgrad.arrays import (
     contiguous,
     on_device,
     output,
+    plain,
     store,
 )
 from nbgrad.cpu import elementwise as cpu
@@ -58,7 +59,7 @@ class Kernel:
 
     def ufunc(self, suffix: str, nin: int, parameters: tuple[Any, ...]) -> foreign.Ufunc:
         """The kernel for other libraries, its parameters checked: a lazy array's blocks would tell later."""
-        named = dict(zip(self.op.parameters, parameters, strict=True))
+        named = dict(zip(self.op.parameters, map(plain, parameters), strict=True))
         for name, value in named.items():
             check_number(value, name, FLOAT64)
         return foreign.Ufunc(self.op.name + suffix, nin, named)

@@ -20,8 +20,8 @@ from nbgrad.jit.intrinsics import overlap
 from nbgrad.jit.vector_map import elements
 
 __all__ = [
-    "absent", "apart", "axes_kind", "constant", "integer", "is_number", "number", "precision", "refuse", "spread",
-    "spreader", "write_to", "zero_d",
+    "absent", "apart", "axes_kind", "constant", "integer", "is_number", "is_zero_d", "number", "precision", "refuse",
+    "spread", "spreader", "write_to", "zero_d",
 ]  # fmt: skip
 
 
@@ -63,6 +63,10 @@ def precision(**arguments: Any) -> Any:
     return np.float32 if all(k == types.float32 for k in arrays or kinds) else np.float64
 
 
+def is_zero_d(argument: Any) -> bool:
+    return isinstance(argument, types.Array) and argument.ndim == 0
+
+
 def constant(name: str, argument: Any, choices: tuple[Any, ...]) -> Any:
     """An argument that must be known at compile time, one of ``choices``."""
     value = getattr(argument, "literal_value", getattr(argument, "value", argument))
@@ -102,11 +106,14 @@ def _number(name: str, T: Any, wide: bool, expected: str) -> Callable[..., Any]:
 
 def number(name: str, argument: Any, T: Any, expected: str = "") -> Callable[..., Any]:
     """``convert(value)``: a parameter in precision T, checked as `nbgrad.arrays.check_number` does."""
-    kind = _plain(argument)
+    kind, array = _plain(argument), is_zero_d(argument)
+    if array:
+        kind = argument.dtype
     if not is_number(kind) or isinstance(kind, types.Boolean):
         refuse(name, "a real number", argument)
     given = isinstance(argument, types.Type) and not isinstance(argument, types.Omitted)
-    return _number(name, T, given and T is np.float32 and kind != types.float32, expected)
+    convert = _number(name, T, given and T is np.float32 and kind != types.float32, expected)
+    return scalar(lambda value: convert(value[()])) if array else convert
 
 
 def axes_kind(argument: Any, ndim: int) -> Any:

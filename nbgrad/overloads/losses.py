@@ -21,6 +21,7 @@ from nbgrad.overloads.arguments import (
     absent,
     apart,
     constant,
+    is_zero_d,
     number,
     precision,
     refuse,
@@ -103,7 +104,7 @@ def _elementwise(
         check, spread_parameter = scalar(lambda p: p), _spread("", None, T, ndim)
     else:
         (name,), f, df = op.parameters, op.forward, op.derivative
-        one = not absent(parameter) and not isinstance(parameter, types.Array)
+        one = not absent(parameter) and (not isinstance(parameter, types.Array) or is_zero_d(parameter))
         if name in op.ranges and not one:
             refuse(name, "a real number", parameter)
         check = number(name, parameter, T, op.ranges[name]) if name in op.ranges else scalar(lambda p: p)

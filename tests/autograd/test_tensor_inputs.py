@@ -224,11 +224,23 @@ def test_pythons_floats_lose_no_digits_beside_float64(number):
     assert cat([x, [[0.1]]]).tolist() == [[1.0], [0.1]] and stack([[[0.1]], x])[0].item() == 0.1
     assert functional.mse_loss(tensor([[1.0]]), number).dtype == np.float32
     assert functional.cross_entropy(np.zeros((1, 2)), [1]).item() == functional.cross_entropy(np.zeros((1, 2)), np.array([1])).item()
-    for p in (np.float32(0.5), np.float64(0.5), 0.5):
+    for p in (np.float32(0.5), np.float64(0.5), 0.5, np.array(0.5)):
         assert functional.dropout(np.ones(4, np.float32), p, rng=np.random.default_rng(0)).tolist() == [2, 2, 2, 0]
     for wrong in ("a", None, tensor(0.5), True):
         with pytest.raises(TypeError, match="p: expected a real number"):
             functional.dropout(x, wrong)
+
+
+def test_an_array_of_no_dimension_is_the_number_it_is_in_forward():
+    x = tensor([-2.0, 3.0], requires_grad=True)
+    for loss_of in (lambda p: functional.leaky_relu(x, p).sum(), lambda p: functional.huber_loss(x, np.zeros(2), delta=p)):
+        x.grad, p = None, np.array(0.5)
+        loss = loss_of(p)
+        p[...] = 7
+        loss.backward()
+        got, x.grad = x.grad.tolist(), None
+        loss_of(0.5).backward()
+        assert got == x.grad.tolist()
 
 
 # ---- nothing falls out of the graph unseen

@@ -105,7 +105,7 @@ def test_activations(name):
     check(backward, (1j, X), {}, "grad_output")
     check(backward, (G, np.array([1j])), {}, "x")
     for parameter in OPS[name].parameters:
-        for wrong in (1j, None, True, np.ones(3)):
+        for wrong in (1j, None, True, np.ones(3), np.array(True)):
             check(name, (X,), {parameter: wrong}, parameter)
             check(backward, (G, X), {parameter: wrong}, parameter)
         check(name, (np.float32(1),), {parameter: 1e300}, parameter)
@@ -127,6 +127,10 @@ def test_activations_in_all_ways():
     check(name, (1.5,), {"out": np.array(0.0)}, None)
     check(backward, (ZERO_D, 1.5), {"out": np.array(0.0)}, None)
     check(name, (1.5,), {"out": np.zeros(1)}, "out")
+    for alpha in (ZERO_D, np.array(2), np.array(0.3, np.float32)):
+        check(name, (X,), {"alpha": alpha}, None)
+        check(backward, (G, F), {"alpha": alpha}, None)
+    check(name, (F,), {"alpha": np.array(1e300)}, "alpha")
     for wrong in ("x", None):
         check(name, (wrong,), {}, "x")
 
@@ -256,9 +260,9 @@ def test_losses_in_all_ways():
 def test_parameters_of_losses():
     t = np.full((2, 3), 0.25)
     for f in ("huber_loss", "huber_loss_value_and_grad"):
-        for delta in (-1, np.int64(0), -1.5, np.nan, np.float32(-1), True, None, "1", 1j, np.ones(3), np.array(1.0)):
+        for delta in (-1, np.int64(0), -1.5, np.nan, np.float32(-1), True, None, "1", 1j, np.ones(3), np.array(-1.0), np.array(True)):
             check(f, (X, t), {"delta": delta}, "delta")
-        for delta in (2, np.float32(0.5), np.inf):
+        for delta in (2, np.float32(0.5), np.inf, ZERO_D):
             check(f, (X, t), {"delta": delta}, None)
     check(f, (F, t), {"delta": 1e300}, "delta")
     for f in ("binary_cross_entropy_with_logits", "binary_cross_entropy_with_logits_value_and_grad"):
@@ -307,7 +311,7 @@ def test_losses_of_labels(name):
 def test_smoothing_and_probabilities():
     q = kernels.softmax(G)
     for f in ("cross_entropy", "cross_entropy_value_and_grad"):
-        for smoothing, refused in ((0.3, None), *((v, "label_smoothing") for v in (-0.1, 1.5, np.nan, True, None, "0", 1j, ZERO_D))):
+        for smoothing, refused in ((0.3, None), (ZERO_D, None), *((v, "label_smoothing") for v in (-0.1, 1.5, np.nan, True, None, "0", 1j, np.array(2.0), np.array(True)))):
             check(f, (X, LABELS), {"label_smoothing": smoothing}, refused)
         check(f, (X, q), {}, None)
         check(f, (X, q[0]), {}, "target")

@@ -277,9 +277,10 @@ def test_out_takes_the_losses(name, dtype):
 
 
 def test_bad_delta():
-    for wrong in (0, -1.0, np.nan, np.float32(0)):
+    assert huber_loss(1.0, 4.0, delta=np.array(0.5)) == huber_loss(1.0, 4.0, delta=0.5)
+    for wrong in (0, -1.0, np.nan, np.float32(0), np.array(0.0)):
         with pytest.raises(ValueError, match="^delta: expected a number > 0, got "):
             huber_loss(1.0, 2.0, delta=wrong)
-    for wrong in ("1", None, True, np.ones(2)):
+    for wrong in ("1", None, True, np.ones(2), np.array(True)):
         with pytest.raises(TypeError, match="^delta: expected a real number, got "):
             huber_loss(1.0, 2.0, delta=wrong)

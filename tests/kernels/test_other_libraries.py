@@ -92,6 +92,10 @@ def test_parameters_go_along_and_are_checked_at_once():
     for value in (UNTOUCHED, SERIES):
         with pytest.raises(TypeError, match="^alpha: expected a real number, got str"):
             elu(value, alpha="1")
+    alpha = np.array(2.0)
+    later = elu(lazy, alpha=alpha)
+    alpha[...] = 9
+    same_bits(later.compute(), elu(X, alpha=2.0))
     assert elu(lazy, alpha=2.0).name == elu(lazy, alpha=2.0).name != elu(lazy, alpha=3.0).name
     assert sigmoid(da.arange(4, chunks=2)).dtype == np.float64
     with pytest.raises(TypeError, match="^x: expected float32"):
