@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from nbgrad.autograd.devices import overlap
 from nbgrad.autograd.tape import owner
 
 __all__ = ["lineage", "others", "share"]
+
+# What takes a dead reference out of a dict is C's alone, `dict.pop` with the reference as its default: in a function of
+# Python's Ctrl-C could come, and Python drops what is raised there.
 
 # id of the owner of the memory -> (weak reference to it, the living tensors by their id)
 _sharers: dict[int, tuple[weakref.ref[Any], dict[int, weakref.ref[Any]]]] = {}
@@ -32,10 +36,10 @@ def share(tensor: Any, memory: Any = None) -> None:
         memory = owner(tensor._data)
     key, number = id(memory), id(tensor)
     if key not in _sharers:
-        _sharers.setdefault(key, (weakref.ref(memory, lambda _: _sharers.pop(key, None)), {}))
+        _sharers.setdefault(key, (weakref.ref(memory, partial(_sharers.pop, key)), {}))
     tensors = _sharers[key][1]
     if number not in tensors:
-        tensors[number] = weakref.ref(tensor, lambda _: tensors.pop(number, None))
+        tensors[number] = weakref.ref(tensor, partial(tensors.pop, number))
 
 
 def lineage(tensor: Any) -> Iterator[Any]:

@@ -17,6 +17,7 @@ import heapq
 import itertools
 import weakref
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -262,7 +263,8 @@ def note_mutation(array: Any) -> None:
     """To be called when an array that may have been saved for a backward pass is changed in place."""
     memory = owner(array)
     key = id(memory)
-    _mutations[key] = weakref.ref(memory, lambda _: _mutations.pop(key, None)), next_order()
+    # no function of Python's, see `nbgrad.autograd.sharing`
+    _mutations[key] = weakref.ref(memory, partial(_mutations.pop, key)), next_order()
 
 
 def check_unmodified(node: Node) -> None:

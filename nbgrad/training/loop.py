@@ -24,6 +24,7 @@ from nbgrad.autograd.tensor import Tensor
 from nbgrad.jit import serial_loops
 from nbgrad.training import checkpoint, models, report
 from nbgrad.training.feed import Feed
+from nbgrad.training.interrupts import Interrupts
 from nbgrad.training.models import MODELS, Recipe
 from nbgrad.training.schema import check_argument, check_file
 from nbgrad.training.settings import CHECKPOINT, DATASETS, MOST_EPOCHS, SETTINGS
@@ -218,6 +219,7 @@ class _Run:
         )  # fmt: skip
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
+        self.interrupts = Interrupts()
 
     def _arrays(self) -> dict[str, np.ndarray]:
         arrays = {f"net.{name}": value.cpu().numpy() for name, value in self.net.state_dict().items()}
@@ -268,7 +270,7 @@ class _Run:
         images = len(data.train_images)
         before, started = self.seconds, time.perf_counter()
         saved = started
-        with tqdm(
+        with self.interrupts, tqdm(
             total=settings["epochs"] * images,
             initial=len(self.history) * images,
             desc=settings["model"],
@@ -320,6 +322,7 @@ class _Run:
             losses[batch] = loss._data
             scores[batch * size : batch * size + len(x)] = predicted._data
             bar.update(len(x))
+            self.interrupts.check()
         losses, scores = move(losses, "cpu"), move(scores, "cpu")
         counts = np.minimum(size, len(images) - size * np.arange(batches))
         seconds = time.perf_counter() - started
