@@ -12,7 +12,7 @@ from nbgrad.cpu.products import padded
 @njit
 def compiled(x, at, step, count, features, w, w_step, classes, s, r, g):
     if classes == 1:
-        products.dot_rows(x, at, step, count, features, w, s)
+        products.dot_rows(x, at, step, count, features, w, s, 0)
         products.add_rows(x, at, step, count, features, r, g, 0)
     else:
         products.dot_matrix(x, at, step, count, features, w, w_step, classes, s)

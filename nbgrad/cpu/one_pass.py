@@ -160,7 +160,7 @@ def _pass(model: Model, convert: bool, middle: Callable[..., Any], name: str) ->
 
 def _scores(matrix: bool) -> Callable[..., Any]:
     @scalar
-    def scores(x_rows, count, w, w_step, classes, s, start):
+    def scores(x_rows, count, w, w_step, classes, s, start, ahead):
         block, at, step, features = x_rows
         s = vector_loop.window(s, start, classes * LANES)
         for j in range(s.size):
@@ -168,7 +168,7 @@ def _scores(matrix: bool) -> Callable[..., Any]:
         if matrix:
             dot_matrix(block, at, step, count, features, w, w_step, classes, s)
         else:
-            dot_rows(block, at, step, count, features, w, s)
+            dot_rows(block, at, step, count, features, w, s, ahead)
         return s
 
     return scores
@@ -183,7 +183,7 @@ def slopes(model: Model, convert: bool) -> Loop:
     def middle(x_rows, y_rows, coefficients, w_step, kept, have, s, work, rest):
         w, intercept, _, _ = coefficients
         target, i, count, weights = y_rows
-        scores(x_rows, count, w, w_step, intercept.size, s, 0)
+        scores(x_rows, count, w, w_step, intercept.size, s, 0, 0)
         residuals(s, intercept.size, intercept, target, i, count, weights, work, rest)
 
     return _pass(model, convert, middle, "slopes")
@@ -200,9 +200,9 @@ def curvatures(model: Model, convert: bool) -> Loop:
         target, i, count, weights = y_rows
         classes = intercept.size
         if not have:
-            t = scores(x_rows, count, w, w_step, classes, s, classes * LANES)
+            t = scores(x_rows, count, w, w_step, classes, s, classes * LANES, 0)
             curvature(t, kept, classes, intercept, target, i, count, weights, work, rest)
-        u = scores(x_rows, count, v, w_step, classes, s, 0)
+        u = scores(x_rows, count, v, w_step, classes, s, 0, 0)
         bend(u, kept, classes, v_intercept, weights, work)
 
     return _pass(model, convert, middle, "curvatures")
@@ -210,17 +210,18 @@ def curvatures(model: Model, convert: bool) -> Loop:
 
 @functools.cache
 def scores(matrix: bool) -> Loop:
-    """``loop(x, features, step, first, last, to, w, w_step, intercept, out)``: the scores of rows first..last − 1
-    of x, with their intercepts, to out[to·classes], ..., row by row. A row's depend on its numbers alone.
+    """``loop(x, features, step, first, last, to, ahead, w, w_step, intercept, out)``: scores of rows first..last − 1 of
+    x, with their intercepts, to out[to·classes], ..., row by row. A row's depend on its numbers alone. Where
+    there is one score a row, memory is asked for what lies ``ahead`` (0: it is in the cache).
     """
     scores_of = _scores(matrix)
 
-    def loop(x, features, step, first, last, to, w, w_step, intercept, out):
+    def loop(x, features, step, first, last, to, ahead, w, w_step, intercept, out):
         classes = intercept.size
         s = np.empty(classes * LANES, out.dtype)
         for i in range(first, last, LANES):
             count, at = min(LANES, last - i), (to + i - first) * classes
-            scores_of((x, i * step, step, features), count, w, w_step, classes, s, 0)
+            scores_of((x, i * step, step, features), count, w, w_step, classes, s, 0, ahead)
             for c in range(classes):
                 for r in range(count):
                     out[at + r * classes + c] = s[c * LANES + r] + intercept[c]

@@ -24,7 +24,7 @@ from nbgrad.cpu.lanes import LANES
 from nbgrad.jit import part, scalar
 from nbgrad.jit.vectors import VECTOR_BYTES, Vectors
 
-__all__ = ["add_matrix", "add_rows", "dot_matrix", "dot_rows", "padded"]
+__all__ = ["ROWS", "add_matrix", "add_rows", "dot_matrix", "dot_rows", "padded"]
 
 #: vectors of a row that one tile of the gradient has
 TILE_VECTORS = 4
@@ -43,18 +43,19 @@ def padded(features: int, itemsize: int) -> int:
     return (-(-features // tile) | 1) * tile
 
 
-def _dots(rows: int, columns: int) -> Any:
-    """``tile(x, at, step, last, features, w, w_at, w_step, s, s_at)``: s[s_at + c·LANES + r] += x_r · w_c for this many
-    rows r and rows c of coefficients; x_r starts at min(at + r·step, last).
+def _dots(rows: int, columns: int, prefetch: bool = False) -> Any:
+    """``tile(x, at, step, last, features, w, w_at, w_step, s, s_at, ahead)``: s[s_at + c·LANES + r] += x_r · w_c for
+    this many rows r and rows c of coefficients; x_r starts at min(at + r·step, last). With ``prefetch`` memory is asked
+    for what lies ``ahead``.
     """
 
     @intrinsic
-    def tile(typingctx, x, at, step, last, features, w, w_at, w_step, s, s_at):
+    def tile(typingctx, x, at, step, last, features, w, w_at, w_step, s, s_at, ahead):
         if not x.dtype == w.dtype == s.dtype:
             return None
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            _, at, step, last, features, _, w_at, w_step, _, s_at = args
+            _, at, step, last, features, _, w_at, w_step, _, s_at, ahead = args
             e = Vectors(context, builder, x.dtype)
             places = e.rows(x, args[0], at, step, last, rows)
             weights = [
@@ -67,6 +68,9 @@ def _dots(rows: int, columns: int) -> Any:
                     k = builder.mul(i, e.constant(e.lanes))
                     factors = [e.load(place, k) for place in weights]
                     sums = list(sums)
+                    if prefetch:
+                        for place in places:
+                            e.prefetch(builder.gep(place, [builder.add(k, ahead)]))
                     for r, place in enumerate(places):
                         value = e.load(place, k, mask)
                         for c in range(columns):
@@ -95,7 +99,7 @@ def _dots(rows: int, columns: int) -> Any:
             return context.get_dummy_value()
 
         i = types.intp
-        return types.none(x, i, i, i, i, w, i, i, s, i), generate
+        return types.none(x, i, i, i, i, w, i, i, s, i, i), generate
 
     return tile
 
@@ -187,7 +191,8 @@ def _outer_rows(typingctx, x, at, step, last, features, r, r_at, g, ahead):
     return types.none(x, i, i, i, i, r, i, g, i), generate
 
 
-_dots_8_1, _dots_4_2, _dots_4_3 = _dots(8, 1), _dots(4, 2), _dots(4, 3)
+_dots_8_1, _dots_8_1_ahead = _dots(8, 1), _dots(8, 1, True)
+_dots_4_2, _dots_4_3 = _dots(4, 2), _dots(4, 3)
 _outer_2, _outer_3 = _outer(2, False), _outer(3, False)
 _outer_2_rest, _outer_3_rest = _outer(2, True), _outer(3, True)
 
@@ -196,12 +201,17 @@ _outer_2_rest, _outer_3_rest = _outer(2, True), _outer(3, True)
 
 
 @part
-def dot_rows(x, at, step, count, features, w, s):
-    """s[i] += x_i · w for ``count`` ≤ LANES rows x_i, which start at at + i·step. (Up to 7 more lanes are written.)"""
+def dot_rows(x, at, step, count, features, w, s, ahead):
+    """s[i] += x_i · w for ``count`` ≤ LANES rows x_i, which start at at + i·step. (Up to 7 more lanes are written.)
+    Where X is read but once, memory is asked for what lies ``ahead``.
+    """
     for k in range(0, features, CHUNK):
         size, last = min(CHUNK, features - k), at + (count - 1) * step + k
         for i in range(0, count, ROWS):
-            _dots_8_1(x, at + i * step + k, step, last, size, w, k, 0, s, i)
+            if ahead:
+                _dots_8_1_ahead(x, at + i * step + k, step, last, size, w, k, 0, s, i, ahead)
+            else:
+                _dots_8_1(x, at + i * step + k, step, last, size, w, k, 0, s, i, 0)
 
 
 @part
@@ -225,9 +235,9 @@ def dot_matrix(x, at, step, count, features, w, w_step, coefficients, s):
                 for j in range(i, min(i + 2 * TILE_ROWS, count), TILE_ROWS):
                     place, at_w, to = at + j * step + k, c * w_step + k, c * LANES + j
                     if pair:
-                        _dots_4_2(x, place, step, last, size, w, at_w, w_step, s, to)
+                        _dots_4_2(x, place, step, last, size, w, at_w, w_step, s, to, 0)
                     else:
-                        _dots_4_3(x, place, step, last, size, w, at_w, w_step, s, to)
+                        _dots_4_3(x, place, step, last, size, w, at_w, w_step, s, to, 0)
                 c += 2 if pair else 3
 
 

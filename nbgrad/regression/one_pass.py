@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +17,7 @@ from nbgrad.arrays import FLOAT32, FLOAT64, contiguous
 from nbgrad.cpu import one_pass as cpu_regression
 from nbgrad.cpu.lanes import LANES
 from nbgrad.cpu.one_pass import FLUSH, Model, wide_size, work_size
-from nbgrad.cpu.products import padded
+from nbgrad.cpu.products import ROWS, padded
 from nbgrad.jit.threads import spread
 
 __all__ = ["Curvature", "one_pass", "scores"]
@@ -32,6 +33,9 @@ RANGE_WORK, RANGES = 2_000_000, 32
 PIECE_BYTES = 128 * 1024
 #: The same for scores: columns that lie one after the other are read in longer runs.
 SCORES_PIECE_BYTES = 512 * 1024
+#: Scores read X but once: memory is asked for it so far ahead (500000×100 in float32: half the time). Their ranges may
+#: be as many as threads want, because a row's scores are its own.
+AHEAD, RANGES_OF_A_THREAD = 96 * 1024, 4
 READ_AS_IT_IS = (FLOAT32, FLOAT64, np.dtype(np.uint8))
 
 
@@ -175,16 +179,17 @@ def scores(X: NDArray[Any], w: NDArray[Any], intercept: Any) -> NDArray[Any]:
     coefficients[:, :features] = w
     rest = coefficients.reshape(-1), w_step, np.array(np.broadcast_to(intercept, classes), dtype), out.reshape(-1)
     loop = cpu_regression.scores(classes > 1).serial
-    ranges = max(1, min(n * features * classes // RANGE_WORK, RANGES, n // LANES))
+    most = RANGES_OF_A_THREAD * numba.get_num_threads()
+    ranges = max(1, min(n * features * classes // RANGE_WORK, most, n // LANES))
 
     def in_range(k: int) -> None:
         first, last = n * k // ranges, n * (k + 1) // ranges
         if flat is not None:
-            loop(flat, features, step, first, last, first, *rest)
+            loop(flat, features, step, first, last, first, max(AHEAD // row, ROWS) * step, *rest)
             return
         for start in range(first, last, piece):
             stop = min(start + piece, last)
-            loop(_converted(X[start:stop], dtype), features, features, 0, stop - start, start, *rest)
+            loop(_converted(X[start:stop], dtype), features, features, 0, stop - start, start, 0, *rest)
 
     spread(in_range, ranges)
     return out
