@@ -20,7 +20,10 @@ FLOORS = [
 ]  # fmt: skip
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 #: Names from outside, and the rooms that may know them.
-FOREIGN = {"cupy": {"cuda"}, "numba.cuda": {"cuda"}}
+FOREIGN = {
+    "cupy": {"cuda"}, "numba.cuda": {"cuda"},
+    **dict.fromkeys(["llvmlite", "numba.core", "numba.np", "numba.cpython"], {"jit", "cuda"}),
+}  # fmt: skip
 
 
 def modules(package):
@@ -136,6 +139,8 @@ def test_foreign_names_stay_in_their_rooms():
         ("kernels/elementwise.py", "from nbgrad import kernels", circles),
         ("kernels/losses.py", "def f():\n    import cupy", strangers),
         ("autograd/devices.py", "from numba import cuda", strangers),
+        ("cpu/lanes.py", "from llvmlite import ir", strangers),
+        ("overloads/rows.py", "from numba.core import cgutils", strangers),
     ],
 )
 def test_what_is_forbidden_is_found(copy, file, line, look):

@@ -6,7 +6,9 @@ compiled loop, and before its bytes are as much as unpickled their hash must be 
 and key, too (argument types, processor, Numba's version). A file that is not right counts as absent: the loop is
 compiled anew, and the file replaced.
 
-What is Numba's and private is touched in `attach` alone. A version of Numba that has it otherwise keeps its own cache.
+What is Numba's and private is touched in `attach` and `_index_key` alone. Upstream has no checksum, no way to replace
+the files' format, and the pickled closure in the key (numba#6264). A version of Numba that has it otherwise keeps its
+own cache.
 """
 
 from __future__ import annotations
@@ -18,13 +20,15 @@ import pickle
 import re
 import stat
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numba
 import numpy
+
+from nbgrad.jit.sources import is_hashed
 
 try:
     import fcntl
@@ -163,20 +167,26 @@ def _index_key(function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
 
 
 def _digest(function: Callable[..., Any]) -> str:
-    """A hash of a function's code and of what its closure holds; what the globals say is in `source_hash`."""
+    """A hash of a function's code, of what its closure holds and what its code names, and so on."""
     digest, seen = hashlib.sha256(), set()
 
     def add(value: Any) -> None:
+        value = getattr(value, "py_func", value)  # of what a user compiled by @njit
         if isinstance(value, FunctionType):
             if id(value) not in seen:
                 seen.add(id(value))
                 add((value.__code__, value.__defaults__, [c.cell_contents for c in value.__closure__ or ()]))
+                add(_named(value))
         elif isinstance(value, CodeType):
             add((value.co_code, value.co_names, value.co_consts))
         elif isinstance(value, (tuple, list)):
             digest.update(b"(%d" % len(value))
             for item in value:
                 add(item)
+        elif isinstance(value, frozenset):
+            add(sorted(map(repr, value)))
+        elif isinstance(value, numpy.ndarray):
+            add((value.dtype, value.shape, value.tobytes()))
         elif value is None or isinstance(value, (int, float, complex, str, bytes, numpy.generic, numpy.dtype)):
             digest.update(repr((type(value).__name__, value)).encode())
         else:  # a class, a module, an intrinsic
@@ -185,3 +195,29 @@ def _digest(function: Callable[..., Any]) -> str:
 
     add(function)
     return digest.hexdigest()
+
+
+def _named(function: FunctionType) -> list[Any]:
+    """What a function's code names in its module, and in the modules that it names: Numba compiles that in. Of
+    nbgrad's compiled rooms `source_hash` says it.
+    """
+    if is_hashed(function.__code__.co_filename) or (function.__module__ or "").partition(".")[0] in _LIBRARIES:
+        return []
+    names, values = list(_names(function.__code__)), []
+    for name in names:
+        value = function.__globals__.get(name)
+        values.append(value)
+        if isinstance(value, ModuleType) and value.__name__.partition(".")[0] not in _LIBRARIES:
+            values += [getattr(value, other, None) for other in names]
+    return values
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+# What Numba knows by name.
+_LIBRARIES = ("math", "numba", "numpy", "scipy")

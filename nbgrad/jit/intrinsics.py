@@ -1,5 +1,5 @@
 """The operations that Numba has no name for, or only one that is slow to compile, as LLVM instructions
-(compiled code only): five on floating-point numbers, two on addresses of arrays.
+(compiled code only): on floating-point numbers, on tuples, on addresses of arrays.
 
 Those on numbers exist so that `nbgrad.elementary` can be written as formulas that LLVM turns into vector
 instructions.
@@ -11,13 +11,20 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["address", "clash", "fma", "horner", "overlap", "power_of_two", "product", "split"]
+__all__ = [
+    "address", "clash", "declared", "fma", "horner", "overlap", "power_of_two", "product", "split", "tuple_setitem",
+]  # fmt: skip
 
 # mantissa bits, exponent bias, bits of sqrt(1/2)
 _FORMAT = {types.float32: (23, 127, 0x3F3504F3), types.float64: (52, 1023, 0x3FE6A09E667F3BCD)}
+
+
+def declared(module: Any, kind: Any, name: str) -> Any:
+    """The function of this name in LLVM's module, declared there once."""
+    known = module.globals.get(name)
+    return ir.Function(module, kind, name) if known is None else known
 
 
 def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
@@ -48,7 +55,7 @@ def product(typingctx: Any, a: Any, b: Any) -> Any:
             return builder.fmul(*args)
         kind = args[0].type
         name = "llvm.nvvm.mul.rn.f" if a == types.float32 else "llvm.nvvm.mul.rn.d"
-        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 2), name)
+        function = declared(builder.module, ir.FunctionType(kind, [kind] * 2), name)
         return builder.call(function, args)
 
     return a(a, b), generate
@@ -109,6 +116,23 @@ def split(typingctx: Any, x: Any) -> Any:
         return context.make_tuple(builder, signature.return_type, (m, builder.sitofp(exponent, real)))
 
     return types.UniTuple(x, 2)(x), generate
+
+
+@intrinsic
+def tuple_setitem(typingctx: Any, items: Any, at: Any, value: Any) -> Any:
+    """The tuple with ``value``, converted to the items' type, in place ``at``, unchecked. (Numba's own is private.)"""
+    if not (isinstance(items, types.UniTuple) and isinstance(at, types.Integer)):
+        return None
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        result, at, value = args
+        for k in range(items.count):
+            here = builder.icmp_unsigned("==", at, at.type(k))
+            item = builder.select(here, value, builder.extract_value(result, k))
+            result = builder.insert_value(result, item, k)
+        return result
+
+    return items(items, at, items.dtype), generate
 
 
 def _address(context: Any, builder: Any, kind: Any, value: Any) -> Any:

@@ -14,15 +14,20 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from numba.core.compiler_lock import global_compiler_lock
-
 __all__ = ["compiler_lock", "lazy"]
 
 #: Numba's lock around everything that it compiles or loads.
-compiler_lock = global_compiler_lock
+compiler_lock: Any
+try:
+    from numba.core.compiler_lock import global_compiler_lock
 
-# In the order in which Numba takes them.
+    compiler_lock = global_compiler_lock
+except ImportError:
+    compiler_lock = threading.RLock()
+
+# Private to Numba and llvmlite, which do nothing of their own at a fork. In the order in which Numba takes them.
 _LOCKS = (
+    ("nbgrad.jit.locks", "compiler_lock"),  # our own, where Numba's has another name
     ("numba.core.compiler_lock", "global_compiler_lock._lock"),
     ("numba.np.ufunc.parallel", "_backend_init_thread_lock"),  # around the start of its threads
     ("llvmlite.binding.ffi", "lib._lock._lock"),

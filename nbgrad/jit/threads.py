@@ -14,8 +14,8 @@ from typing import Any
 
 import numba
 
-from nbgrad.jit import is_serial
 from nbgrad.jit.arithmetic import arithmetic
+from nbgrad.jit.modes import is_serial
 
 __all__ = ["spread"]
 

@@ -1,4 +1,4 @@
-"""Two loops that Numba's own language cannot say, written as LLVM instructions.
+"""Loops and memory that Numba's own language cannot say, or not quickly, written as LLVM instructions.
 
 `each` applies a function of numbers to arrays. It tells LLVM that no iteration depends on another, so that the loop is
 vectorised without a check for overlap (which fails when ``out`` is ``x``), and to work on four vectors at once: one
@@ -16,10 +16,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array
 
 __all__ = [
     "LINE", "each", "elements", "move", "prefetch_to_read", "prefetch_to_write", "scratch", "settle", "stream",
@@ -202,16 +199,21 @@ def window(typingctx: Any, a: Any, start: Any, count: Any) -> Any:
 
 def _borrowed(context: Any, builder: Any, array_type: Any, data: Any, count: Any) -> Any:
     """A 1-D array over memory that is somebody else's."""
-    size = count.type(context.get_abi_sizeof(context.get_data_type(array_type.dtype)))
+    return _line(context, builder, array_type, data, count, None)
+
+
+def _line(context: Any, builder: Any, array_type: Any, data: Any, count: Any, meminfo: Any) -> Any:
+    """A contiguous 1-D array of ``count`` elements at ``data``; ``meminfo``: who keeps that memory (None: nobody)."""
     array = context.make_array(array_type)(context, builder)
-    populate_array(
-        array,
-        data=data,
-        shape=cgutils.pack_array(builder, [count]),
-        strides=cgutils.pack_array(builder, [size]),
-        itemsize=size,
-        meminfo=None,
-    )
+    itemsize = count.type(context.get_abi_sizeof(context.get_data_type(array_type.dtype)))
+
+    def one(number: Any) -> Any:
+        return builder.insert_value(ir.Constant(ir.ArrayType(number.type, 1), ir.Undefined), number, 0)
+
+    array.data, array.nitems, array.itemsize = data, count, itemsize
+    array.shape, array.strides = one(count), one(itemsize)
+    array.parent = ir.Constant(array.parent.type, None)
+    array.meminfo = ir.Constant(array.meminfo.type, None) if meminfo is None else meminfo
     return array._getvalue()
 
 
@@ -224,16 +226,10 @@ def elements(typingctx: Any, a: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         source = context.make_array(a)(context, builder, args[0])
-        array = context.make_array(line)(context, builder)
-        populate_array(
-            array,
-            data=source.data,
-            shape=cgutils.pack_array(builder, [source.nitems]),
-            strides=cgutils.pack_array(builder, [source.itemsize]),
-            itemsize=source.itemsize,
-            meminfo=source.meminfo,
-        )
-        return impl_ret_borrowed(context, builder, line, array._getvalue())
+        array = _line(context, builder, line, source.data, source.nitems, source.meminfo)
+        if context.enable_nrt:  # what an intrinsic returns is counted as a reference
+            context.nrt.incref(builder, line, array)
+        return array
 
     return line(a), generate
 
@@ -263,7 +259,10 @@ def move(typingctx: Any, source: Any, at: Any, target: Any, to: Any, count: Any)
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         a, b = (context.make_array(t)(context, builder, v) for t, v in ((source, args[0]), (target, args[2])))
         places = builder.gep(b.data, [args[3]]), builder.gep(a.data, [args[1]])
-        cgutils.raw_memmove(builder, *places, args[4], a.itemsize)
+        pointer = ir.IntType(8).as_pointer()
+        memmove = builder.module.declare_intrinsic("llvm.memmove", [pointer, pointer, args[4].type])
+        to_and_from = [builder.bitcast(place, pointer) for place in places]
+        builder.call(memmove, [*to_and_from, builder.mul(args[4], a.itemsize), ir.IntType(1)(0)])
         return context.get_dummy_value()
 
     index = types.intp

@@ -9,7 +9,8 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+
+from nbgrad.jit.intrinsics import declared
 
 __all__ = ["VECTOR_BYTES", "Vectors"]
 
@@ -32,7 +33,7 @@ class Vectors:
         self.zero = ir.Constant(self.vector, [0.0] * self.lanes)
 
     def call(self, name: str, kind: Any, arguments: list[Any]) -> Any:
-        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), arguments)
+        return self.builder.call(declared(self.builder.module, kind, name), arguments)
 
     def data(self, kind: Any, value: Any, at: Any) -> Any:
         array = self.context.make_array(kind)(self.context, self.builder, value)

@@ -11,9 +11,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
-from numba import types
-from numba.core.errors import TypingError
-from numba.np.numpy_support import as_dtype
+from numba import TypingError, types
 
 from nbgrad.jit import array_overload, part, scalar
 from nbgrad.jit.intrinsics import overlap
@@ -143,7 +141,7 @@ def spread(a: Any, shape: Any) -> Any:
 def _typed_spread(a: Any, shape: Any) -> Any:
     if not isinstance(a, types.Array) or a.ndim == 0:
         array = isinstance(a, types.Array)
-        dtype = as_dtype(a.dtype if array else types.unliteral(a))
+        dtype = np.dtype(str(a.dtype if array else types.unliteral(a)))
         value_of = scalar((lambda a: a[()]) if array else (lambda a: a))
 
         def number(a, shape):

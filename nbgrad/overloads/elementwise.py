@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 from numba import types
-from numba.cpython.unsafe.tuple import tuple_setitem
 
 from nbgrad.arrays import GELUS
 from nbgrad.formulas.table import OPS
 from nbgrad.jit import array_overload, part, scalar
-from nbgrad.jit.intrinsics import clash
+from nbgrad.jit.intrinsics import clash, tuple_setitem
 from nbgrad.jit.vector_map import elements
 from nbgrad.overloads.arguments import absent, constant, number, precision, spread, write_to, zero_d
 from nbgrad.overloads.register import stands_for

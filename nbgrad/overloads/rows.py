@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 from numba import types
-from numba.cpython.unsafe.tuple import tuple_setitem
 
 from nbgrad.formulas import rows
 from nbgrad.jit import part, scalar
+from nbgrad.jit.intrinsics import tuple_setitem
 from nbgrad.overloads.arguments import (
     apart,
     axes_kind,

@@ -63,6 +63,8 @@ def _cuda() -> str:
 
 def _kernel_cache() -> str:
     """Where Numba keeps the compiled loops. It decides that itself; the question compiles nothing."""
+    if config.DISABLE_JIT:
+        return "none: NUMBA_DISABLE_JIT is set, and kernels cannot run"
     path = cpu.forward(ops.OPS["relu"]).serial.stats.cache_path
     return path or "none: no folder for it can be written"
 

@@ -170,13 +170,13 @@ def test_the_readme_runs():
 
 
 def runs_serially(i, block, argument):
-    return jit._mode.serial
+    return jit.is_serial()
 
 
 def test_loops_in_a_task_are_serial():
     blocks = DaskBlocks(da.ones((4, 2), chunks=2), np.zeros(4))
     assert blocks.reduce("serial", runs_serially, lambda a, b: a and b, None)
-    assert map_rows(lambda X: np.full(len(X), jit._mode.serial), da.ones((4, 2)), dtype=bool).compute().all()
+    assert map_rows(lambda X: np.full(len(X), jit.is_serial()), da.ones((4, 2)), dtype=bool).compute().all()
 
 
 def transferred(dask_worker):

@@ -74,10 +74,10 @@ import numpy as np
 from nbgrad import jit, kernels
 x = np.linspace(-3, 3, 100_000).astype(np.float32)
 expected = kernels.sigmoid(x)
-jit._parallel.acquire()  # as if another thread of the parent were in a loop
+jit.loop._parallel.acquire()  # as if another thread of the parent were in a loop
 def child():
     signal.alarm(60)
-    good = (kernels.sigmoid(x) == expected).all() and not jit._parallel.locked()
+    good = (kernels.sigmoid(x) == expected).all() and not jit.loop._parallel.locked()
     if os.environ["DEEPER"] == "1":
         os.environ["DEEPER"] = "0"
         good = good and spawn()
@@ -90,7 +90,7 @@ def spawn():
         child()
     return os.waitpid(pid, 0)[1] == 0
 print(spawn())
-jit._parallel.release()
+jit.loop._parallel.release()
 print((kernels.sigmoid(x) == expected).all())
 """
 

@@ -82,9 +82,9 @@ assert fresh() == [0, 2]
 def test_a_fork_within_the_locks(tmp_path):
     """A thread that compiles forks itself (a signal's handler may): its locks stay taken, in the child too."""
     code = """
-with jit.compiler_lock:
+with jit.locks.compiler_lock:
     print(fork())
-    assert jit.compiler_lock.is_locked()
+    assert jit.locks.compiler_lock.is_locked()
 other = []
 thread = threading.Thread(target=lambda: other.append(fresh()))
 thread.start(), thread.join(60)

@@ -1,5 +1,5 @@
 """Compilation policy: nothing at import, a cache that is never stale and never fails, when a loop runs parallel. (Threads and forks:
-``tests/test_threads.py``.)
+``tests/jit/test_threads.py``.)
 
 Most tests run a process of their own, on a cache folder of their own.
 """
@@ -140,9 +140,91 @@ print(len(counts) > 5, [(f.__qualname__, args) for (f, args), n in counts.items(
 
 def test_every_compiled_source_is_hashed():
     """A module that compiled code may come from is named, or lies in a folder that is."""
-    named = {PACKAGE / entry for entry in jit.COMPILED_SOURCES}
+    named = {PACKAGE / entry for entry in jit.sources.COMPILED_SOURCES}
     for entry in ("formulas", "elementary", "jit", "cpu", "cuda"):
         assert PACKAGE / entry in named and (PACKAGE / entry).exists()
+
+
+def test_an_edit_of_a_loop_in_another_room(copy, tmp_path):
+    code = """
+import numpy as np
+from nbgrad.regression.least_squares import _double_precision_sum as loop
+high, low = np.zeros(1), np.zeros(1)
+loop.serial(np.ones(1), np.ones(1), high, low)
+print(high[0] + low[0], compiled() > 0)
+"""
+    assert run(COUNT + code, tmp_path / "cache", package=copy) == "2.0 True"
+    assert run(COUNT + code, tmp_path / "cache", package=copy) == "2.0 False"
+    edit(copy / "regression" / "least_squares.py", "low[j] += carry + more_low[j]", "low[j] += carry + 5.0")
+    assert run(COUNT + code, tmp_path / "cache", package=copy) == "6.0 True"
+
+
+MINE = """
+import constants
+from helper import scaled
+from numba import njit
+from nbgrad.jit import Loop
+VALID = 1.0
+@njit
+def checked(x):
+    return x if VALID else -x
+def _loop(x, out):
+    for i in range(x.size):
+        out[i] = checked(scaled(x[i])) + constants.OFFSET + constants.TABLE[0]
+loop = Loop(_loop, name="mine")
+"""
+HELPER = """
+from nbgrad.jit import scalar
+FACTOR = 2.0
+@scalar
+def scaled(x):
+    return x * FACTOR if x in (1.0, 2.0) else x
+"""
+
+
+def test_what_a_loop_leads_to_is_in_its_key(copy, tmp_path):
+    """Functions and constants, in the loop's module and in others."""
+    code = "import mine, numpy as np; out = np.empty(1); mine.loop(1, np.ones(1), out); print(out[0], compiled() > 0)"
+    files = {"mine.py": MINE, "helper.py": HELPER, "constants.py": "import numpy as np\nOFFSET = 10.0\nTABLE = np.array([0.0])"}
+    for name, text in files.items():
+        (copy.parent / name).write_text(text)
+    answers = [run(COUNT + code, tmp_path / "cache", package=copy) for _ in range(2)]
+    for name, old, new in [
+        ("helper.py", "FACTOR = 2.0", "FACTOR = 3.0"), ("helper.py", "else x", "else -x"), ("mine.py", "VALID = 1.0", "VALID = 0.0"),
+        ("constants.py", "10.0", "20.0"), ("constants.py", "[0.0]", "[100.0]"), ("helper.py", "(1.0, 2.0)", "(2.0, 3.0)"),
+    ]:  # fmt: skip
+        edit(copy.parent / name, old, new)
+        answers.append(run(COUNT + code, tmp_path / "cache", package=copy))
+    values = ["12.0", "12.0", "13.0", "13.0", "7.0", "17.0", "117.0", "121.0"]
+    assert answers == [f"{value} {k != 1}" for k, value in enumerate(values)]
+
+
+def test_without_compilation(tmp_path):
+    """NUMBA_DISABLE_JIT=1: kernels say what to unset, in a user's function too; formulas run as Python."""
+    code = """
+import numpy as np
+from numba import njit
+from nbgrad import formulas, kernels, regression
+from nbgrad.elementary import exp
+from nbgrad.training.info import info
+x, w, many = np.zeros((3, 2)), np.zeros(3), np.zeros(100_000)
+@njit
+def mine(x):
+    return kernels.sigmoid(x)
+for call in (
+    lambda: kernels.sigmoid(w), lambda: mine(w), lambda: mine(0.5), lambda: kernels.tanh(many), lambda: kernels.softmax(x),
+    lambda: regression.logistic_value_and_grad(w, x, np.array([0, 1, 1])), lambda: kernels.mse_loss(x, x),
+):
+    try:
+        call()
+    except RuntimeError as error:
+        assert str(error).startswith("NUMBA_DISABLE_JIT: expected to be unset or 0, got 1"), error
+    else:
+        raise AssertionError("no error")
+assert formulas.sigmoid(0.0) == 0.5 and exp(0.0) == 1.0
+print(info()["kernel cache"])
+"""
+    assert run(code, tmp_path, NUMBA_DISABLE_JIT="1").startswith("none: NUMBA_DISABLE_JIT is set")
 
 
 def test_without_a_folder_for_the_cache(copy, tmp_path):
@@ -294,7 +376,7 @@ try:
         kernels.tanh(x)
 except KeyboardInterrupt:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-print(jit._parallel.locked(), flush=True)
+print(jit.loop._parallel.locked(), flush=True)
 os._exit(0)  # Python itself remembers the interrupt in its exit status
 """
     assert run(code, tmp_path / "cache") == "False"
@@ -332,4 +414,4 @@ def test_an_interrupt_at_any_moment_leaves_no_lock_behind():
     """Ctrl-C between taking the lock and guarding it would make kernels serial for ever."""
     loop, _ = recording_loop(threshold=0)
     loop.__dict__["serial"] = loop.__dict__["parallel"] = lambda *arguments: None
-    assert interrupted(lambda: loop(1, None), jit._parallel.locked) == [False] * 2000
+    assert interrupted(lambda: loop(1, None), jit.loop._parallel.locked) == [False] * 2000
