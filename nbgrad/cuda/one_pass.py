@@ -8,7 +8,7 @@ in a fixed order, by one more kernel: no atomic operations, the same bits on eve
 
 What does not fit into registers (`tile_of` says None: more than 80 of a thread for slopes: in float32 more than 8 192
 features of one score, 2 048 of 10 classes, 512 of 32; or more than 32 classes) is left to two matrix products:
-`nbgrad.regression.device`.
+`nbgrad.regression.passes.device`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What the regression models need beyond the losses: the logistic loss of a label that is 0 or 1, and second
 derivatives in the score, ``d2_f``; and the table of the models of one score a row.
 
-z is the negative margin, the score as the label wants it small: x for t = 0, −x for t = 1. (The labels are checked before:
-another one, nan among them, is taken for 1.)
+z is the negative margin, the score as the label wants it small: x for t = 0, −x for t = 1. (The labels are checked
+before: another one, nan among them, is taken for 1.)
 """
 
 from __future__ import annotations

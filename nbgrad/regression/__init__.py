@@ -15,8 +15,8 @@ from nbgrad.regression.objectives import *  # noqa: F403
 from nbgrad.regression.problem import Problem
 
 if TYPE_CHECKING:
-    from nbgrad.regression.base import ConvergenceWarning
     from nbgrad.regression.estimators import LinearRegression, LogisticRegression, SoftmaxRegression
+    from nbgrad.regression.scikit.base import ConvergenceWarning
 
 _LAZY = ("ConvergenceWarning", "LinearRegression", "LogisticRegression", "SoftmaxRegression")
 
@@ -29,7 +29,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from nbgrad.regression import base, estimators
+    from nbgrad.regression import estimators
+    from nbgrad.regression.scikit import base
 
     return getattr(base if name == "ConvergenceWarning" else estimators, name)
 

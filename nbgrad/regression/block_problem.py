@@ -14,7 +14,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from nbgrad.regression.blocks import Summary, scan
 from nbgrad.regression.data import precision
-from nbgrad.regression.passes import mean_with_penalty
+from nbgrad.regression.passes.host import mean_with_penalty
 from nbgrad.regression.problem import Problem
 
 __all__ = ["BlockProblem"]

@@ -31,8 +31,10 @@ from numpy.typing import NDArray
 
 from nbgrad import kernels
 from nbgrad.arrays import on_device
-from nbgrad.regression.answers import by_rows, score
-from nbgrad.regression.base import (
+from nbgrad.regression.dispatch import as_blocks
+from nbgrad.regression.least_squares import least_squares
+from nbgrad.regression.scikit.answers import by_rows, score
+from nbgrad.regression.scikit.base import (
     BaseEstimator,
     RegressorMixin,
     check_blocks,
@@ -42,9 +44,7 @@ from nbgrad.regression.base import (
     linear_scores,
     precision,
 )
-from nbgrad.regression.classifier import Classifier
-from nbgrad.regression.dispatch import as_blocks
-from nbgrad.regression.least_squares import least_squares
+from nbgrad.regression.scikit.classifier import Classifier
 
 __all__ = ["LinearRegression", "LogisticRegression", "SoftmaxRegression"]
 
@@ -103,7 +103,7 @@ class LinearRegression(RegressorMixin, BaseEstimator):
             device = on_device(X)
             blocks: Any = None if device else as_blocks(X, y, sample_weight)
             if device:
-                from nbgrad.regression.device_data import Measured
+                from nbgrad.regression.scikit.device_data import Measured
 
                 X = Measured(self, X, y, sample_weight)
                 y, sample_weight, dtype = None, None, X.dtype

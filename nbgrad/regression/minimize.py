@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.regression.base import ConvergenceWarning
 from nbgrad.regression.scaling import Scaling, scaling
+from nbgrad.regression.scikit.base import ConvergenceWarning
 
 __all__ = ["SOLVERS", "Minimum", "minimize"]
 

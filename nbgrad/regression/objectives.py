@@ -18,7 +18,7 @@ Rules they share:
   ``params``: those of several parts of the rows add up to those of all rows.
 
 * ``X``, ``y`` and ``sample_weight`` on a GPU: computed there; ``params`` on the CPU give value and gradient on the
-  CPU, for SciPy, ``params`` on the GPU arrays there (`nbgrad.regression.device`).
+  CPU, for SciPy, ``params`` on the GPU arrays there (`nbgrad.regression.passes.device`).
 
 Errors: TypeError for a dtype that does not fit (complex X, float labels of softmax), ValueError for shapes,
 lengths, labels, negative or nan weights, l2 < 0.

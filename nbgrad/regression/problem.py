@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from nbgrad.arrays import FLOAT64, as_float, check_choice, on_device
 from nbgrad.formulas.regression import SCORE_MODELS
 from nbgrad.regression import data
-from nbgrad.regression.one_pass import Curvature
-from nbgrad.regression.passes import Passes
+from nbgrad.regression.passes.host import Passes
+from nbgrad.regression.passes.one_pass import Curvature
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
@@ -26,7 +26,7 @@ MODELS = (*SCORE_MODELS, "softmax")
 def _passes(X: Any) -> type[Passes]:
     """Over the data where they lie: what differs between devices."""
     if on_device(X):
-        from nbgrad.regression.device import DevicePasses
+        from nbgrad.regression.passes.device import DevicePasses
 
         return DevicePasses
     return Passes
@@ -41,7 +41,7 @@ class Problem:
 
     X is not copied: what is written to it later is seen. ``params`` are float64, flat or in the shape of the model.
 
-    X, y and ``sample_weight`` may lie on a GPU: `nbgrad.regression.device`.
+    X, y and ``sample_weight`` may lie on a GPU: `nbgrad.regression.passes.device`.
 
     >>> import numpy as np
     >>> problem = Problem("logistic", np.array([[1.0], [2.0]]), np.array([0, 1]))

@@ -9,7 +9,8 @@ from scipy import sparse
 
 import nbgrad
 from nbgrad import LinearRegression, LogisticRegression, SoftmaxRegression
-from nbgrad.regression import ConvergenceWarning, classifier, estimators
+from nbgrad.regression import ConvergenceWarning, estimators
+from nbgrad.regression.scikit import classifier
 
 sklearn = pytest.importorskip("sklearn")
 from sklearn import datasets, linear_model  # noqa: E402

@@ -10,7 +10,8 @@ from scipy.optimize import minimize
 from test_objectives import problems
 
 from nbgrad import regression
-from nbgrad.regression import Problem, one_pass
+from nbgrad.regression import Problem
+from nbgrad.regression.passes import one_pass
 from nbgrad.testing import GradientError, check_hessp, check_objective
 
 

@@ -12,8 +12,9 @@ from scipy import sparse
 from strategies import INPUT_LAYOUTS, lay
 
 from nbgrad import LinearRegression, LogisticRegression, SoftmaxRegression, regression
-from nbgrad.regression import Problem, one_pass
+from nbgrad.regression import Problem
 from nbgrad.regression.blocks import Blocks
+from nbgrad.regression.passes import one_pass
 
 ROWS, FEATURES = 600, 5
 

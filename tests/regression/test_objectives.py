@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 
 from nbgrad import jit, regression
 from nbgrad.datasets import load_digits
-from nbgrad.regression import csr, one_pass
+from nbgrad.regression.passes import csr, one_pass
 
 
 def differences(f, params):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from nbgrad.regression import without_sklearn
 from nbgrad.regression.estimators import LogisticRegression
+from nbgrad.regression.scikit import without_sklearn
 
 ROOT = Path(__file__).parent.parent.parent
 BLOCKED = "import sys; sys.modules['sklearn'] = None\n"
@@ -88,7 +88,8 @@ def stand_ins(monkeypatch):
     """The estimators as they are without scikit-learn, but for their base classes."""
 
     def use():
-        from nbgrad.regression import base, classifier, estimators
+        from nbgrad.regression import estimators
+        from nbgrad.regression.scikit import base, classifier
 
         for module in (base, classifier, estimators):
             for name in ("validate_data", "check_is_fitted", "check_classification_targets"):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nbgrad.arrays import FLOAT32, FLOAT64, as_array, check_mask, on_device
 from nbgrad.regression.blocks import Summary, scan
-from nbgrad.regression.one_pass import scores
+from nbgrad.regression.passes.one_pass import scores
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -20,7 +20,7 @@ try:
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError:
-    from nbgrad.regression.without_sklearn import (
+    from nbgrad.regression.scikit.without_sklearn import (
         BaseEstimator,
         ClassifierMixin,
         ConvergenceWarning,

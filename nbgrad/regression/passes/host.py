@@ -1,6 +1,6 @@
 """The data of a regression model in the CPU's memory, laid out once, and the pass over them.
 
-`nbgrad.regression.device` has the same of data on a GPU: `Problem` asks either.
+`nbgrad.regression.passes.device` has the same of data on a GPU: `Problem` asks either.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from nbgrad.arrays import FLOAT64, as_float
 from nbgrad.cpu.models import models
 from nbgrad.regression import data
-from nbgrad.regression.csr import one_pass_csr
-from nbgrad.regression.one_pass import Curvature, one_pass
+from nbgrad.regression.passes.csr import one_pass_csr
+from nbgrad.regression.passes.one_pass import Curvature, one_pass
 from nbgrad.regression.scaling import moments
 
 __all__ = ["Passes", "mean_with_penalty", "with_penalty"]

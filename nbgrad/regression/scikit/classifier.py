@@ -9,8 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad.arrays import on_device
-from nbgrad.regression.answers import by_rows, score
-from nbgrad.regression.base import (
+from nbgrad.regression.block_problem import BlockProblem
+from nbgrad.regression.blocks import Blocks
+from nbgrad.regression.dispatch import as_blocks
+from nbgrad.regression.minimize import minimize
+from nbgrad.regression.problem import Problem
+from nbgrad.regression.scikit.answers import by_rows, score
+from nbgrad.regression.scikit.base import (
     BaseEstimator,
     ClassifierMixin,
     ConvergenceWarning,
@@ -24,11 +29,6 @@ from nbgrad.regression.base import (
     precision,
     take,
 )
-from nbgrad.regression.block_problem import BlockProblem
-from nbgrad.regression.blocks import Blocks
-from nbgrad.regression.dispatch import as_blocks
-from nbgrad.regression.minimize import minimize
-from nbgrad.regression.problem import Problem
 
 __all__ = ["Classifier"]
 
@@ -121,7 +121,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         return Problem(self._model, X, labels, sample_weight=weight, **self._options())
 
     def _device_problem(self, X: Any, y: Any, sample_weight: Any) -> tuple[Problem, Any]:
-        from nbgrad.regression import device_data
+        from nbgrad.regression.scikit import device_data
 
         data = device_data.Labelled(self, X, y, sample_weight)
         self.classes_ = data.classes

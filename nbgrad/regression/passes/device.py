@@ -23,7 +23,7 @@ from nbgrad.arrays import FLOAT32, FLOAT64, as_float, on_device
 from nbgrad.kernels.device import Call
 from nbgrad.kernels.device_labels import alarm
 from nbgrad.regression import data
-from nbgrad.regression.passes import Passes, with_penalty
+from nbgrad.regression.passes.host import Passes, with_penalty
 from nbgrad.regression.scaling import moments
 
 __all__ = ["DevicePasses"]
@@ -33,7 +33,7 @@ PIECE = 2**26
 
 
 class DevicePasses(Passes):
-    """See the module; the methods are those of `nbgrad.regression.passes.Passes`."""
+    """See the module; the methods are those of `nbgrad.regression.passes.host.Passes`."""
 
     def _hold(self, X: Any, y: Any, sample_weight: Any, dtype: Any) -> None:
         self._like = X

@@ -11,8 +11,8 @@ import numpy as np
 
 from nbgrad.arrays import on_device
 from nbgrad.kernels.device import Call
-from nbgrad.regression.base import check_classification_targets, check_weight
-from nbgrad.regression.without_sklearn import as_column, check_features, check_finite, check_shape
+from nbgrad.regression.scikit.base import check_classification_targets, check_weight
+from nbgrad.regression.scikit.without_sklearn import as_column, check_features, check_finite, check_shape
 
 __all__ = ["Labelled", "Measured", "answer", "to_host"]
 

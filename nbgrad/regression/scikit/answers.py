@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from nbgrad.arrays import check_mask, contiguous, on_device
-from nbgrad.regression.base import check_is_fitted, numbers_of, validate_data
 from nbgrad.regression.dispatch import is_dask_array
+from nbgrad.regression.scikit.base import check_is_fitted, numbers_of, validate_data
 
 __all__ = ["by_rows", "score"]
 
@@ -22,7 +22,7 @@ def by_rows(estimator: Any, function: Callable[[Any, Any], Any], X: Any) -> Any:
     """
     with np.errstate(all="ignore"):
         if on_device(X):
-            from nbgrad.regression import device_data
+            from nbgrad.regression.scikit import device_data
 
             check_is_fitted(estimator)
             return device_data.answer(estimator, function, X)
@@ -50,7 +50,7 @@ def score(mixin: Any, estimator: Any, X: Any, y: Any, sample_weight: Any) -> flo
     """
     with np.errstate(all="ignore"):
         if on_device(X):
-            from nbgrad.regression.device_data import to_host
+            from nbgrad.regression.scikit.device_data import to_host
 
             predicted, y, sample_weight = map(to_host, (estimator.predict(X), y, sample_weight))
             estimator = SimpleNamespace(predict=lambda X: predicted)
