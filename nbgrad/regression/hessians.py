@@ -140,8 +140,8 @@ def logistic_mse_hessp(
 ) -> NDArray[Any]:
     """The Hessian of `logistic_mse_value_and_grad` at ``params`` times ``v``.
 
-    Squared error of a logistic score: f'' = 2σ(z)σ'(z)(2 − 3σ(z)) at z, which is the score s for y = 0, −s for y = 1. It
-    is negative where the model is sure and wrong.
+    Squared error of a logistic score: f'' = 2σ(z)σ'(z)(2 − 3σ(z)) at z, which is the score s for y = 0, −s for y = 1.
+    It is negative where the model is sure and wrong.
 
     >>> logistic_mse_hessp(np.zeros(2), np.array([1.0, 0.0]), np.array([[1.0], [2.0]]), np.array([0, 1]))
     array([0.3125, 0.1875])
