@@ -30,7 +30,7 @@ def one_pass_csr(
     intercept: NDArray[Any],
     direction: tuple[NDArray[Any], NDArray[Any]] | None = None,
 ) -> tuple[int, np.float64, NDArray[Any], NDArray[Any]]:
-    """As `nbgrad.regression.one_pass.one_pass`."""
+    """As `nbgrad.regression.passes.one_pass.one_pass`."""
     classes = len(w)
     work, wide = np.empty(work_size(classes, 0)), np.zeros(wide_size(classes, 0))
     gradient = np.zeros(w.shape)
