@@ -174,8 +174,6 @@ def test_parameters_at_their_limits(name, dtype):
         got = getattr(kernels, name)(x, **keyword), getattr(kernels, name + "_backward")(dtype(1), x, **keyword)
         for formula, values in zip((function, derivative), got, strict=True):
             for v, y in zip(x, values, strict=True):
-                if name == "softplus" and np.isinf(p) and 0 < abs(v) < 1e-30:
-                    continue  # the largest number stands for an infinite beta
                 with mpmath.workdps(400):
                     exact = formula(mpf(float(v)), mpf(float(dtype(p))))
                     with np.errstate(over="ignore"):
