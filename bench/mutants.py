@@ -1,10 +1,11 @@
 """Mutants of nbgrad's formulas: operators, constants, comparisons, branches and signs of `nbgrad/formulas/` and
 `nbgrad/formulas/rows.py`, changed one at a time.
 
-Each mutant is run as plain Python and must be found: by nbgrad.testing (the gradient is not the slope), by the
-textbook definition (the value is not the function's), or by the bound of 2 units in the last place. Prints what
-survives; survivors that change nothing are named with a reason (`mutant_checks.EQUIVALENT`). Exits with 1 for any
-other.
+Each mutant is run as plain Python, over compiled elementary functions, and must be found: by nbgrad.testing (the
+gradient is not the slope), by the textbook definition (the value is not the function's), or by the bound of 2 units in
+the last place. Prints what survives; survivors that change nothing are named with a reason
+(`mutant_checks.EQUIVALENT`). Exits with 1 for any other, and, before the first mutant, if a check refuses the functions
+as they are.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from nbgrad import formulas
 from nbgrad.formulas import rows
 
 sys.path.append(str(Path(__file__).parent.parent / "tests" / "testing"))
-from mutant_checks import ELEMENTWISE, ROWS, Checks, reason_for  # noqa: E402
+from mutant_checks import ELEMENTWISE, Checks, compile_imports, reason_for  # noqa: E402
+from mutant_rows import ROWS  # noqa: E402
 
-__all__ = ["add_arguments", "mutants", "run"]
+__all__ = ["FILES", "add_arguments", "false_alarms", "mutants", "run"]
 
 FILES = [
     Path(formulas.__file__).parent / f"{name}.py"
@@ -76,11 +78,17 @@ def _changes(node: ast.AST) -> Iterator[Callable[[ast.AST], ast.AST]]:
         yield lambda n: n.args[0]
 
 
-def mutants(path: Path) -> Iterator[tuple[str, str, ast.Module]]:
-    """(function, description, module) for every mutant of a file, without decorators."""
+def _parsed(path: Path) -> ast.Module:
+    """A file's module, its functions without decorators."""
     tree = ast.parse(path.read_text("utf-8"))
     for function in [n for n in tree.body if isinstance(n, ast.FunctionDef)]:
         function.decorator_list = []
+    return tree
+
+
+def mutants(path: Path) -> Iterator[tuple[str, str, ast.Module]]:
+    """(function, description, module) for every mutant of a file, without decorators."""
+    tree = _parsed(path)
     for function in [n for n in tree.body if isinstance(n, ast.FunctionDef)]:
         body = function.body[1:] if ast.get_docstring(function) else function.body
         places = [n for statement in body for n in ast.walk(statement)]
@@ -106,6 +114,7 @@ def _namespace(path: Path, module: ast.Module) -> dict[str, Any]:
     name = "nbgrad.formulas.rows" if path.name == "rows.py" else f"nbgrad.formulas.{path.stem}"
     space: dict[str, Any] = {"__name__": name}
     exec(compile(module, str(path), "exec"), space)
+    compile_imports(space)
     return space
 
 
@@ -128,16 +137,33 @@ def _calls(path: Path) -> dict[str, set[str]]:
     return users
 
 
+def false_alarms(path: Path) -> Iterator[str]:
+    """Which checks refuse a file's functions as they are: none, or their verdicts on its mutants mean nothing."""
+    space, users = _namespace(path, _parsed(path)), _calls(path)
+    asked = set()
+    for function in dict.fromkeys(function for function, _, _ in mutants(path)):
+        for check in _checks(path, users[function]):
+            touched = frozenset(users[function] & check.functions)
+            if (check.functions, touched) in asked:
+                continue
+            asked.add((check.functions, touched))
+            by = _verdict(check, space, users[function])
+            if by:
+                names = ", ".join(sorted(touched))
+                yield f"{path.name}: right functions are refused ({by}) where these change: {names}"
+
+
 def run(arguments: argparse.Namespace) -> None:
+    if refused := [text for path in FILES for text in false_alarms(path)]:
+        print("\n".join(refused))
+        sys.exit(1)
     start, killed, survivors, explained = time.perf_counter(), collections.Counter(), [], 0
     for path in FILES:
         users = _calls(path)
         for function, text, module in mutants(path):
             if arguments.only not in function:
                 continue
-            with np.errstate(all="ignore"):
-                space = _namespace(path, module)
-                by = _killed(path, space, users[function])
+            by = _killed(path, _namespace(path, module), users[function])
             if arguments.verbose:
                 print(f"{by or 'SURVIVES'}: {function} {text}", flush=True)
             if by:
@@ -160,10 +186,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _killed(path: Path, space: dict[str, Any], touched: set[str]) -> str:
     """What finds the mutant; "" if nothing does."""
-    checks: list[Checks] = ROWS if path.name == "rows.py" else ELEMENTWISE
-    for check in checks:
-        if touched & check.functions:
-            by = check(space, touched)
-            if by:
-                return by
-    return ""
+    return next((by for check in _checks(path, touched) if (by := _verdict(check, space, touched))), "")
+
+
+def _checks(path: Path, touched: set[str]) -> list[Checks]:
+    return [check for check in (ROWS if path.name == "rows.py" else ELEMENTWISE) if touched & check.functions]
+
+
+def _verdict(check: Checks, space: dict[str, Any], touched: set[str]) -> str:
+    with np.errstate(all="ignore"):
+        return check(space, touched)

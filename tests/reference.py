@@ -6,6 +6,7 @@ taken from the package: `derivative` is a finite difference of the forward funct
 x = 700 (1e-304) and at x = 5e-324 keeps a hundred correct digits.
 """
 
+import functools
 import inspect
 import math
 from types import FunctionType
@@ -16,6 +17,7 @@ from mpmath import mpf
 from numba import njit
 
 from nbgrad import elementary, formulas
+from nbgrad.elementary import division, exponential, hyperbolic, logarithm, normal
 
 DIGITS = {np.dtype(np.float32): 150, np.dtype(np.float64): 450}
 FINFO = {t: np.finfo(t) for t in DIGITS}
@@ -95,6 +97,28 @@ LIBM = {
 }
 
 
+def _compiled(function):
+    """``function`` of `nbgrad.elementary` as compiled code has it, for NumPy's numbers; as plain Python has it for those of mixed types."""
+    jitted = njit(lambda *numbers: function(*numbers))
+
+    def call(*numbers):
+        T = type(numbers[0])
+        if not all(type(v) is T for v in numbers) or np.dtype(T) not in DIGITS:
+            return function(*numbers)
+        result = jitted(*numbers)
+        return tuple(map(T, result)) if isinstance(result, tuple) else T(result)
+
+    return call
+
+
+#: `nbgrad.elementary` itself, compiled, for formulas that run as plain Python
+COMPILED = {
+    name: _compiled(getattr(module, name))
+    for module in (division, exponential, hyperbolic, logarithm, normal)
+    for name in module.__all__
+}
+
+
 def _with(function, replacements, wrap=lambda f: f):
     """A copy of ``function`` that calls ``replacements`` by name; formulas that it calls are copied likewise."""
     names = dict(function.__globals__)
@@ -116,6 +140,12 @@ def exact(formula):
 def libm(formula):
     """``formula`` compiled for float64 numbers over the C library's exp and so on: exact enough to measure float32 by."""
     return _with(formula, LIBM, njit(error_model="numpy"))
+
+
+@functools.cache
+def as_compiled(formula):
+    """``formula`` in plain Python over compiled elementary functions: the same numbers as compiled code, to the last bit."""
+    return _with(formula, COMPILED)
 
 
 def derivative(formula, x, *arguments):
