@@ -1,7 +1,7 @@
 """What the kernels are measured against: their formulas evaluated in exact arithmetic, and derivatives by finite differences of those.
 
 `exact` evaluates a plain function of `nbgrad.formulas` with mpmath's numbers and functions in place of `nbgrad.elementary`'s: the same
-mathematical function without a rounding error (``tests/test_formulas.py`` holds it against textbook definitions). No derivative is ever
+mathematical function without a rounding error (``tests/formulas/test_formulas.py`` holds it against textbook definitions). No derivative is ever
 taken from the package: `derivative` is a finite difference of the forward function in 450 digits, where even the slope of a sigmoid at
 x = 700 (1e-304) and at x = 5e-324 keeps a hundred correct digits.
 """

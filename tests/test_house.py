@@ -4,6 +4,7 @@ touches.
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -113,6 +114,15 @@ def add(path, text):
 def test_every_room_has_its_floor():
     rooms = {room(name) for name in modules(PACKAGE)} - {"", "__main__"}
     assert rooms == set(FLOOR)
+
+
+def test_the_guide_goes_up_by_floors():
+    """Its rows' first cells name rooms, files or folders."""
+    guide = (PACKAGE / "README.md").read_text("utf-8")
+    cells = re.findall(r"^\| (`.*?`) \|", guide, re.MULTILINE)
+    floors = [{FLOOR[room] for room in re.findall(r"`(\w+)", cell)} for cell in cells]
+    assert len(floors) > 10
+    assert all(max(before) <= max(after) and min(before) <= min(after) for before, after in zip(floors, floors[1:], strict=False)), cells
 
 
 def test_imports_go_down():

@@ -1,6 +1,6 @@
 """cross_entropy and nll_loss: labels and probabilities, weights, ignored rows, smoothing, shapes and errors.
 
-(Accuracy of a row: ``tests/test_rows.py``.)
+(Accuracy of a row: ``tests/formulas/test_rows.py``.)
 """
 
 import itertools

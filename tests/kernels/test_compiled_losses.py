@@ -1,4 +1,4 @@
-"""The losses inside a user's ``@njit`` function give what they give outside. (Accuracy: ``tests/test_ops.py``, ``tests/test_rows.py``.)"""
+"""The losses inside a user's ``@njit`` function give what they give outside. (Accuracy: ``tests/test_ops.py``, ``tests/formulas/test_rows.py``.)"""
 
 import math
 

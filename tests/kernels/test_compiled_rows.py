@@ -1,4 +1,4 @@
-"""softmax and its relatives inside a user's ``@njit`` function give what they give outside. (Accuracy: ``tests/test_rows.py``.)"""
+"""softmax and its relatives inside a user's ``@njit`` function give what they give outside. (Accuracy: ``tests/formulas/test_rows.py``.)"""
 
 import numpy as np
 import pytest

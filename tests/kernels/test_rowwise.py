@@ -1,4 +1,4 @@
-"""softmax, log_softmax, logsumexp and maxout along any axis of arrays of any layout. (Accuracy of a row: ``tests/test_rows.py``.)"""
+"""softmax, log_softmax, logsumexp and maxout along any axis of arrays of any layout. (Accuracy of a row: ``tests/formulas/test_rows.py``.)"""
 
 
 import numba

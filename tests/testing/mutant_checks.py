@@ -179,7 +179,7 @@ def _units(op: Any, slope: bool) -> int:
 
 @functools.cache
 def _room(op: Any, slope: bool, dtype: Any, value: Any, numbers: tuple[float, ...]) -> Any:
-    """What else the tests grant a ``value`` (tests/test_ops.py, tests/test_formulas_regression.py): eps near a derivative's zero, and what a rounding
+    """What else the tests grant a ``value`` (tests/test_ops.py, tests/formulas/): eps near a derivative's zero, and what a rounding
     of the parameters, or four of a loss's and of its unsure target, would change.
     """
     units, eps = _units(op, slope), mpf(float(np.finfo(dtype).eps))

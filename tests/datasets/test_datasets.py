@@ -17,7 +17,7 @@ import pytest
 from nbgrad import datasets
 from nbgrad.datasets import load_digits, load_mnist, read_idx, write_idx
 
-DATA = Path(__file__).parent.parent / "data"
+DATA = Path(__file__).parents[2] / "data"
 
 
 # --- digits -------------------------------------------------------------------------------------------------
