@@ -1,8 +1,8 @@
 """What each function is measured against.
 
 float32: the float64 kernel of the same formula (2 ulp of float64 are 4e-9 ulp of float32), for every input there is.
-float64: the formula in exact arithmetic, 40 digits of mpmath; `tests/formulas/test_formulas.py` holds the formulas against
-textbook definitions, and `tests/test_ops.py` the derivatives against finite differences of those.
+float64: the formula in exact arithmetic, 40 digits of mpmath; `tests/formulas/test_formulas.py` holds the formulas
+against textbook definitions, and `tests/test_ops.py` the derivatives against finite differences of those.
 """
 
 from __future__ import annotations
