@@ -12,7 +12,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from nbgrad.arrays import FLOAT32, FLOAT64, contiguous
-from nbgrad.cpu.sums import LINE, sums
+from nbgrad.cpu.sums import LINE, LINES, TILE, parts_of_sums, rows_of_line, sums
+from nbgrad.cpu.transpose import Rows
 from nbgrad.jit.threads import spread
 
 __all__ = ["add_up"]
@@ -23,6 +24,8 @@ _of_numpy: Any = np.add.reduce  # the method takes 2 µs longer
 LARGE, PARTS = 1 << 23, 8
 #: Numbers that are brought into C order at a time.
 PIECE = 1 << 16
+#: Rows at least: where columns lie one after the other, what a line of the cache has of each.
+ROWS = 16
 
 
 def add_up(x: Any, axis: Any = None, keepdims: bool = False, dtype: np.dtype[Any] | None = None) -> Any:
@@ -40,8 +43,13 @@ def add_up(x: Any, axis: Any = None, keepdims: bool = False, dtype: np.dtype[Any
         return _of_numpy(x, axis=axis, keepdims=keepdims, dtype=dtype)
     steps, shape, kept = _plan(x.shape, axis, keepdims)
     dtype = native if dtype is None else dtype
-    if x.size > PIECE and steps and kept and not x.flags.c_contiguous:
-        return _in_pieces(x, axis, keepdims, dtype, np.empty(shape, dtype), *kept)
+    if x.size > PIECE and steps and not x.flags.c_contiguous:
+        if kept:
+            return _in_pieces(x, axis, keepdims, dtype, np.empty(shape, dtype), *kept)
+        outer, n, inner = steps[0]
+        if outer == 1 and inner <= TILE:
+            flat = _of_rows(Rows(x.squeeze(), native), n, inner, dtype)
+            return flat.reshape(shape) if shape else flat[0]
     flat = contiguous(x if x.dtype is native else x.astype(native)).reshape(-1)
     if not steps:  # along axes of length 1
         return flat.astype(dtype).reshape(shape)[()]
@@ -87,6 +95,58 @@ def _in_pieces(x: Any, axis: Any, keepdims: bool, dtype: np.dtype[Any], out: Any
         part = (slice(start, stop), ...) if along == 0 else (..., slice(start, stop))
         out[part] = add_up(np.array(x[part], order="C"), axis, keepdims, dtype)
     return out
+
+
+def _of_rows(rows: Rows, n: int, inner: int, dtype: np.dtype[Any]) -> Any:
+    """As `_along` with an ``outer`` of 1, of an array that must be brought into C order."""
+    together = rows_of_line(n, inner)
+    line = together * inner
+    lines = n * inner // line
+    size, few = LINES, 2 * ROWS * rows.size // line
+    while size * PARTS < lines or size < few:
+        size *= 2  # a part is a tree of its own
+    count = -(-lines // size)
+    whole = [(size * k * line, min(size * (k + 1), lines) * line) for k in range(count)]
+    totals = spread(lambda k: _part(rows, line, *whole[k]), count, alone=n * inner < LARGE // 8)
+    with np.errstate(all="ignore"):
+        total = _tree(totals)
+        rest = n * inner - lines * line
+        if rest:
+            total[:rest] += rows[len(rows.x) - -(-rest // rows.size) :].reshape(-1)[-rest:]
+    out = np.empty(inner, dtype)
+    sums().serial(total, together, inner, 0, 1, 0, inner, out)
+    return out
+
+
+def _tree(totals: list[Any]) -> Any:
+    """The sums of parts as one tree: all parts but the last are whole trees of one height."""
+    if len(totals) == 1:
+        return totals[0]
+    half = 1 << (len(totals) - 1).bit_length() - 1
+    return _tree(totals[:half]) + _tree(totals[half:])
+
+
+def _part(rows: Rows, line: int, begin: int, end: int) -> Any:
+    """The total line of numbers ``begin``..``end`` − 1 in C order, whole lines; a piece of rows at a time."""
+    first, last = begin // rows.size, -(-end // rows.size)
+    step = max(PIECE // rows.size // ROWS, 1) * ROWS
+    buffer = np.empty((LINES + 1) * line + step * rows.size, rows.dtype)
+    levels = ((end - begin) // line // LINES).bit_length() + 1
+    total, tree = np.empty(line), np.empty(levels * line)
+    at, have, blocks = begin - first * rows.size, 0, 0
+    for start in range(first, last, step):
+        stop = min(start + step, last)
+        rows.bring(start, stop, buffer, have)
+        have += (stop - start) * rows.size
+        final = stop == last
+        have -= last * rows.size - end if final else 0
+        lines = (have - at) // line if final else max(0, ((have - at) // line - 1) // LINES * LINES)
+        if lines:
+            parts_of_sums().serial(buffer, at, line, lines, blocks, final, total, tree)
+        at, blocks = at + lines * line, blocks + lines // LINES
+        buffer[: have - at] = buffer[at:have]
+        at, have = 0, have - at
+    return total
 
 
 def _along(x: Any, outer: int, n: int, inner: int, dtype: np.dtype[Any]) -> Any:

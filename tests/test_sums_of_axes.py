@@ -102,6 +102,20 @@ def test_large_arrays_of_any_layout(shape, dtype):
 
 
 @precisions
+@pytest.mark.parametrize("shape", [(4097, 31), (3000, 65), (20, 3000), (33, 7, 90), (100_003, 2), (1, 900, 9)], ids=str)
+def test_parts_of_arrays_that_are_not_in_c_order(shape, dtype, monkeypatch):
+    x = np.random.default_rng(1).normal(size=shape).astype(dtype)
+    true = [add_up(x, axis) for axis in (None, 0)]
+    for large, piece, parts in ((1000, 3000, 8), (1000, 20_000, 3), (10**9, 1000, 8)):
+        monkeypatch.setattr(sums, "LARGE", large)
+        monkeypatch.setattr(sums, "PIECE", piece)
+        monkeypatch.setattr(sums, "PARTS", parts)
+        for layout in ("fortran", "backwards", "unaligned", "byte-swapped"):
+            for axis, expected in zip((None, 0), true, strict=True):
+                same_bits(add_up(lay(x, layout), axis), expected)
+
+
+@precisions
 def test_signs_of_zero_infinities_and_nan(dtype):
     for n in (1, 5, 70, 3000):
         same_bits(add_up(np.full((n, 3), -0.0, dtype), 0), np.full(3, -0.0, dtype))

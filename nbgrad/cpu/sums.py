@@ -19,7 +19,7 @@ import numpy as np
 from nbgrad.jit import Loop, part, scalar
 from nbgrad.jit.vector_map import each, move, scratch, window
 
-__all__ = ["LINE", "sums"]
+__all__ = ["LINE", "LINES", "TILE", "parts_of_sums", "rows_of_line", "sums"]
 
 LINE, LANES = 64, 8
 #: columns whose sums are made at a time, in the cache
@@ -105,16 +105,18 @@ def _add_line(x, at, width, total):
 
 
 @part
-def _columns(x, at, step, n, width, total, tree):
-    """As `_block`, of any number of lines; a level of ``tree`` is ``width`` numbers."""
+def _columns(x, at, step, n, width, total, tree, first, last):
+    """As `_block`, of any number of lines; a level of ``tree`` is ``width`` numbers. They may come in parts, of whole
+    blocks but for the ``last``, which are ``first``, first + 1, ... of all: ``tree`` has what is between the parts.
+    """
     blocks = (n + LINES - 1) // LINES
     for k in range(blocks):
         _block(x, at + k * LINES * step, step, min(LINES, n - k * LINES), width, total)
-        level, rest = 0, k
+        level, rest = 0, first + k
         while rest & 1:
             _add_line(tree, level * width, width, total)
             level, rest = level + 1, rest >> 1
-        if k < blocks - 1:
+        if k < blocks - 1 or not last:
             move(total, 0, tree, level * width, width)
         else:
             while rest:
@@ -172,10 +174,22 @@ def sums() -> Loop:
                 if lines <= LINES:
                     _block(x, at, line, lines, size, total)
                 else:
-                    _columns(x, at, line, lines, size, total, tree)
+                    _columns(x, at, line, lines, size, total, tree, 0, True)
                 if rows > 1:
                     _add_line(x, at + lines * line, n * inner - lines * line, total)
                     _fold(total, line, inner)
                 each(_as_it_is, (total,), 0, min(size, inner), (out,), i * inner + column, ())
 
     return Loop(loop, name="sums")
+
+
+@functools.cache
+def parts_of_sums() -> Loop:
+    """``loop(x, at, line, lines, first, last, total, tree)``: what `sums` adds up line by line, in parts; see
+    `_columns`. The total line is not folded.
+    """
+
+    def loop(x, at, line, lines, first, last, total, tree):
+        _columns(x, at, line, lines, line, total, tree, first, last)
+
+    return Loop(loop, name="parts_of_sums")

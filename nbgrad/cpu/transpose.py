@@ -7,10 +7,18 @@ as the exponential itself; as blocks of 8x8 (float64: 4x4) in registers it is 0.
 
 from __future__ import annotations
 
-from nbgrad.jit import scalar
-from nbgrad.jit.transpose_block import block_width, transpose_block
+import functools
+from typing import Any
 
-__all__ = ["transpose"]
+import numpy as np
+from numpy.typing import NDArray
+
+from nbgrad.arrays import contiguous
+from nbgrad.jit import Loop, scalar
+from nbgrad.jit.transpose_block import block_width, transpose_block
+from nbgrad.jit.vector_map import prefetch_to_read, window
+
+__all__ = ["Rows", "transpose"]
 
 
 @scalar
@@ -31,3 +39,86 @@ def transpose(source, at, stride, rows, columns, target, to, target_stride):
         line = source[at + i * stride : at + i * stride + columns]
         for j in range(columns):
             target[to + j * target_stride + i] = line[j]
+
+
+#: Rows at a time, and the columns ahead of those at hand that memory is asked for: each is another page.
+TILE, AHEAD = 128, 16
+
+
+@functools.cache
+def _to_rows() -> Loop:
+    """``loop(x, places, first, count, out, to)``: x[places[c] + first + r], for r < count and every column c, row by
+    row to out[to], ...
+    """
+
+    def loop(x, places, first, count, out, to):
+        columns, width = places.size, block_width(x)
+        if count < width or columns < width:
+            for r in range(count):
+                for c in range(columns):
+                    out[to + r * columns + c] = x[places[c] + first + r]
+            return
+        for tile in range(0, count, TILE):
+            for start in range(0, columns, width):  # the last block overlaps the one before it
+                c = min(start, columns - width)
+                near, next_c, next_r = window(places, c, width), c + AHEAD, first
+                if next_c > columns - width:  # those of the next tile
+                    next_c, next_r = min(max(next_c - columns, 0), columns - width), first + TILE
+                soon = window(places, next_c, width)
+                for begin in range(tile, min(tile + TILE, count), width):
+                    r = min(begin, count - width)
+                    for k in range(width):
+                        prefetch_to_read(x, soon[k] + next_r + r)
+                    transpose_block(x, first + r, near, out, to + r * columns + c, columns)
+
+    return Loop(loop, name="to_rows")
+
+
+class Rows:
+    """Rows of an array, one piece of its first axis after the other, in C order and in ``dtype``, float32 or float64.
+
+    NumPy copies columns that lie one after the other number by number, and waits for memory at each.
+    """
+
+    def __init__(self, x: NDArray[Any], dtype: np.dtype[Any]) -> None:
+        self.x, self.dtype = x, dtype
+        self.size = x.size // max(1, len(x))
+        far = [abs(s) for s, n in zip(x.strides[1:], x.shape[1:], strict=True) if n > 1]
+        self.turned = bool(far) and len(x) > 1 and abs(x.strides[0]) < min(far)
+        self.flat = None
+        if self.turned and x.dtype == dtype and x.flags.aligned and x.strides[0] == x.itemsize:
+            self.flat, self.places = _columns(x)
+
+    def bring(self, start: int, stop: int, out: NDArray[Any], to: int = 0) -> None:
+        """x[start:stop] to out[to], ..., a flat array."""
+        count, loop = stop - start, _to_rows().serial
+        if self.flat is not None:
+            loop(self.flat, self.places, start, count, out, to)
+            return
+        piece = self.x[start:stop]
+        with np.errstate(all="ignore"):  # set here, because it holds for one thread
+            if not self.turned:
+                np.copyto(out[to : to + piece.size].reshape(piece.shape), piece, casting="same_kind")
+                return
+            columns = np.empty((*piece.shape[1:], count), self.dtype)
+            np.copyto(np.moveaxis(columns, -1, 0), piece, casting="same_kind")
+        loop(columns.reshape(-1), np.arange(self.size) * count, 0, count, out, to)
+
+    def __getitem__(self, part: slice) -> NDArray[Any]:
+        """x[start:stop], in memory of its own."""
+        start, stop, _ = part.indices(len(self.x))
+        stop = max(start, stop)
+        out = np.empty((stop - start) * self.size, self.dtype)
+        self.bring(start, stop, out)
+        return out.reshape(-1, *self.x.shape[1:])
+
+
+def _columns(x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """(the memory of x as one flat array, where each column begins, in C order); rows lie side by side."""
+    places, low = np.zeros((), np.intp), tuple(slice(-1, None) if s < 0 else slice(0, 1) for s in x.strides)
+    for n, stride in zip(x.shape[1:], x.strides[1:], strict=True):
+        step = stride // x.itemsize
+        places = places[..., None] + (np.arange(n) * step - min(0, (n - 1) * step))
+    span = len(x) + int(places.max())
+    flat = np.lib.stride_tricks.as_strided(x[low], (span,), (x.itemsize,), writeable=False)
+    return contiguous(flat), places.reshape(-1)

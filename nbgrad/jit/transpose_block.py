@@ -41,7 +41,7 @@ def transpose_block(
     typingctx: Any, source: Any, at: Any, stride: Any, target: Any, to: Any, target_stride: Any
 ) -> Any:
     """target[to + j·target_stride + i] = source[at + i·stride + j] for one block; 1-D contiguous arrays,
-    unchecked.
+    unchecked. ``stride`` may be an array: source[at + stride[i] + j].
     """
     if source.dtype not in _BLOCKS or source.dtype != target.dtype:
         return None
@@ -49,9 +49,14 @@ def transpose_block(
     width, bytes_aligned = len(columns), source.dtype.bitwidth // 8
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        def pointers(array: Any, kind: Any, start: Any, step: Any) -> list[Any]:
+        def pointers(array: Any, kind: Any, start: Any, step: Any, steps: Any = None) -> list[Any]:
             data = context.make_array(kind)(context, builder, array).data
-            places = [builder.add(start, builder.mul(step, step.type(k))) for k in range(width)]
+            if steps is None:
+                apart = [builder.mul(step, step.type(k)) for k in range(width)]
+            else:
+                offsets = context.make_array(steps)(context, builder, step).data
+                apart = [builder.load(builder.gep(offsets, [start.type(k)])) for k in range(width)]
+            places = [builder.add(start, offset) for offset in apart]
             vector = ir.VectorType(data.type.pointee, width).as_pointer()
             return [builder.bitcast(builder.gep(data, [place]), vector) for place in places]
 
@@ -59,8 +64,10 @@ def transpose_block(
             mask = ir.Constant(ir.VectorType(ir.IntType(32), width), elements)
             return builder.shuffle_vector(a, b, mask)
 
+        steps_of = stride if isinstance(stride, types.Array) else None
         rows = [
-            builder.load(p, align=bytes_aligned) for p in pointers(args[0], signature.args[0], *args[1:3])
+            builder.load(p, align=bytes_aligned)
+            for p in pointers(args[0], signature.args[0], args[1], args[2], steps_of)
         ]
         for distance, first, second in steps:
             for i in range(width):
@@ -73,4 +80,5 @@ def transpose_block(
         return context.get_dummy_value()
 
     index = types.intp
-    return types.void(source, index, index, target, index, index), generate
+    step = stride if isinstance(stride, types.Array) else index
+    return types.void(source, index, step, target, index, index), generate

@@ -18,6 +18,7 @@ from nbgrad.cpu import one_pass as cpu_regression
 from nbgrad.cpu.lanes import LANES
 from nbgrad.cpu.one_pass import FLUSH, Model, wide_size, work_size
 from nbgrad.cpu.products import ROWS, padded
+from nbgrad.cpu.transpose import Rows
 from nbgrad.jit.threads import spread
 
 __all__ = ["Curvature", "one_pass", "scores"]
@@ -92,13 +93,6 @@ def _as_it_lies(X: NDArray[Any], dtype: np.dtype[Any]) -> tuple[NDArray[Any], in
     return contiguous(np.lib.stride_tricks.as_strided(X, (size,), (X.itemsize,), writeable=False)), step
 
 
-def _converted(X: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    x = np.empty(X.shape, dtype)
-    with np.errstate(all="ignore"):  # set here, because it holds for one thread
-        np.copyto(x, X, casting="same_kind")
-    return x.reshape(-1)
-
-
 class Curvature:
     """What the Hessian needs of params, once it has been computed."""
 
@@ -131,6 +125,7 @@ def one_pass(
     v, v_intercept = direction or (w[:0], intercept)
     flat, step = _as_it_lies(X, dtype) or (None, features)
     convert = flat is not None and flat.dtype != dtype
+    others = Rows(X, dtype)
     plan = _Plan(n, features, classes, model, dtype, convert)
     coefficients = plan.filled(w), intercept, plan.filled(v), v_intercept
     loop = (cpu_regression.slopes if direction is None else cpu_regression.curvatures)(model, convert).serial
@@ -149,7 +144,7 @@ def one_pass(
             return part(k, flat, (first, last), 0, True, (target, weight), kept[k])
         for start in range(first, last, plan.piece):
             stop, blocks = min(start + plan.piece, last), (start - first) // plan.rows
-            x, targets = _converted(X[start:stop], dtype), (target[start:stop], weight[start:stop])
+            x, targets = others[start:stop].reshape(-1), (target[start:stop], weight[start:stop])
             since = blocks % (FLUSH // plan.rows) * plan.rows
             rest = kept[k, blocks * classes * LANES :] if curvature else kept[k]
             bad = part(k, x, (0, stop - start), since, stop == last, targets, rest)
@@ -173,6 +168,7 @@ def scores(X: NDArray[Any], w: NDArray[Any], intercept: Any) -> NDArray[Any]:
     flat, step = _as_it_lies(X, dtype) or (None, features)
     if flat is not None and flat.dtype != dtype:
         flat = None
+    others = Rows(X, dtype)
     w_step, row = padded(features, dtype.itemsize), max(1, features * dtype.itemsize)
     piece = max(SCORES_PIECE_BYTES // row // LANES, 1) * LANES
     coefficients, out = np.zeros((classes, w_step), dtype), np.empty((n, classes), dtype)
@@ -189,7 +185,7 @@ def scores(X: NDArray[Any], w: NDArray[Any], intercept: Any) -> NDArray[Any]:
             return
         for start in range(first, last, piece):
             stop = min(start + piece, last)
-            loop(_converted(X[start:stop], dtype), features, features, 0, stop - start, start, 0, *rest)
+            loop(others[start:stop].reshape(-1), features, features, 0, stop - start, start, 0, *rest)
 
     spread(in_range, ranges)
     return out
