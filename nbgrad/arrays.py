@@ -23,14 +23,19 @@ __all__ = [
     "as_float",
     "as_labels",
     "check_choice",
+    "check_float",
     "check_integer",
+    "check_labels",
     "check_mask",
     "check_number",
+    "check_out",
     "contiguous",
+    "expected_labels",
     "kept_shape",
     "normalize_axes",
     "normalize_axis",
     "on_device",
+    "out_of_range",
     "output",
     "plain",
     "quietly",
@@ -91,10 +96,14 @@ def as_float(value: Any, name: str) -> NDArray[Any]:
         return array
     if dtype.kind in "iub":
         return array.astype(FLOAT64)
-    native = dtype.newbyteorder("=")
-    if native in (FLOAT32, FLOAT64):
-        return array.astype(native)
-    raise TypeError(f"{name}: expected float32, float64, integers or bools, got {dtype}")
+    check_float(dtype, name)
+    return array.astype(dtype.newbyteorder("="))
+
+
+def check_float(dtype: np.dtype[Any], name: str) -> None:
+    """TypeError for a dtype that no kernel computes with."""
+    if dtype.kind not in "iub" and dtype.newbyteorder("=") not in (FLOAT32, FLOAT64):
+        raise TypeError(f"{name}: expected float32, float64, integers or bools, got {dtype}")
 
 
 def as_array(value: Any, name: str) -> NDArray[Any]:
@@ -180,15 +189,20 @@ class _Writeable:
 
 
 def output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], name: str = "out") -> None:
-    """Refuse an ``out`` that cannot take the result."""
+    """Refuse an ``out`` that is no array of the CPU's, or cannot take the result."""
     if type(out) is not np.ndarray:
         raise TypeError(f"{name}: expected a numpy.ndarray, got {type(out).__name__}")
+    check_out(out, shape, dtype, name)
+
+
+def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> None:
+    """Refuse an array, on any device, that cannot take the result."""
     if out.dtype is not dtype and out.dtype.newbyteorder("=") != dtype:
         raise TypeError(f"{name}: expected dtype {dtype}, got {out.dtype}")
     if out.shape != shape:
         raise ValueError(f"{name}: expected shape {shape}, got {out.shape}")
     flags = out.flags
-    if not flags.writeable:
+    if not getattr(flags, "writeable", True):  # a GPU's arrays always are
         raise ValueError(f"{name}: expected a writeable array, got a read-only one")
     if not flags.c_contiguous and out.size and any(
         stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)
@@ -234,6 +248,8 @@ def check_number(value: Any, name: str, dtype: np.dtype[Any], expected: str = ""
 
 def check_integer(value: Any, name: str) -> int:
     """An integer (of Python's, NumPy's, or an array of no dimension), not a bool."""
+    if type(value) is int:
+        return value
     try:
         if not isinstance(value, (bool, np.bool_)) and getattr(value, "dtype", None) != np.bool_:
             return operator.index(value)
@@ -279,8 +295,24 @@ def kept_shape(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: Any) -> 
 def as_labels(value: Any, name: str) -> NDArray[np.int64]:
     """Class labels as native, contiguous int64."""
     array = as_array(value, name)
+    check_labels(array, name)
+    return contiguous(array.astype(np.int64, copy=False))
+
+
+def check_labels(array: Any, name: str) -> None:
+    """Refuse an array, on any device, whose numbers are no int64. (For the largest of a GPU's uint64, which are rare,
+    the host waits: 2**64 − 100 would become −100, and be ignored.)
+    """
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected integer class labels, got {array.dtype}")
     if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
         raise ValueError(f"{name}: expected labels below 2**63, got {array.max()}")
-    return contiguous(array.astype(np.int64, copy=False))
+
+
+def expected_labels(classes: int, ignore_index: int) -> str:
+    return f"labels in 0..{classes - 1} or ignore_index={ignore_index}"
+
+
+def out_of_range(name: str, expected: str, value: Any, place: int) -> ValueError:
+    """The error for a label or an index that a loop has found."""
+    return ValueError(f"{name}: expected {expected}, got {value} at position {place}")

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from strategies import DTYPES, INPUT_LAYOUTS, dtypes, lay, layouts, same_bits, shapes
 
 import nbgrad
-from nbgrad import functional, kernels, sums
+from nbgrad import functional, kernels
+from nbgrad.cpu import add_up as sums
 from nbgrad.cpu import sums as cpu_sums
+from nbgrad.cpu.add_up import add_up
 from nbgrad.jit import serial_loops
-from nbgrad.sums import add_up
 
 precisions = pytest.mark.parametrize("dtype", DTYPES)
 

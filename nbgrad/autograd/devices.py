@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad import sums
 from nbgrad.arrays import FLOATING_POINT, on_device, quietly
+from nbgrad.cpu import add_up as sums
 
 __all__ = [
     "add_at", "add_up", "check_device", "check_same_device", "device_name", "empty", "last", "move", "on_cpu",
@@ -117,7 +117,7 @@ def zeros(shape: tuple[int, ...], like: Any, dtype: Any = None) -> Any:
 
 
 def add_up(x: Any, axis: Any, keepdims: Any = False, dtype: Any = None) -> Any:
-    """The sum over axes: `nbgrad.sums.add_up`, CuPy's on a GPU. (Which adds up a tree of threads; each of them goes
+    """The sum over axes: `nbgrad.cpu.add_up`, CuPy's on a GPU. (Which adds up a tree of threads; each of them goes
     through its share, of n/512 numbers or so, in the precision ``dtype``, x's own by default.)
     """
     return (sums.add_up if on_cpu(x) else type(x).sum)(x, axis=axis, keepdims=keepdims, dtype=dtype)

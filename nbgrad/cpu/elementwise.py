@@ -20,7 +20,9 @@ from nbgrad.jit import Loop, row, scalar
 from nbgrad.jit.intrinsics import address, clash
 from nbgrad.jit.vector_map import LINE, each, scratch, settle, stream
 
-__all__ = ["BLOCK", "STREAM", "backward", "clash", "fill", "forward", "loss", "loss_sums", "loss_sums_and_grad"]
+__all__ = [
+    "BLOCK", "LOOPS", "STREAM", "backward", "clash", "fill", "forward", "loss", "loss_sums", "loss_sums_and_grad",
+]  # fmt: skip
 
 #: Where the result is larger than this (bytes), it is written past the cache.
 STREAM = 1 << 23
@@ -101,6 +103,14 @@ def loss(op: Elementwise, derivative: bool) -> Loop:
     """``loop(work, x, target, out, *parameters)``: out = f(x, target), or its derivative in x."""
     f = op.derivative if derivative else op.forward
     return _elementwise(f, 2, f.__name__)
+
+
+LOOPS: dict[str, Callable[[Elementwise], Loop]] = {
+    "forward": forward,
+    "backward": backward,
+    "loss": lambda op: loss(op, False),
+    "loss_slope": lambda op: loss(op, True),
+}
 
 
 @functools.cache

@@ -42,13 +42,12 @@ from nbgrad.jit import Loop, scalar
 from nbgrad.jit import vector_map as vector_loop
 from nbgrad.jit.intrinsics import clash, overlap
 
-__all__ = ["backward", "forward", "logsumexp"]
+__all__ = ["backward", "forward", "logsumexp", "logsumexp_backward"]
 
 # name: (what the entries need of the row, an entry, whether that is made of e^(x − max) and not of x)
 _FORWARD: dict[str, tuple[Callable[..., Any], Callable[..., Any], bool]] = {
     "softmax": (rows.softmax_terms, rows.softmax_entry, True),
     "log_softmax": (rows.log_softmax_terms, rows.log_softmax_entry, False),
-    "logsumexp_slopes": (rows.logsumexp_slope_terms, rows.softmax_entry, True),
 }
 # name: (what is summed, an entry)
 _BACKWARD: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
@@ -219,3 +218,60 @@ def logsumexp(long: bool) -> Loop:
         return True
 
     return Loop(loop, name=f"logsumexp_{'long' if long else 'short'}_rows")
+
+
+@functools.cache
+def logsumexp_backward(long: bool) -> Loop:
+    """``loop(work, g, x, n, length, inner, dx)``: g[i]·softmax(row i)"""
+    entry = scalar(lambda e, zero, scale, g: rows.softmax_entry(e, zero, scale) * g)
+
+    @scalar
+    def few(g, x, first, last, length, inner, dx):
+        T = x.dtype.type
+        t, work = vector_loop.scratch(x.dtype, COLUMNS), vector_loop.scratch(x.dtype, WORK)
+        rest = vector_loop.scratch(np.float64, LANES)
+        top, a, b, own = strip(work, 3), strip(work, 4), strip(work, 5), strip(work, 6)
+        count_of = strip(work, 0)
+        for i in range(first, last, LANES):
+            count = min(LANES, last - i)
+            gather(x, i, count, length, inner, t)
+            for r in range(LANES):
+                top[r], count_of[r], rest[r] = -T(np.inf), T(0), 0.0
+            largest(t, length, top)
+            exp_sums(t, length, top, t, LANES, work, rest, None, None)
+            for r in range(LANES):
+                a[r], b[r] = rows.logsumexp_slope_terms(T, top[r], (np.float64(count_of[r]) - 1.0) + rest[r])
+                own[r] = T(0)
+            for r in range(count):
+                own[r] = g[i + r]
+            for j in range(length):
+                lane = strip(t, j)
+                vector_loop.each(entry, (lane, a, b, own), 0, LANES, (lane,), 0, ())
+            scatter(t, i, count, length, inner, dx)
+
+    @scalar
+    def many(g, x, first, last, length, inner, dx):
+        T, same = x.dtype.type, x.ctypes.data == dx.ctypes.data
+        work, wide = vector_loop.scratch(x.dtype, WORK), vector_loop.scratch(np.float64, LANES)
+        tile = np.empty(tile_size(length, inner, same), T)
+        result = np.empty(tile_size(length, inner, False), T)
+        e_row = np.empty(length, T)  # memory of its own, as in `forward`
+        for i in range(first, last):
+            x_row = row_at(x, i, first, last, length, inner, same, tile)
+            dx_row = result_at(dx, i, first, length, inner, result)
+            top, others = row_sums_kept(x_row, e_row, dx_row, work, wide)
+            zero, scale = rows.logsumexp_slope_terms(T, top, others)
+            fill(entry, (e_row,), 0, length, dx_row, (zero, scale, g[i]), False)
+            put_results(result, i, first, last, length, inner, dx)
+
+    rows_of_block = many if long else few
+
+    def loop(g, x, n, length, inner, dx):
+        if clash(x, dx) or overlap(g, dx):
+            return False
+        block = block_of(length, inner)
+        for k in prange((n + block - 1) // block):
+            rows_of_block(g, x, k * block, min((k + 1) * block, n), length, inner, dx)
+        return True
+
+    return Loop(loop, name=f"logsumexp_backward_{'long' if long else 'short'}_rows")

@@ -17,7 +17,7 @@ from nbgrad.cuda.intrinsics import LINE, block, block_size, blocks, load, store,
 from nbgrad.formulas.table import Elementwise
 from nbgrad.jit import scalar
 
-__all__ = ["backward", "forward", "lead_of", "loss", "run", "vectorized", "with_two_parameters"]
+__all__ = ["KERNELS", "backward", "forward", "lead_of", "loss", "run", "vectorized", "with_two_parameters"]
 
 #: Lines of each input that a thread has in flight; blocks for each multiprocessor.
 IN_FLIGHT, PER_PROCESSOR = 2, 8
@@ -120,6 +120,14 @@ def loss(op: Elementwise, derivative: bool, dtype: Any) -> Any:
     """``kernel(x, target, out, lead, p, q)``: out = f(x, target), or its derivative in x."""
     f = op.derivative if derivative else op.forward
     return kernel(two_inputs(with_two_parameters(f, 2, len(op.parameters)), dtype))
+
+
+KERNELS: dict[str, Callable[[Elementwise, Any], Any]] = {
+    "forward": forward,
+    "backward": backward,
+    "loss": lambda op, dtype: loss(op, False, dtype),
+    "loss_slope": lambda op, dtype: loss(op, True, dtype),
+}
 
 
 def lead_of(*arrays: Any) -> int:

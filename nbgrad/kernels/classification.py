@@ -7,66 +7,43 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nbgrad.arrays import (
-    FLOAT64,
-    REDUCTIONS,
-    as_array,
-    as_float,
-    as_labels,
-    check_choice,
-    check_integer,
-    check_number,
-    contiguous,
-    on_device,
-    store,
-)
-from nbgrad.cpu import labels as cpu_labels
-from nbgrad.cpu.lanes import FEW
-from nbgrad.kernels import device_labels
-from nbgrad.kernels.losses import check_outputs, mean_scale, scaled_sum
-from nbgrad.kernels.rowwise import fresh_or, split
-from nbgrad.sums import add_up
+from nbgrad.arrays import REDUCTIONS, check_choice, check_integer, check_labels, check_number
+from nbgrad.kernels.losses import check_outputs, results
+from nbgrad.place import place_of
 
 __all__ = ["cross_entropy", "cross_entropy_value_and_grad", "nll_loss", "nll_loss_value_and_grad"]
 
 
-def _logits(x: Any, name: str) -> tuple[NDArray[Any], int]:
-    x = as_float(x, name)
+def _logits(place: Any, x: Any, name: str) -> tuple[Any, int, int, tuple[int, ...]]:
+    """(the logits, the axis of the classes, their number, the shape without it)"""
+    x = place.as_float(x, name)
     if x.ndim == 0:
         raise ValueError(f"{name}: expected shape (C,), (N, C) or (N, C, d1, ...), got a number")
     axis = 0 if x.ndim == 1 else 1
     if x.shape[axis] == 0:
         raise ValueError(f"{name}: expected at least one class, got shape {x.shape}")
-    return x, axis
+    return x, axis, x.shape[axis], x.shape[:axis] + x.shape[axis + 1 :]
 
 
-def _labels(target: Any, shape: tuple[int, ...], x: NDArray[Any], name: str) -> NDArray[np.int64]:
-    """Class labels, flat, not yet checked."""
-    labels = as_labels(target, "target")
+def _labels(place: Any, labels: Any, shape: tuple[int, ...], x: Any, name: str) -> Any:
+    """Class labels, flat int64; whether they are in range the loops see."""
+    check_labels(labels, "target")
     if labels.shape != shape:
         raise ValueError(
             f"target: expected labels of shape {shape} for {name} of shape {x.shape}, got {labels.shape}"
         )
-    return labels.reshape(-1)
+    return place.flat(place.cast(labels, np.dtype(np.int64)))
 
 
-def _bad_label(labels: NDArray[np.int64], place: int, classes: int, ignore_index: int) -> ValueError:
-    return ValueError(
-        f"target: expected labels in 0..{classes - 1} or ignore_index={ignore_index}, "
-        f"got {labels[place]} at position {place}"
-    )
-
-
-def _class_weight(weight: Any, x: NDArray[Any], classes: int) -> NDArray[Any]:
+def _class_weight(place: Any, weight: Any, x: Any, classes: int) -> Any:
     """The weight of each class in x's precision; empty where there is none."""
     if weight is None:
-        return np.empty(0, x.dtype)
-    weight = contiguous(as_float(weight, "weight").astype(x.dtype, copy=False))
+        return place.xp.empty(0, x.dtype)
+    weight = place.cast(place.as_float(weight, "weight"), x.dtype)
     if weight.shape != (classes,):
         raise ValueError(f"weight: expected shape ({classes},), one for each class, got {weight.shape}")
-    return weight
+    return place.flat(weight)
 
 
 def _ignore_index(value: Any) -> int:
@@ -76,116 +53,40 @@ def _ignore_index(value: Any) -> int:
     return value
 
 
-def _of_labels(
-    nll: bool, x: NDArray[Any], axis: int, labels: NDArray[np.int64], weight: NDArray[Any], ignore_index: int,
-    reduction: str, grad: bool, out: Any, grad_out: Any,
-) -> Any:  # fmt: skip
-    """cross_entropy or nll_loss of class labels: one call of a loop."""
-    n, classes, inner = split(x.shape, axis)
-    shape = x.shape[:axis] + x.shape[axis + 1 :]
-    loop = cpu_labels.nll() if nll else cpu_labels.cross_entropy(classes > FEW)
-    if reduction != "none":
-        losses = np.empty(0, x.dtype)
-    elif out is None or any(np.may_share_memory(out, a) for a in (x, labels, weight)):
-        losses = np.empty(shape, x.dtype)
-    else:
-        losses = fresh_or(out, shape, x.dtype)
-    gradient = fresh_or(grad_out, x.shape, x.dtype) if grad else np.empty(0, x.dtype)
-    work = n if nll and not grad else x.size
-    flat = contiguous(x).reshape(-1)
-    while True:
-        bad, total = loop(
-            work, flat, labels, weight, n, classes, inner, ignore_index, reduction == "mean",
-            losses.reshape(-1), grad, gradient.reshape(-1),
-        )  # fmt: skip
-        if bad == -1:
-            break
-        if bad >= 0:
-            raise _bad_label(labels, bad, classes, ignore_index)
-        gradient = np.empty(x.shape, x.dtype)  # grad_out overlaps an argument
-    value = store(losses, out) if reduction == "none" else x.dtype.type(total)
-    return (value, store(gradient, grad_out)) if grad else value
-
-
 def _cross_entropy(
     logits: Any, target: Any, weight: Any, ignore_index: Any, label_smoothing: Any, reduction: str,
     grad: bool, out: Any, grad_out: Any,
 ) -> Any:  # fmt: skip
     check_choice(reduction, "reduction", REDUCTIONS)
     ignore_index = _ignore_index(ignore_index)
-    if on_device(logits, target, weight, out, grad_out):
-        return device_labels.cross_entropy(
-            logits, target, weight, ignore_index, label_smoothing, reduction, grad, out, grad_out
-        )
-    x, axis = _logits(logits, "logits")
-    smoothing = label_smoothing
-    if type(label_smoothing) is not float or label_smoothing != 0:  # the check costs 2 µs
-        smoothing = check_number(label_smoothing, "label_smoothing", x.dtype, "in 0..1")
-    classes, shape = x.shape[axis], x.shape[:axis] + x.shape[axis + 1 :]
-    class_weight = _class_weight(weight, x, classes)
-    check_outputs(x, shape, reduction, out, grad_out)
-    target = as_array(target, "target")
-    if target.dtype.kind in "iub" or target.shape != x.shape:
-        if target.dtype.kind not in "iu":
-            raise TypeError(
-                f"target: expected integer class labels of shape {shape} or float class probabilities of "
-                f"shape {x.shape}, got {target.dtype} of shape {target.shape}"
-            )
-        labels = _labels(target, shape, x, "logits")
-        if smoothing == 0:
-            return _of_labels(
-                False, x, axis, labels, class_weight, ignore_index, reduction, grad, out, grad_out
-            )
-        q, skip, total = _smoothed(labels, x, axis, class_weight, ignore_index, smoothing)
-    else:
-        q = _class_rows(as_float(target, "target").astype(x.dtype, copy=False), axis)
-        q = q * (1 - smoothing) + smoothing / x.dtype.type(classes) if smoothing else q
-        skip = np.zeros(len(q), np.bool_)
-        total = float(len(q))
-    q = q * class_weight if class_weight.size else q
-    return _of_probabilities(x, axis, q, skip, mean_scale(reduction, total), reduction, grad, out, grad_out)
-
-
-def _class_rows(array: NDArray[Any], class_axis: int) -> NDArray[Any]:
-    """Contiguous (rows, classes)."""
-    moved = contiguous(np.moveaxis(array, class_axis, -1))
-    return moved.reshape(int(np.prod(moved.shape[:-1])), moved.shape[-1])
-
-
-def _smoothed(
-    labels: NDArray[np.int64], x: NDArray[Any], axis: int, weight: NDArray[Any], ignore_index: int,
-    smoothing: Any,
-) -> tuple[NDArray[Any], NDArray[Any], float]:  # fmt: skip
-    """(probabilities of the classes, rows to skip, what the mean divides by)"""
-    classes = x.shape[axis]
-    bad = cpu_labels.first_bad_label().serial(labels, classes, ignore_index, True)
-    if bad >= 0:
-        raise _bad_label(labels, bad, classes, ignore_index)
-    counted = labels != ignore_index
-    picked = labels[counted]
-    q = np.full((labels.size, classes), smoothing / classes, x.dtype)
-    q[np.flatnonzero(counted), picked] += 1 - smoothing
-    return q, ~counted, float(add_up(weight[picked], dtype=FLOAT64) if weight.size else picked.size)
-
-
-def _of_probabilities(
-    x: NDArray[Any], axis: int, q: NDArray[Any], skip: NDArray[Any], scale: float, reduction: str, grad: bool,
-    out: Any, grad_out: Any,
-) -> Any:  # fmt: skip
-    """cross_entropy of class probabilities."""
-    shape, x_rows = x.shape[:axis] + x.shape[axis + 1 :], _class_rows(x, axis)
-    losses = np.empty(len(x_rows), x.dtype)
-    loop = cpu_labels.soft_cross_entropy(grad)
-    if grad:
-        gradient = np.empty_like(x_rows)
-        loop(x.size, x_rows, q, skip, losses, x.dtype.type(scale), gradient)
-    else:
-        loop(x.size, x_rows, q, skip, losses)
-    value = store(losses.reshape(shape), out) if reduction == "none" else scaled_sum(losses, scale, x.dtype)
-    if not grad:
-        return value
-    full = np.moveaxis(gradient.reshape(*shape, x.shape[axis]), -1, axis)
-    return value, store(full if grad_out is not None else np.ascontiguousarray(full), grad_out)
+    with place_of(logits=logits, target=target, weight=weight, out=out, grad_out=grad_out) as place:
+        x, axis, classes, shape = _logits(place, logits, "logits")
+        smoothing = label_smoothing
+        if type(label_smoothing) is not float or label_smoothing != 0:  # the check costs 2 µs
+            smoothing = check_number(label_smoothing, "label_smoothing", x.dtype, "in 0..1")
+        class_weight = _class_weight(place, weight, x, classes)
+        out, grad_out = check_outputs(place, x, shape, reduction, out, grad_out)
+        target = place.as_array(target, "target")
+        skip = divisor = None
+        if target.dtype.kind in "iub" or target.shape != x.shape:
+            if target.dtype.kind not in "iu":
+                raise TypeError(
+                    f"target: expected integer class labels of shape {shape} or float class probabilities of "
+                    f"shape {x.shape}, got {target.dtype} of shape {target.shape}"
+                )
+            labels = _labels(place, target, shape, x, "logits")
+            if smoothing == 0:
+                value, gradient = place.label_losses(
+                    False, x, axis, labels, class_weight, ignore_index, reduction, grad, out, grad_out
+                )
+                return results(place, value, gradient, out, grad_out)
+            q, skip, divisor = place.smoothed(x, axis, labels, class_weight, ignore_index, smoothing)
+        else:
+            q = place.class_rows(place.cast(place.as_float(target, "target"), x.dtype), axis)
+            q = q * (1 - smoothing) + smoothing / x.dtype.type(classes) if smoothing else q
+        q = q * class_weight if class_weight.size else q
+        value, gradient = place.soft_losses(x, axis, q, skip, divisor, reduction, grad, out, grad_out)
+        return results(place, value, gradient, out, grad_out)
 
 
 def cross_entropy(
@@ -278,11 +179,12 @@ def _nll(
 ) -> Any:  # fmt: skip
     check_choice(reduction, "reduction", REDUCTIONS)
     ignore_index = _ignore_index(ignore_index)
-    if on_device(log_probs, target, weight, out, grad_out):
-        return device_labels.nll_loss(log_probs, target, weight, ignore_index, reduction, grad, out, grad_out)
-    x, axis = _logits(log_probs, "log_probs")
-    shape = x.shape[:axis] + x.shape[axis + 1 :]
-    check_outputs(x, shape, reduction, out, grad_out)
-    labels = _labels(target, shape, x, "log_probs")
-    class_weight = _class_weight(weight, x, x.shape[axis])
-    return _of_labels(True, x, axis, labels, class_weight, ignore_index, reduction, grad, out, grad_out)
+    with place_of(log_probs=log_probs, target=target, weight=weight, out=out, grad_out=grad_out) as place:
+        x, axis, classes, shape = _logits(place, log_probs, "log_probs")
+        out, grad_out = check_outputs(place, x, shape, reduction, out, grad_out)
+        labels = _labels(place, place.as_array(target, "target"), shape, x, "log_probs")
+        class_weight = _class_weight(place, weight, x, classes)
+        value, gradient = place.label_losses(
+            True, x, axis, labels, class_weight, ignore_index, reduction, grad, out, grad_out
+        )
+        return results(place, value, gradient, out, grad_out)

@@ -8,24 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.arrays import (
-    FLOAT32,
-    FLOAT64,
-    as_float,
-    as_floats,
-    broadcast,
-    check_number,
-    contiguous,
-    on_device,
-    output,
-    plain,
-    store,
-)
+from nbgrad.arrays import FLOAT32, FLOAT64, broadcast, check_number, plain
 from nbgrad.cpu import elementwise as cpu
 from nbgrad.formulas.table import Elementwise
 from nbgrad.jit import Loop
 from nbgrad.jit.locks import lazy
-from nbgrad.kernels import device, foreign
+from nbgrad.kernels import foreign
+from nbgrad.place import CPU, place_of
 
 __all__ = ["Kernel"]
 
@@ -81,13 +70,14 @@ class Kernel:
                 else:
                     self.forward_loop(x.size, x.reshape(-1), out.reshape(-1), *values)
                 return out
-        if on_device(x, out):
-            return device.forward(self, x, out, parameters)
-        if foreign.among(x, out):
+        place = place_of(x=x, out=out)
+        if place is CPU and foreign.among(x, out):
             return foreign.apply(self.ufunc("", 1, parameters), {"x": x}, out)
-        x = as_float(x, "x")
-        values = self.parameters(parameters, x.dtype) if parameters else ()
-        return run(self.forward_loop, [x], x.shape, x.dtype, out, values)
+        with place:
+            x = place.as_float(x, "x")
+            values = self.parameters(parameters, x.dtype) if parameters else ()
+            out = place.out(out, x.shape, x.dtype)
+            return place.result(place.elementwise("forward", self.op, [x], x.shape, out, values), out)
 
     def backward(self, grad_output: Any, x: Any, out: Any, *parameters: Any) -> Any:
         if (
@@ -103,31 +93,13 @@ class Kernel:
                 out = np.empty(x.shape, dtype)
                 self.backward_loop(x.size, grad_output.reshape(-1), x.reshape(-1), out.reshape(-1), *values)
                 return out
-        if on_device(grad_output, x, out):
-            return device.backward(self, grad_output, x, out, parameters)
-        if foreign.among(grad_output, x, out):
+        place = place_of(grad_output=grad_output, x=x, out=out)
+        if place is CPU and foreign.among(grad_output, x, out):
             ufunc = self.ufunc("_backward", 2, parameters)
             return foreign.apply(ufunc, {"grad_output": grad_output, "x": x}, out)
-        arrays, dtype = as_floats({"grad_output": grad_output, "x": x})
-        shape = broadcast({"grad_output": arrays[0], "x": arrays[1]})
-        values = self.parameters(parameters, dtype) if parameters else ()
-        return run(self.backward_loop, arrays, shape, dtype, out, values)
-
-
-def run(
-    loop: Loop, inputs: list[Any], shape: tuple[int, ...], dtype: Any, out: Any, parameters: tuple[Any, ...]
-) -> Any:
-    """Run an elementwise loop on arrays of one dtype that broadcast to ``shape``; any layout of the inputs
-    and of ``out``.
-    """
-    if out is not None:
-        output(out, shape, dtype)
-        direct = out.flags.carray and out.dtype.isnative
-    else:
-        direct = False
-    flat = [contiguous(a, shape).reshape(-1) for a in inputs]
-    if direct and loop(out.size, *flat, out.reshape(-1), *parameters):
-        return out
-    result = np.empty(shape, dtype)  # fresh memory: `out` is absent, or not contiguous, or overlaps an input
-    loop(result.size, *flat, result.reshape(-1), *parameters)
-    return store(result, out)
+        with place:
+            arrays, dtype = place.as_floats({"grad_output": grad_output, "x": x})
+            shape = broadcast({"grad_output": arrays[0], "x": arrays[1]})
+            values = self.parameters(parameters, dtype) if parameters else ()
+            out = place.out(out, shape, dtype)
+            return place.result(place.elementwise("backward", self.op, arrays, shape, out, values), out)

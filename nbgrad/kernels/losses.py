@@ -17,24 +17,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nbgrad.arrays import (
-    FLOAT64,
-    REDUCTIONS,
-    as_float,
-    check_choice,
-    check_number,
-    contiguous,
-    on_device,
-    output,
-    store,
-)
-from nbgrad.cpu import elementwise as cpu
+from nbgrad.arrays import REDUCTIONS, as_float, check_choice, check_number, on_device
 from nbgrad.formulas.table import LOSSES, Elementwise
-from nbgrad.kernels import device_losses
-from nbgrad.kernels.elementwise import run
-from nbgrad.sums import add_up
+from nbgrad.place import place_of
 
 __all__ = [
     "binary_cross_entropy_with_logits", "binary_cross_entropy_with_logits_value_and_grad", "huber_loss",
@@ -42,12 +28,12 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _matching(value: Any, x: NDArray[Any], name: str, first: str) -> NDArray[Any]:
+def _matching(place: Any, value: Any, x: Any, name: str, first: str) -> Any:
     """A second argument in the first one's precision, broadcast to its shape."""
-    array = as_float(value, name).astype(x.dtype, copy=False)
+    array = place.cast(place.as_float(value, name), x.dtype)
     if array.shape != x.shape:
         try:
-            array = np.broadcast_to(array, x.shape)
+            array = place.xp.broadcast_to(array, x.shape)
         except ValueError:
             raise ValueError(
                 f"{name}: expected a shape that broadcasts to {first}'s {x.shape}, got {array.shape}"
@@ -55,29 +41,22 @@ def _matching(value: Any, x: NDArray[Any], name: str, first: str) -> NDArray[Any
     return array
 
 
-def check_outputs(x: NDArray[Any], shape: tuple[int, ...], reduction: str, out: Any, grad_out: Any) -> None:
-    """Refuse an ``out`` for the losses (of this shape) or a ``grad_out`` that cannot take them."""
-    if out is not None:
-        if reduction != "none":
-            raise ValueError(f'out: expected reduction="none", which returns an array, got {reduction!r}')
-        output(out, shape, x.dtype)
-    if grad_out is not None:
-        output(grad_out, x.shape, x.dtype, "grad_out")
-        if out is not None and np.may_share_memory(out, grad_out):
-            raise ValueError("grad_out: expected memory of its own, got an array that overlaps out")
+def check_outputs(
+    place: Any, x: Any, shape: tuple[int, ...], reduction: str, out: Any, grad_out: Any
+) -> tuple[Any, Any]:
+    """``out`` for the losses (of this shape) and ``grad_out``, checked."""
+    if out is not None and reduction != "none":
+        raise ValueError(f'out: expected reduction="none", which returns an array, got {reduction!r}')
+    out, grad_out = place.out(out, shape, x.dtype), place.out(grad_out, x.shape, x.dtype, "grad_out")
+    if out is not None and grad_out is not None and place.overlap(out, grad_out):
+        raise ValueError("grad_out: expected memory of its own, got an array that overlaps out")
+    return out, grad_out
 
 
-def mean_scale(reduction: str, count: float) -> float:
-    """What the sum of the losses is multiplied by; nan for the mean of nothing."""
-    return (1 / count if count else np.nan) if reduction == "mean" else 1.0
-
-
-def scaled_sum(losses: NDArray[Any], scale: float, dtype: np.dtype[Any]) -> Any:
-    """Their sum, made in float64, times ``scale``; inf where that is too large for ``dtype`` (the kernels do
-    not warn).
-    """
-    with np.errstate(all="ignore"):
-        return dtype.type(add_up(losses, dtype=FLOAT64) * scale)
+def results(place: Any, value: Any, gradient: Any, out: Any, grad_out: Any) -> Any:
+    """The losses, or their sum or mean, and the gradient where there is one, as the caller gets them."""
+    value = place.result(value, out)
+    return value if gradient is None else (value, place.result(gradient, grad_out, "grad_out"))
 
 
 def _loss(
@@ -85,43 +64,35 @@ def _loss(
     weight: Any = None, grad: bool = False, out: Any = None, grad_out: Any = None,
 ) -> Any:  # fmt: skip
     check_choice(reduction, "reduction", REDUCTIONS)
-    if on_device(x, target, weight, out, grad_out):
-        return device_losses.loss(op, first, x, target, reduction, parameters, weight, grad, out, grad_out)
-    x = as_float(x, first)
-    target = _matching(target, x, "target", first)
-    check_outputs(x, x.shape, reduction, out, grad_out)
-    numbers = tuple(check_number(v, name, x.dtype, op.ranges.get(name, "")) for name, v in parameters.items())
-    if reduction == "none" or weight is not None:
-        loss, gradient = (
-            run(cpu.loss(op, d), [x, target], x.shape, x.dtype, None, numbers) for d in (False, True)
-        )
-        return _reduced(loss, gradient, x, weight, reduction, grad, out, grad_out)
-    flat = [contiguous(a).reshape(-1) for a in (x, target)]
-    partial = np.empty(-(-x.size // cpu.BLOCK))
-    scale = mean_scale(reduction, x.size)
-    if not grad:
-        cpu.loss_sums(op)(x.size, *flat, partial, *numbers)
-        return scaled_sum(partial, scale, x.dtype)
-    direct = grad_out is not None and grad_out.flags.carray and grad_out.dtype.isnative
-    direct = direct and not any(np.may_share_memory(grad_out, a) for a in (x, target))
-    gradient = grad_out if direct else np.empty(x.shape, x.dtype)
-    cpu.loss_sums_and_grad(op)(x.size, *flat, partial, gradient.reshape(-1), x.dtype.type(scale), *numbers)
-    return scaled_sum(partial, scale, x.dtype), store(gradient, grad_out)
+    with place_of(**{first: x}, target=target, weight=weight, out=out, grad_out=grad_out) as place:
+        x = place.as_float(x, first)
+        target = _matching(place, target, x, "target", first)
+        out, grad_out = check_outputs(place, x, x.shape, reduction, out, grad_out)
+        numbers = tuple(check_number(v, name, x.dtype, op.ranges.get(name, "")) for name, v in parameters.items())
+        if reduction == "none" or weight is not None:
+            loss, gradient = (
+                place.elementwise(part, op, [x, target], x.shape, None, numbers) if wanted else None
+                for part, wanted in (("loss", True), ("loss_slope", grad))
+            )
+            return _reduced(place, loss, gradient, x, weight, reduction, out, grad_out)
+        value, gradient = place.loss_sum(op, x, target, numbers, reduction == "mean", grad, grad_out)
+        return results(place, value, gradient, None, grad_out)
 
 
 def _reduced(
-    loss: Any, gradient: Any, x: NDArray[Any], weight: Any, reduction: str, grad: bool, out: Any, grad_out: Any
+    place: Any, loss: Any, gradient: Any, x: Any, weight: Any, reduction: str, out: Any, grad_out: Any
 ) -> Any:
     """The general way, in several passes: elementwise loss and gradient are there; weigh and reduce them."""
-    with np.errstate(all="ignore"):
+    with place.quiet():
         if weight is not None:
-            weight = _matching(weight, x, "weight", "logits")
-            loss, gradient = loss * weight, gradient * weight
-        if reduction != "none":
-            scale = mean_scale(reduction, x.size)
-            loss, gradient = scaled_sum(loss, scale, x.dtype), gradient * x.dtype.type(scale)
-    value = store(np.asarray(loss), out) if reduction == "none" else loss
-    return (value, store(np.asarray(gradient), grad_out)) if grad else value
+            weight = _matching(place, weight, x, "weight", "logits")
+            loss, gradient = loss * weight, None if gradient is None else gradient * weight
+        if reduction == "none":
+            return results(place, loss, gradient, out, grad_out)
+        mean = reduction == "mean"
+        if gradient is not None and mean and x.size:
+            gradient = gradient * x.dtype.type(1 / x.size)
+        return results(place, place.total(loss, mean), gradient, None, grad_out)
 
 
 def mse_loss(input: Any, target: Any, *, reduction: str = "mean", out: Any = None) -> Any:
@@ -256,12 +227,7 @@ def _bce(
     grad_out: Any = None,
 ) -> Any:
     op = LOSSES["binary_cross_entropy_with_logits"]
-    if on_device(pos_weight):
-        check_choice(reduction, "reduction", REDUCTIONS)
-        return device_losses.bce_of_arrays(
-            op, logits, target, weight, pos_weight, reduction, grad, out, grad_out
-        )
-    if pos_weight is None or np.ndim(pos_weight) == 0:
+    if pos_weight is None or not on_device(pos_weight) and np.ndim(pos_weight) == 0:
         number = 1.0 if pos_weight is None else as_float(pos_weight, "pos_weight").item()
         parameters = {"pos_weight": number}
         return _loss(
@@ -269,19 +235,23 @@ def _bce(
             weight=weight, grad=grad, out=out, grad_out=grad_out,
         )  # fmt: skip
     check_choice(reduction, "reduction", REDUCTIONS)
-    x = as_float(logits, "logits")
-    t, p = _matching(target, x, "target", "logits"), _matching(pos_weight, x, "pos_weight", "logits")
-    check_outputs(x, x.shape, reduction, out, grad_out)
-    one = x.dtype.type(1)
-
-    def weighted(derivative: bool) -> NDArray[Any]:  # p·t·(loss for t = 1) + (1 − t)·(loss for t = 0)
-        at_one, at_zero = (
-            run(cpu.loss(op, derivative), [x, np.full_like(x, label)], x.shape, x.dtype, None, (one,))
-            for label in (1, 0)
+    with place_of(
+        logits=logits, target=target, weight=weight, pos_weight=pos_weight, out=out, grad_out=grad_out
+    ) as place:
+        x = place.as_float(logits, "logits")
+        t, p = (
+            _matching(place, v, x, name, "logits") for name, v in (("target", target), ("pos_weight", pos_weight))
         )
-        zero = np.zeros_like(x)  # a term with factor 0 is absent, also where it is infinite
-        return np.multiply(p * t, at_one, out=zero.copy(), where=t != 0) + np.multiply(
-            one - t, at_zero, out=zero, where=t != 1
-        )
+        out, grad_out = check_outputs(place, x, x.shape, reduction, out, grad_out)
+        xp, zero, one = place.xp, x.dtype.type(0), x.dtype.type(1)
 
-    return _reduced(weighted(False), weighted(True), x, weight, reduction, grad, out, grad_out)
+        def weighted(part: str) -> Any:  # p·t·(loss for t = 1) + (1 − t)·(loss for t = 0)
+            at_one, at_zero = (
+                place.elementwise(part, op, [x, xp.full_like(x, label)], x.shape, None, (one,)) for label in (1, 0)
+            )
+            # a term with factor 0 is absent, also where it is infinite
+            return xp.where(t != 0, p * t * at_one, zero) + xp.where(t != 1, (one - t) * at_zero, zero)
+
+        with place.quiet():
+            loss, gradient = weighted("loss"), weighted("loss_slope") if grad else None
+        return _reduced(place, loss, gradient, x, weight, reduction, out, grad_out)

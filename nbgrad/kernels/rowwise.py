@@ -11,25 +11,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nbgrad.arrays import (
-    as_array,
-    as_float,
-    as_floats,
-    check_integer,
-    contiguous,
-    kept_shape,
-    normalize_axes,
-    normalize_axis,
-    on_device,
-    output,
-    store,
-)
-from nbgrad.cpu import maxout as cpu_maxout
-from nbgrad.cpu import rows as cpu_rows
-from nbgrad.cpu.lanes import FEW
-from nbgrad.kernels import device_labels, device_rows
+from nbgrad.arrays import check_integer, kept_shape, normalize_axes, normalize_axis
+from nbgrad.place import place_of
 
 __all__ = [
     "log_softmax", "log_softmax_backward", "logsumexp", "logsumexp_backward", "maxout", "maxout_backward",
@@ -37,76 +21,25 @@ __all__ = [
 ]  # fmt: skip
 
 
-def split(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
-    """(number of rows along ``axis``, their length, distance of their entries)"""
-    inner = math.prod(shape[axis + 1 :])
-    return math.prod(shape[:axis]) * inner, shape[axis], inner
-
-
-def fresh_or(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """``out`` where a loop can write to it, else fresh memory."""
-    if out is not None and out.flags.carray and out.dtype.isnative:
-        return out
-    return np.empty(shape, dtype)
-
-
-def _flat(array: NDArray[Any]) -> NDArray[Any]:
-    return contiguous(array).reshape(-1)
-
-
-def _together(array: NDArray[Any], axes: tuple[int, ...]) -> NDArray[Any]:
-    """Several axes as one, the last."""
-    moved = np.moveaxis(array, axes, range(-len(axes), 0))
-    shape = moved.shape[: array.ndim - len(axes)]
-    return moved.reshape(*shape, math.prod(array.shape[a] for a in axes))
-
-
-def _apart(array: NDArray[Any], shape: tuple[int, ...], axes: tuple[int, ...]) -> NDArray[Any]:
-    """`_together` backwards: an array of this shape."""
-    ends = [n for a, n in enumerate(shape) if a not in axes] + [shape[a] for a in axes]
-    return contiguous(np.moveaxis(array.reshape(ends), range(-len(axes), 0), axes))
-
-
 def _forward(name: str, x: Any, axis: Any, out: Any) -> Any:
-    if on_device(x, out):
-        return device_rows.forward(name, x, axis, out)
-    x = as_float(x, "x")
-    axes = normalize_axes(axis, x.ndim)
-    if out is not None:
-        output(out, x.shape, x.dtype)
-    if len(axes) != 1:
-        return store(_apart(_forward(name, _together(x, axes), -1, None), x.shape, axes), out)
-    n, length, inner = split(x.shape, axes[0])
-    loop, flat = cpu_rows.forward(name, length > FEW), _flat(x)
-    y = fresh_or(out, x.shape, x.dtype)
-    if not loop(x.size, flat, n, length, inner, y.reshape(-1)):
-        y = np.empty(x.shape, x.dtype)
-        loop(x.size, flat, n, length, inner, y.reshape(-1))
-    return store(y, out)
+    with place_of(x=x, out=out) as place:
+        x = place.as_float(x, "x")
+        axes = normalize_axes(axis, x.ndim)
+        out = place.out(out, x.shape, x.dtype)
+        return place.result(place.rows(name, x, axes, out), out)
 
 
 def _backward(name: str, grad_output: Any, y: Any, axis: Any, out: Any) -> Any:
-    if on_device(grad_output, y, out):
-        return device_rows.backward(name, grad_output, y, axis, out)
-    (grad_output, y), dtype = as_floats({"grad_output": grad_output, "y": y})
-    axes = normalize_axes(axis, y.ndim)
-    if grad_output.shape != y.shape:
-        try:
-            grad_output = np.broadcast_to(grad_output, y.shape)
-        except ValueError:
-            raise ValueError(f"grad_output: expected y's shape {y.shape}, got {grad_output.shape}") from None
-    if out is not None:
-        output(out, y.shape, dtype)
-    if len(axes) != 1:
-        g_rows, y_rows = _together(grad_output, axes), _together(y, axes)
-        return store(_apart(_backward(name, g_rows, y_rows, -1, None), y.shape, axes), out)
-    n, length, inner = split(y.shape, axes[0])
-    loop, flat = cpu_rows.backward(name, length > FEW), (_flat(grad_output), _flat(y))
-    grad_x = fresh_or(out, y.shape, dtype)
-    if not loop(y.size, *flat, n, length, inner, grad_x.reshape(-1)):
-        grad_x = np.empty(y.shape, dtype)
-        loop(y.size, *flat, n, length, inner, grad_x.reshape(-1))
-    return store(grad_x, out)
+    with place_of(grad_output=grad_output, y=y, out=out) as place:
+        (grad_output, y), dtype = place.as_floats({"grad_output": grad_output, "y": y})
+        axes = normalize_axes(axis, y.ndim)
+        if grad_output.shape != y.shape:
+            try:
+                grad_output = place.xp.broadcast_to(grad_output, y.shape)
+            except ValueError:
+                raise ValueError(f"grad_output: expected y's shape {y.shape}, got {grad_output.shape}") from None
+        out = place.out(out, y.shape, dtype)
+        return place.result(place.rows_backward(name, grad_output, y, axes, out), out)
 
 
 def softmax(x: Any, *, axis: Any = -1, out: Any = None) -> Any:
@@ -175,25 +108,12 @@ def logsumexp(x: Any, *, axis: Any = -1, keepdims: bool = False, out: Any = None
     >>> logsumexp(np.zeros((2, 2)), axis=None, keepdims=True)  # ln 4
     array([[1.38629436]])
     """
-    if on_device(x, out):
-        return device_rows.logsumexp(x, axis, keepdims, out)
-    x = as_float(x, "x")
-    axes = normalize_axes(axis, x.ndim)
-    shape = kept_shape(x.shape, axes, keepdims)
-    if out is not None:
-        output(out, shape, x.dtype)
-    if len(axes) == 1:
-        n, length, inner = split(x.shape, axes[0])
-        flat = _flat(x)
-    else:
-        flat = _flat(_together(x, axes))
-        n, length, inner = math.prod(shape), math.prod(x.shape[a] for a in axes), 1
-    loop = cpu_rows.logsumexp(length > FEW)
-    y = fresh_or(out, shape, x.dtype)
-    if not loop(x.size, flat, n, length, inner, y.reshape(-1)):
-        y = np.empty(shape, x.dtype)
-        loop(x.size, flat, n, length, inner, y.reshape(-1))
-    return store(y, out)
+    with place_of(x=x, out=out) as place:
+        x = place.as_float(x, "x")
+        axes = normalize_axes(axis, x.ndim)
+        shape = kept_shape(x.shape, axes, keepdims)
+        out = place.out(out, shape, x.dtype)
+        return place.result(place.logsumexp(x, axes, shape, out), out)
 
 
 def logsumexp_backward(
@@ -207,20 +127,16 @@ def logsumexp_backward(
     >>> logsumexp_backward(2.0, np.array([0.0, 0.0]))
     array([1., 1.])
     """
-    if on_device(grad_output, x, out):
-        return device_rows.logsumexp_backward(grad_output, x, axis, keepdims, out)
-    (grad_output, x), dtype = as_floats({"grad_output": grad_output, "x": x})
-    axes = normalize_axes(axis, x.ndim)
-    shape = kept_shape(x.shape, axes, keepdims)
-    try:
-        grad_output = np.broadcast_to(grad_output, shape).reshape(kept_shape(x.shape, axes, True))
-    except ValueError:
-        raise ValueError(f"grad_output: expected shape {shape}, got {grad_output.shape}") from None
-    if out is not None:
-        output(out, x.shape, dtype)
-    with np.errstate(all="ignore"):  # the compiled kernels do not warn either
-        y = np.asarray(_forward("logsumexp_slopes", x, axis, None))
-        return store(np.multiply(y, grad_output, out=y), out)
+    with place_of(grad_output=grad_output, x=x, out=out) as place:
+        (grad_output, x), dtype = place.as_floats({"grad_output": grad_output, "x": x})
+        axes = normalize_axes(axis, x.ndim)
+        shape = kept_shape(x.shape, axes, keepdims)
+        try:
+            grad_output = place.xp.broadcast_to(grad_output, shape)
+        except ValueError:
+            raise ValueError(f"grad_output: expected shape {shape}, got {grad_output.shape}") from None
+        out = place.out(out, x.shape, dtype)
+        return place.result(place.logsumexp_backward(grad_output, x, axes, out), out)
 
 
 def _pieces(num_pieces: Any) -> int:
@@ -249,29 +165,21 @@ def maxout(
     (array([3., 2.]), array([1, 0]))
     """
     num_pieces = _pieces(num_pieces)
-    if on_device(x, out, index_out):
-        return device_labels.maxout(x, num_pieces, axis, out, index_out)
-    x = as_float(x, "x")
-    axis = normalize_axis(axis, x.ndim)
-    if x.shape[axis] % num_pieces:
-        raise ValueError(
-            f"num_pieces: expected a divisor of the axis' length {x.shape[axis]}, got {num_pieces}"
-        )
-    shape = x.shape[:axis] + (x.shape[axis] // num_pieces,) + x.shape[axis + 1 :]
-    index_type = np.dtype(np.intp)
-    if out is not None:
-        output(out, shape, x.dtype)
-    if index_out is not None:
-        output(index_out, shape, index_type, "index_out")
-        if out is not None and np.may_share_memory(out, index_out):
+    with place_of(x=x, out=out, index_out=index_out) as place:
+        x = place.as_float(x, "x")
+        axis = normalize_axis(axis, x.ndim)
+        if x.shape[axis] % num_pieces:
+            raise ValueError(
+                f"num_pieces: expected a divisor of the axis' length {x.shape[axis]}, got {num_pieces}"
+            )
+        shape = x.shape[:axis] + (x.shape[axis] // num_pieces,) + x.shape[axis + 1 :]
+        out = place.out(out, shape, x.dtype)
+        index_out = place.out(index_out, shape, np.dtype(np.intp), "index_out")
+        if out is not None and index_out is not None and place.overlap(out, index_out):
             raise ValueError("index_out: expected memory of its own, got an array that overlaps out")
-    inner = max(1, math.prod(shape[axis + 1 :]))
-    loop, flat = cpu_maxout.maxout(num_pieces), _flat(x)
-    y, index = fresh_or(out, shape, x.dtype), fresh_or(index_out, shape, index_type)
-    if not loop(x.size, flat, num_pieces, inner, y.reshape(-1), index.reshape(-1)):
-        y, index = np.empty(shape, x.dtype), np.empty(shape, index_type)
-        loop(x.size, flat, num_pieces, inner, y.reshape(-1), index.reshape(-1))
-    return store(y, out), store(index, index_out)
+        inner = max(1, math.prod(shape[axis + 1 :]))
+        y, index = place.maxout(x, num_pieces, inner, shape, out, index_out)
+        return place.result(y, out), place.result(index, index_out, "index_out")
 
 
 def maxout_backward(grad_output: Any, index: Any, num_pieces: int, *, axis: int = -1, out: Any = None) -> Any:
@@ -283,26 +191,15 @@ def maxout_backward(grad_output: Any, index: Any, num_pieces: int, *, axis: int 
     array([0., 5., 7., 0.])
     """
     num_pieces = _pieces(num_pieces)
-    if on_device(grad_output, index, out):
-        return device_labels.maxout_backward(grad_output, index, num_pieces, axis, out)
-    grad_output = as_float(grad_output, "grad_output")
-    index = as_array(index, "index")
-    if index.dtype.kind not in "iu":
-        raise TypeError(f"index: expected integers, got {index.dtype}")
-    if index.shape != grad_output.shape:
-        raise ValueError(f"index: expected grad_output's shape {grad_output.shape}, got {index.shape}")
-    axis = normalize_axis(axis, grad_output.ndim)
-    shape = grad_output.shape[:axis] + (grad_output.shape[axis] * num_pieces,) + grad_output.shape[axis + 1 :]
-    if out is not None:
-        output(out, shape, grad_output.dtype)
-    inner = max(1, math.prod(shape[axis + 1 :]))
-    loop = cpu_maxout.maxout_backward(num_pieces)
-    arguments = (_flat(grad_output), _flat(index.astype(np.int64, copy=False)), num_pieces, inner)
-    grad_x = fresh_or(out, shape, grad_output.dtype)
-    bad = loop(grad_x.size, *arguments, grad_x.reshape(-1))
-    if bad >= 0:
-        raise ValueError(f"index: expected 0..{num_pieces - 1}, got {arguments[1][bad]}")
-    if bad != -1:
-        grad_x = np.empty(shape, grad_output.dtype)
-        loop(grad_x.size, *arguments, grad_x.reshape(-1))
-    return store(grad_x, out)
+    with place_of(grad_output=grad_output, index=index, out=out) as place:
+        grad_output, index = place.as_float(grad_output, "grad_output"), place.as_array(index, "index")
+        if index.dtype.kind not in "iu":
+            raise TypeError(f"index: expected integers, got {index.dtype}")
+        if index.shape != grad_output.shape:
+            raise ValueError(f"index: expected grad_output's shape {grad_output.shape}, got {index.shape}")
+        axis = normalize_axis(axis, grad_output.ndim)
+        before, length, after = grad_output.shape[:axis], grad_output.shape[axis], grad_output.shape[axis + 1 :]
+        shape = (*before, length * num_pieces, *after)
+        out = place.out(out, shape, grad_output.dtype)
+        inner = max(1, math.prod(after))
+        return place.result(place.maxout_backward(grad_output, index, num_pieces, inner, shape, out), out)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad.arrays import FLOAT32, FLOAT64, as_array, as_float, as_labels, check_number, contiguous
-from nbgrad.sums import add_up
+from nbgrad.cpu.add_up import add_up
 
 __all__ = [
     "coefficients", "dtype_of", "expected_targets", "finite", "flag", "matrix", "penalty", "precision", "targets",

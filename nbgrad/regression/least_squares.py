@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad.arrays import FLOAT64, on_device
+from nbgrad.cpu.add_up import add_up
 from nbgrad.elementary.division import two_product, two_sum
 from nbgrad.jit import Loop
 from nbgrad.regression.blocks import Blocks
-from nbgrad.sums import add_up
 
 __all__ = ["least_squares"]
 

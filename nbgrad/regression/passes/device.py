@@ -3,7 +3,7 @@
 ``params`` decide where the answers are. On the CPU (as SciPy and the estimators have them): value and gradient are
 Python's and NumPy's, and a pass copies ``params`` there and the sums back. On the GPU: all stays there, in ``params``'
 dtype and kind of array, and nobody waits; a wrong target is then an error of a later call, as
-`nbgrad.kernels.device_labels` has it.
+`nbgrad.cuda.alarm` has it.
 
 X is read once a pass by `nbgrad.cuda.one_pass`. Where its parameters are too many for that it is read
 twice, by CuPy's matrix products, in pieces of rows: beyond 8 192 features of one score, 2 048 of 10 classes, 512 of 32
@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.arrays import FLOAT32, FLOAT64, as_float, on_device
-from nbgrad.kernels.device import Call
-from nbgrad.kernels.device_labels import alarm
+from nbgrad.arrays import FLOAT32, FLOAT64, as_float, check_labels, on_device
+from nbgrad.cuda.alarm import alarm
+from nbgrad.place import place_of
 from nbgrad.regression import data
 from nbgrad.regression.passes.host import Passes, with_penalty
 from nbgrad.regression.scaling import moments
@@ -37,7 +37,7 @@ class DevicePasses(Passes):
 
     def _hold(self, X: Any, y: Any, sample_weight: Any, dtype: Any) -> None:
         self._like = X
-        with Call(X=X, y=y, sample_weight=sample_weight) as call:
+        with place_of(X=X, y=y, sample_weight=sample_weight) as call:
             self._target, self._xp = call.target, call.xp
             x = call.arrays["X"]
             if x.ndim != 2:
@@ -45,7 +45,7 @@ class DevicePasses(Passes):
             self.rows, self.n_features = x.shape
             self._dtype = data.precision(dtype, x.dtype)
             if x.dtype not in (FLOAT32, FLOAT64, np.uint8):
-                x = call.cast(call.float("X"), self._dtype)
+                x = call.cast(call.as_float(X, "X"), self._dtype)
             self._flat = call.contiguous(x, x.shape)
             self._X = self._flat.reshape(x.shape)
             self._y = self._targets(call)
@@ -59,11 +59,10 @@ class DevicePasses(Passes):
             got = np.shape(call.values.get("y"))
             raise ValueError(f"y: expected shape ({self.rows},), a target for each row of X, got {got}")
         if self.model == "softmax":
-            if y.dtype.kind not in "iu":
-                raise TypeError(f"y: expected integer class labels, got {y.dtype}")
+            check_labels(y, "y")
             return call.contiguous(y.astype(np.int64, copy=False), y.shape)
         if y.dtype.kind not in "iub":
-            y = call.float("y")
+            y = call.as_float(y, "y")
         with call.quiet():
             return call.contiguous(call.cast(y, self._dtype), y.shape)
 
@@ -72,7 +71,7 @@ class DevicePasses(Passes):
         n, xp = self.rows, call.xp
         if "sample_weight" not in call.values:
             return xp.empty(0, self._dtype), 1.0, np.float64(n)
-        weight = call.float("sample_weight")
+        weight = call.as_float(call.values["sample_weight"], "sample_weight")
         if weight.shape != (n,):
             raise ValueError(
                 f"sample_weight: expected shape ({n},), a weight for each row of X, got {weight.shape}"
@@ -86,10 +85,10 @@ class DevicePasses(Passes):
         CPU or, as CuPy's, on the GPU.
         """
         stays = on_device(params)
-        with Call(X=self._like, **({"params": params, "v": direction} if stays else {})) as call, call.quiet():
+        with place_of(X=self._like, **({"params": params, "v": direction} if stays else {})) as call, call.quiet():
             xp, given = call.xp if stays else np, {"params": params, "v": direction}
             numbers = {
-                name: call.float(name) if stays else as_float(value, name)
+                name: call.as_float(value, name) if stays else as_float(value, name)
                 for name, value in given.items() if value is not None
             }  # fmt: skip
             parts = [self._scaled(value, name, xp) for name, value in numbers.items()]
@@ -186,14 +185,14 @@ class DevicePasses(Passes):
 
     def _answers(self, params: Any, direction: Any, penalty: Any, dtype: Any = None) -> tuple[Any, Any]:
         """Value and gradient (or product), as ``params``' kind of array; divided, with a penalty if there is one."""
-        with Call(X=self._like, params=params) as call, call.quiet():
-            array = call.float("params")
+        with place_of(X=self._like, params=params) as call, call.quiet():
+            array = call.as_float(params, "params")
             value, gradient = self._pass(params, direction)
             if penalty is not None:
                 at = array
                 if direction is not None:
-                    with Call(v=direction) as other:
-                        at = other.float("v")
+                    with place_of(v=direction) as other:
+                        at = other.as_float(direction, "v")
                 value, gradient = with_penalty(penalty, value, gradient, self.weight_sum, at, call.xp)
             answers = (call.xp.asarray(a).astype(dtype or array.dtype) for a in (value, gradient))
             value, gradient = (self._target.restore(a, params) for a in answers)
@@ -217,7 +216,7 @@ class DevicePasses(Passes):
 
     def moments(self, step: int, full: bool) -> tuple[Any, float]:
         """`nbgrad.regression.scaling.moments` of every ``step``-th row, on the CPU."""
-        with Call(X=self._like) as call, call.quiet():
+        with place_of(X=self._like) as call, call.quiet():
             found, total = moments(
                 self._X, self._weight if self._weight.size else None,
                 step=step, x_scale=self._x_scale, fit_intercept=self.fit_intercept, full=full, xp=call.xp,

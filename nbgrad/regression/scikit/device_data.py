@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nbgrad.arrays import on_device
-from nbgrad.kernels.device import Call
+from nbgrad.place import place_of
 from nbgrad.regression.scikit.base import check_classification_targets, check_weight
 from nbgrad.regression.scikit.without_sklearn import as_column, check_features, check_finite, check_shape
 
@@ -21,13 +21,13 @@ def to_host(value: Any) -> Any:
     """A copy in the CPU's memory of what lies on a GPU; other values as they are."""
     if not on_device(value):
         return value
-    with Call(value=value) as call:
+    with place_of(value=value) as call:
         return call.target.to_host(call.arrays["value"])
 
 
 def answer(estimator: Any, function: Callable[[Any, Any], Any], X: Any) -> Any:
     """``function(estimator, X)`` of a fitted estimator, as the caller's kind of array."""
-    with Call(X=X) as call, call.quiet():
+    with place_of(X=X) as call, call.quiet():
         result = function(estimator, _numbers(_checked(estimator, call, reset=False)))
         return call.result(result, None) if isinstance(result, call.xp.ndarray) else result
 
@@ -36,7 +36,7 @@ def _checked(estimator: Any, call: Any, reset: bool) -> Any:
     X, name = call.arrays["X"], type(estimator).__name__
     check_shape(X, name)
     if X.dtype.kind not in "iub":
-        call.floats("X")  # refuses float16
+        call.as_float(X, "X")  # refuses float16
     check_finite(X, "X", name)
     check_features(estimator, X, reset)
     return X
@@ -55,7 +55,7 @@ class _Rows:
         name = type(estimator).__name__
         if y is None:
             raise ValueError(f"This {name} estimator requires y to be passed, but the target y is None.")
-        with Call(X=X, y=y, sample_weight=sample_weight) as call, call.quiet():
+        with place_of(X=X, y=y, sample_weight=sample_weight) as call, call.quiet():
             self.target, self.like = call.target, X
             rows = _checked(estimator, call, reset=True)
             vars(estimator).pop("feature_names_in_", None)
@@ -66,7 +66,7 @@ class _Rows:
             self.dtype = rows.dtype
             self._take(targets, call)
             if sample_weight is not None:
-                weight = call.float("sample_weight").astype(np.float64, copy=False)
+                weight = call.as_float(sample_weight, "sample_weight").astype(np.float64, copy=False)
                 weight = call.xp.full(len(rows), weight) if weight.ndim == 0 else weight
                 check_weight(weight, len(rows))
                 self.weight = self._held(weight)
@@ -83,12 +83,12 @@ class Measured(_Rows):
 
     def _take(self, targets: Any, call: Any) -> None:
         if targets.dtype.kind not in "iub":
-            call.floats("y")  # refuses float16
+            call.as_float(targets, "y")  # refuses float16
         self.numbers = self._held(targets.astype(np.float64))
 
     def reduce(self, name: str, function: Callable[..., Any], combine: Any, argument: Any) -> Any:
         """`Blocks.reduce` of one block, where it lies."""
-        with Call(X=self.like, y=self.numbers, weight=self.weight) as call, call.quiet():
+        with place_of(X=self.like, y=self.numbers, weight=self.weight) as call, call.quiet():
             X, y, weight = (call.arrays.get(key) for key in ("X", "y", "weight"))
             return function(0, (_numbers(X), y, weight), argument)
 
@@ -104,7 +104,7 @@ class Labelled(_Rows):
 
     def count(self) -> Any:
         """The samples of each class, weighted."""
-        with Call(X=self.like, labels=self.labels, weight=self.weight) as call:
+        with place_of(X=self.like, labels=self.labels, weight=self.weight) as call:
             labels, weight, xp = call.arrays["labels"], call.arrays.get("weight"), call.xp
             if weight is None:
                 found = xp.bincount(labels, minlength=len(self.classes))
@@ -114,7 +114,7 @@ class Labelled(_Rows):
 
     def multiply(self, by_class: Any) -> None:
         """The weights, by a number for each class."""
-        with Call(X=self.like, labels=self.labels, weight=self.weight) as call:
+        with place_of(X=self.like, labels=self.labels, weight=self.weight) as call:
             of_class = call.xp.asarray(by_class)[call.arrays["labels"]]
             weight = call.arrays.get("weight")
             self.weight = self._held(of_class if weight is None else weight * of_class)

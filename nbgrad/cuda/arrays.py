@@ -1,8 +1,8 @@
-"""The kernels on CUDA arrays: what `nbgrad.kernels` does where an argument lies on a GPU.
+"""The array arguments of one call, on a GPU: the same methods as `nbgrad.cpu.arrays`.
 
-A call's arrays become one library's (CuPy's; NumPy's under the simulator) over the same memory, and the result goes
-back as the caller's kind. Copies and broadcasting are that library's work, in the caller's stream. Nothing here waits
-for the device.
+They become one library's arrays (CuPy's; NumPy's under the simulator) over the same memory, and the result goes back as
+the caller's kind. Copies and broadcasting are that library's work, in the caller's stream. Nothing here waits for the
+device.
 """
 
 from __future__ import annotations
@@ -12,21 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.arrays import FLOAT32, FLOAT64, broadcast, on_device
+from nbgrad.arrays import FLOAT32, FLOAT64, check_float, check_out, on_device
+from nbgrad.cuda import driver
 
-__all__ = ["Call", "backward", "forward"]
+__all__ = ["Arrays"]
 
 
-class Call(contextlib.AbstractContextManager["Call"]):
+class Arrays(contextlib.AbstractContextManager["Arrays"]):
     """One call with arrays on a GPU: within it that GPU and the caller's stream are the current ones.
 
     ``values``: the array arguments by name, absent ones (None) too. Python's and NumPy's numbers may stand among them.
     """
 
-    def __init__(self, **values: Any) -> None:
-        from nbgrad.cuda import driver as cuda_target
-
-        self.target = cuda_target
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.target = driver
         self.values = {name: value for name, value in values.items() if value is not None}
         self.first = next(name for name, value in self.values.items() if on_device(value))
         self.like = self.values[self.first]
@@ -37,7 +36,7 @@ class Call(contextlib.AbstractContextManager["Call"]):
         self.stack = contextlib.ExitStack()
         self.arrays: dict[str, Any] = {}
 
-    def __enter__(self) -> Call:
+    def __enter__(self) -> Arrays:
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.target.guard())
             self.xp = self.target.module()
@@ -62,27 +61,26 @@ class Call(contextlib.AbstractContextManager["Call"]):
 
     # Arguments
 
-    def floats(self, *names: str) -> tuple[list[Any], np.dtype[Any]]:
+    def as_array(self, value: Any, name: str) -> Any:
+        """The argument as an array of whatever dtype."""
+        return self.arrays[name] if name in self.arrays else self.xp.asarray(value)
+
+    def as_float(self, value: Any, name: str) -> Any:
+        """The argument as a float array: floats keep their precision, integers and bools become float64."""
+        return self.as_floats({name: value})[0][0]
+
+    def as_floats(self, values: dict[str, Any]) -> tuple[list[Any], np.dtype[Any]]:
         """Arguments as arrays of one precision: float64 if any is; Python's numbers adapt to the others."""
         arrays, strong = [], []
-        for name in names:
-            if name in self.arrays:
-                array = self.arrays[name]
-                dtype = FLOAT64 if array.dtype.kind in "iub" else array.dtype
-                if dtype not in (FLOAT32, FLOAT64):
-                    raise TypeError(f"{name}: expected float32, float64, integers or bools, got {dtype}")
-                strong.append(dtype)
-            else:
-                array = self.values[name]
-                if type(array) not in (float, int, bool):
-                    strong.append(FLOAT32 if array.dtype == FLOAT32 else FLOAT64)
+        for name, value in values.items():
+            array = self.arrays.get(name, value)
             arrays.append(array)
+            if type(array) not in (float, int, bool):
+                dtype = array.dtype if name in self.arrays else np.asarray(array).dtype
+                check_float(dtype, name)
+                strong.append(dtype)
         dtype = FLOAT32 if strong and all(d == FLOAT32 for d in strong) else FLOAT64
         return [self.cast(array, dtype) for array in arrays], dtype
-
-    def float(self, name: str) -> Any:
-        """The argument as a float array."""
-        return self.floats(name)[0][0]
 
     def cast(self, array: Any, dtype: Any) -> Any:
         """An array, or a number, in this dtype."""
@@ -98,26 +96,24 @@ class Call(contextlib.AbstractContextManager["Call"]):
             array = self.xp.ascontiguousarray(array)
         return array.reshape(-1)
 
+    def flat(self, array: Any) -> Any:
+        """The array's numbers in C order; copied only where they must be."""
+        return self.contiguous(array, array.shape)
+
     def quiet(self) -> Any:
         """Within it the simulator's NumPy does not warn: the compiled kernels do not either."""
         return np.errstate(all="ignore")
 
     # Results
 
-    def out(self, shape: tuple[int, ...], dtype: np.dtype[Any], name: str = "out") -> Any:
+    def out(self, out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], name: str = "out") -> Any:
         """The argument that takes the result, checked; None where there is none."""
-        if name not in self.values:
-            return None
-        out = self.arrays.get(name)
         if out is None:
-            raise TypeError(f"{name}: expected a CUDA array as {self.first} is, got {type(self.values[name]).__name__}")
-        if out.dtype != dtype:
-            raise TypeError(f"{name}: expected dtype {dtype}, got {out.dtype}")
-        if out.shape != shape:
-            raise ValueError(f"{name}: expected shape {shape}, got {out.shape}")
-        if out.size and any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):
-            raise ValueError(f"{name}: expected memory for each element, got a broadcast view (strides {out.strides})")
-        return out
+            return None
+        if name not in self.arrays:
+            raise TypeError(f"{name}: expected a CUDA array as {self.first} is, got {type(out).__name__}")
+        check_out(self.arrays[name], shape, dtype, name)
+        return self.arrays[name]
 
     def room(self, out: Any, shape: tuple[int, ...], dtype: Any, *inputs: Any, in_place: bool = True) -> Any:
         """Where a kernel writes: ``out`` if it is contiguous and overlaps no input (``in_place``: other than element by
@@ -142,38 +138,3 @@ class Call(contextlib.AbstractContextManager["Call"]):
         if result is not out:
             out[...] = result
         return self.values[name]
-
-
-def elementwise(call: Call, compiled: Any, inputs: list[Any], shape: tuple[int, ...], out: Any, parameters: Any) -> Any:
-    """A kernel of `nbgrad.cuda.elementwise` on arrays that broadcast to ``shape``."""
-    from nbgrad.cuda import elementwise as cuda_elementwise
-
-    flat = [call.contiguous(a, shape) for a in inputs]
-    result = call.room(out, shape, inputs[0].dtype, *flat)
-    cuda_elementwise.run(compiled, flat, result.reshape(-1), parameters)
-    return result
-
-
-def forward(kernel: Any, x: Any, out: Any, parameters: tuple[Any, ...]) -> Any:
-    """`nbgrad.kernels.elementwise.Kernel.forward`"""
-    from nbgrad.cuda import elementwise as cuda_elementwise
-
-    with Call(x=x, out=out) as call:
-        array = call.float("x")
-        values = kernel.parameters(parameters, array.dtype) if parameters else ()
-        place = call.out(array.shape, array.dtype)
-        compiled = cuda_elementwise.forward(kernel.op, array.dtype)
-        return call.result(elementwise(call, compiled, [array], array.shape, place, values), place)
-
-
-def backward(kernel: Any, grad_output: Any, x: Any, out: Any, parameters: tuple[Any, ...]) -> Any:
-    """`nbgrad.kernels.elementwise.Kernel.backward`"""
-    from nbgrad.cuda import elementwise as cuda_elementwise
-
-    with Call(grad_output=grad_output, x=x, out=out) as call:
-        arrays, dtype = call.floats("grad_output", "x")
-        shape = broadcast({"grad_output": arrays[0], "x": arrays[1]})
-        values = kernel.parameters(parameters, dtype) if parameters else ()
-        place = call.out(shape, dtype)
-        compiled = cuda_elementwise.backward(kernel.op, dtype)
-        return call.result(elementwise(call, compiled, arrays, shape, place, values), place)
