@@ -90,6 +90,8 @@ def as_float(value: Any, name: str) -> NDArray[Any]:
     """``value`` as an array of native float32 or float64: floats keep their precision, integers and bools
     become float64.
     """
+    if type(value) is np.ndarray and ((dtype := value.dtype) is FLOAT32 or dtype is FLOAT64):
+        return value
     array = as_array(value, name)
     dtype = array.dtype
     if dtype == FLOAT32 or dtype == FLOAT64:
@@ -275,6 +277,8 @@ def normalize_axis(axis: Any, ndim: int, name: str = "axis") -> int:
 
 def normalize_axes(axis: Any, ndim: int, name: str = "axis") -> tuple[int, ...]:
     """One axis or several, or all (None), counted from the front, in order."""
+    if type(axis) is int and -ndim <= axis < ndim:
+        return (axis % ndim,)
     if axis is None:
         return tuple(range(ndim))
     if not isinstance(axis, (tuple, list)):

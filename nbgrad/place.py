@@ -15,6 +15,8 @@ from nbgrad.cpu.place import CPU
 
 __all__ = ["CPU", "place_of"]
 
+_ndarray = np.ndarray
+
 
 def place_of(**values: Any) -> Any:
     """Where a call with these array arguments is computed (by name; None where one is absent): to be entered, because
@@ -23,7 +25,7 @@ def place_of(**values: Any) -> Any:
     CUDA's plug-in is loaded when its first array comes.
     """
     for value in values.values():
-        if value is not None and type(value) is not np.ndarray and on_device(value):
+        if type(value) is not _ndarray and value is not None and on_device(value):
             from nbgrad.cuda.place import Place
 
             return Place(values)

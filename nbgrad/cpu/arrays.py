@@ -33,7 +33,7 @@ class Arrays:
 
     def cast(self, array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         """An array in this dtype."""
-        return array.astype(dtype, copy=False)
+        return array if array.dtype is dtype else array.astype(dtype, copy=False)
 
     def quiet(self) -> Any:
         """Within it inf and nan are results like others, as in the compiled loops."""
@@ -57,6 +57,8 @@ class Arrays:
 
     def result(self, result: NDArray[Any], out: NDArray[Any] | None, name: str = "out") -> Any:
         """The result as the caller gets it."""
+        if out is None:
+            return result if result.ndim else result[()]
         return store(result, out)
 
 
@@ -72,5 +74,7 @@ def fresh_or(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[
 
 def split(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
     """(number of rows along ``axis``, their length, distance of their entries)"""
+    if axis + 1 == len(shape):
+        return (1 if axis == 0 else math.prod(shape[:axis])), shape[axis], 1
     inner = math.prod(shape[axis + 1 :])
     return math.prod(shape[:axis]) * inner, shape[axis], inner

@@ -47,6 +47,8 @@ def check_outputs(
     """``out`` for the losses (of this shape) and ``grad_out``, checked."""
     if out is not None and reduction != "none":
         raise ValueError(f'out: expected reduction="none", which returns an array, got {reduction!r}')
+    if out is None and grad_out is None:
+        return None, None
     out, grad_out = place.out(out, shape, x.dtype), place.out(grad_out, x.shape, x.dtype, "grad_out")
     if out is not None and grad_out is not None and place.overlap(out, grad_out):
         raise ValueError("grad_out: expected memory of its own, got an array that overlaps out")
@@ -68,7 +70,9 @@ def _loss(
         x = place.as_float(x, first)
         target = _matching(place, target, x, "target", first)
         out, grad_out = check_outputs(place, x, x.shape, reduction, out, grad_out)
-        numbers = tuple(check_number(v, name, x.dtype, op.ranges.get(name, "")) for name, v in parameters.items())
+        numbers: tuple[Any, ...] = ()
+        if parameters:
+            numbers = tuple(check_number(v, name, x.dtype, op.ranges.get(name, "")) for name, v in parameters.items())
         if reduction == "none" or weight is not None:
             loss, gradient = (
                 place.elementwise(part, op, [x, target], x.shape, None, numbers) if wanted else None
