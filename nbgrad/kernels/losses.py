@@ -20,7 +20,7 @@ import numpy as np
 
 from nbgrad.arrays import REDUCTIONS, as_float, check_choice, check_number, on_device
 from nbgrad.formulas.table import LOSSES, Elementwise
-from nbgrad.place import place_of
+from nbgrad.place import CPU, place_of
 
 __all__ = [
     "binary_cross_entropy_with_logits", "binary_cross_entropy_with_logits_value_and_grad", "huber_loss",
@@ -66,7 +66,10 @@ def _loss(
     weight: Any = None, grad: bool = False, out: Any = None, grad_out: Any = None,
 ) -> Any:  # fmt: skip
     check_choice(reduction, "reduction", REDUCTIONS)
-    with place_of(**{first: x}, target=target, weight=weight, out=out, grad_out=grad_out) as place:
+    plain = weight is out is grad_out is None and type(x) is type(target) is np.ndarray  # half a microsecond less
+    with (
+        CPU if plain else place_of(**{first: x}, target=target, weight=weight, out=out, grad_out=grad_out)
+    ) as place:
         x = place.as_float(x, first)
         target = _matching(place, target, x, "target", first)
         out, grad_out = check_outputs(place, x, x.shape, reduction, out, grad_out)
