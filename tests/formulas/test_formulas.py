@@ -64,8 +64,8 @@ def test_definition(formula, data):
         others = [mpf(data.draw(st.floats(0, 1)))] * count
     else:
         others = [data.draw(numbers) for _ in range(count)]
-    if formula is f.huber and others[0] == 0 or formula in (f.softplus, f.celu) and abs(others[0]) < 1e-3:
-        return  # delta > 0; a division by beta or alpha
+    if formula is f.huber and others[0] == 0 or formula in (f.softplus, f.celu) and abs(others[0]) < 2e-3:
+        return  # delta > 0; a division by beta or alpha, and the reference's exp ends at e^±100000 (x is up to 200)
     with mpmath.workdps(450):
         true = DEFINITIONS[formula](x, *others)
         # 25 digits: constants such as √(2/π) have 32. Beyond every float a tail may end.
