@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import nbgrad
+from nbgrad.training.interrupts import Interrupts
 
 __all__ = ["main"]
 
@@ -44,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         arguments = _parser().parse_args(argv)
-        status = arguments.run(arguments)
+        with Interrupts():
+            status = arguments.run(arguments)
         if sys.stdout is not None:  # closed by the caller
             sys.stdout.flush()
         return status or 0

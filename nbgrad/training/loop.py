@@ -219,7 +219,6 @@ class _Run:
         )  # fmt: skip
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
-        self.interrupts = Interrupts()
 
     def _arrays(self) -> dict[str, np.ndarray]:
         arrays = {f"net.{name}": value.cpu().numpy() for name, value in self.net.state_dict().items()}
@@ -270,7 +269,7 @@ class _Run:
         images = len(data.train_images)
         before, started = self.seconds, time.perf_counter()
         saved = started
-        with self.interrupts, tqdm(
+        with Interrupts() as self.interrupts, tqdm(
             total=settings["epochs"] * images,
             initial=len(self.history) * images,
             desc=settings["model"],

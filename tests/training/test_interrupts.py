@@ -58,6 +58,24 @@ def test_a_handler_of_the_callers_stays_and_other_threads_have_none():
     assert done == [True]
 
 
+@pytest.mark.parametrize("error", [ImportError("initialization failed"), SystemError("no exception set")], ids=str)
+def test_an_interrupt_that_a_library_made_another_error_of(error):
+    def load():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as interrupt:
+            raise error from interrupt
+
+    with pytest.raises(KeyboardInterrupt), Interrupts():
+        load()
+    with pytest.raises(KeyboardInterrupt), Interrupts() as outer, Interrupts() as inner:
+        assert inner is outer  # whatever came within either is known to both
+        load()
+    with pytest.raises(type(error)), Interrupts():
+        raise error  # nobody interrupted
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_a_training_ends_though_the_interrupt_got_lost(tmp_path, monkeypatch):
     batches = []
 
