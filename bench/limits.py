@@ -18,7 +18,7 @@ from numba import njit, prange
 from nbgrad.cpu import elementwise as cpu
 from nbgrad.formulas.table import Elementwise
 from nbgrad.jit import scalar
-from nbgrad.jit.threads import spread
+from nbgrad.jit.thread_map import thread_map
 
 __all__ = ["Limit", "copying", "products", "reading"]
 
@@ -81,7 +81,7 @@ def copying(nbytes: int) -> Limit:
     if nbytes >= 1 << 14:
         pieces = numba.get_num_threads()
         parts = list(zip(np.array_split(x, pieces), np.array_split(out, pieces), strict=True))
-        ways += [lambda: spread(lambda k: np.copyto(parts[k][1], parts[k][0]), pieces), lambda: _copy(x, out)]
+        ways += [lambda: thread_map(lambda k: np.copyto(parts[k][1], parts[k][0]), pieces), lambda: _copy(x, out)]
         ways.append(lambda: _past_the_cache(x.size, x, out))
     return Limit("copy", _best(ways), bytes=2 * x.nbytes)
 

@@ -14,7 +14,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from nbgrad.arrays import FLOAT32, FLOAT64, contiguous
 from nbgrad.cpu.sums import LINE, LINES, TILE, parts_of_sums, rows_of_line, sums
 from nbgrad.cpu.transpose import Rows
-from nbgrad.jit.threads import spread
+from nbgrad.jit.thread_map import thread_map
 
 __all__ = ["add_up"]
 
@@ -107,7 +107,7 @@ def _of_rows(rows: Rows, n: int, inner: int, dtype: np.dtype[Any]) -> Any:
         size *= 2  # a part is a tree of its own
     count = -(-lines // size)
     whole = [(size * k * line, min(size * (k + 1), lines) * line) for k in range(count)]
-    totals = spread(lambda k: _part(rows, line, *whole[k]), count, alone=n * inner < LARGE // 8)
+    totals = thread_map(lambda k: _part(rows, line, *whole[k]), count, alone=n * inner < LARGE // 8)
     with np.errstate(all="ignore"):
         total = _tree(totals)
         rest = n * inner - lines * line
@@ -163,5 +163,5 @@ def _along(x: Any, outer: int, n: int, inner: int, dtype: np.dtype[Any]) -> Any:
         else:
             loop(x, n, inner, 0, 1, inner * k // parts, inner * (k + 1) // parts, out)
 
-    spread(part, parts)
+    thread_map(part, parts)
     return out

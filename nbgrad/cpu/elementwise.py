@@ -16,9 +16,10 @@ import numpy as np
 from numba import prange
 
 from nbgrad.formulas.table import Elementwise
-from nbgrad.jit import Loop, row, scalar
+from nbgrad.jit import Loop, reassociating, scalar
 from nbgrad.jit.intrinsics import address, clash
-from nbgrad.jit.vector_map import LINE, each, scratch, settle, stream
+from nbgrad.jit.memory import LINE, stack_array, store_fence
+from nbgrad.jit.vector_map import nontemporal_copy, vector_map
 
 __all__ = [
     "BLOCK", "LOOPS", "STREAM", "backward", "clash", "fill", "forward", "loss", "loss_sums", "loss_sums_and_grad",
@@ -36,11 +37,11 @@ ROOM = 1024
 def fill(f, inputs, start, stop, out, parameters, streamed):
     """out[i] = f(inputs[i]..., *parameters) for start ≤ i < stop (or to the end); ``streamed``: past the cache.
 
-    `each` stands here once, because each place of it is 200 ms of compilation.
+    `vector_map` stands here once, because each place of it is 200 ms of compilation.
     """
     stop = stop if stop < out.size else out.size
     width, base = LINE // out.itemsize, address(out) // out.itemsize
-    buffer = scratch(out.dtype, ROOM)
+    buffer = stack_array(out.dtype, ROOM)
     while start < stop:
         lead = -(base + start) % width
         past = streamed and lead == 0 and stop - start >= width
@@ -49,12 +50,12 @@ def fill(f, inputs, start, stop, out, parameters, streamed):
             count = ROOM if count > ROOM else count - count % width
         elif streamed and lead:
             count = lead if lead < count else count
-        each(f, inputs, start, count, (buffer if past else out,), 0 if past else start, parameters)
+        vector_map(f, inputs, start, count, (buffer if past else out,), 0 if past else start, parameters)
         if past:
-            stream(buffer, out, start, count)
+            nontemporal_copy(buffer, out, start, count)
         start += count
     if streamed:
-        settle()
+        store_fence()
 
 
 def _elementwise(f: Callable[..., Any], count: int, name: str) -> Loop:
@@ -120,7 +121,7 @@ def _block_sum(op: Elementwise) -> Callable[..., float]:
     """
     f = op.forward
 
-    @row
+    @reassociating
     def block_sum(x, target, *parameters):
         total = 0.0
         for i in range(x.size):

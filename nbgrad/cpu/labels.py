@@ -33,9 +33,9 @@ from nbgrad.cpu.lanes import (
 from nbgrad.elementary.exponential import exp_minus
 from nbgrad.formulas import rows
 from nbgrad.jit import Loop, scalar
-from nbgrad.jit import vector_map as vector_loop
 from nbgrad.jit.intrinsics import clash, overlap
-from nbgrad.jit.vector_map import each
+from nbgrad.jit.memory import stack_array
+from nbgrad.jit.vector_map import vector_map
 
 __all__ = ["OVERLAP", "bad_label", "cross_entropy", "first_bad_label", "label_terms", "nll", "soft_cross_entropy"]
 
@@ -91,12 +91,12 @@ def label_terms(t, classes, work, rest, scale):
     counted, losses, factor = strip(work, 0), strip(work, 1), strip(work, 2)
     top, own, w = strip(work, 3), strip(work, 4), strip(work, 5)
     own_e = strip(work, 6)
-    each(_start, (own,), 0, LANES, (top, counted, rest), 0, ())
+    vector_map(_start, (own,), 0, LANES, (top, counted, rest), 0, ())
     largest(t, classes, top)
     exp_sums(t, classes, top, t, LANES, work, rest, None, None)
-    each(_others, (rest, counted, top), 0, LANES, (rest, losses), 0, ())
-    each(_losses, (own, top, losses, w), 0, LANES, (losses, own_e), 0, ())
-    each(_slopes, (rest, w, own_e, own, top), 0, LANES, (factor, own), 0, (scale,))
+    vector_map(_others, (rest, counted, top), 0, LANES, (rest, losses), 0, ())
+    vector_map(_losses, (own, top, losses, w), 0, LANES, (losses, own_e), 0, ())
+    vector_map(_slopes, (rest, w, own_e, own, top), 0, LANES, (factor, own), 0, (scale,))
 
 
 @scalar
@@ -159,10 +159,10 @@ def cross_entropy(long: bool) -> Loop:
     @scalar
     def few(x, labels, weight, first, last, classes, inner, ignore_index, scale, loss, with_grad, grad):
         T = x.dtype.type
-        t, work = vector_loop.scratch(x.dtype, COLUMNS), vector_loop.scratch(x.dtype, WORK)
+        t, work = stack_array(x.dtype, COLUMNS), stack_array(x.dtype, WORK)
         losses, factor = strip(work, 1), strip(work, 2)
         own, w = strip(work, 4), strip(work, 5)
-        rest, summed = vector_loop.scratch(np.float64, LANES), vector_loop.scratch(np.float64, LANES)
+        rest, summed = stack_array(np.float64, LANES), stack_array(np.float64, LANES)
         for r in range(LANES):
             summed[r] = 0.0
         for i in range(first, last, LANES):
@@ -188,14 +188,14 @@ def cross_entropy(long: bool) -> Loop:
                             t[j * LANES + r] = T(0)
             for r in range(count, LANES):
                 losses[r] = T(0)
-            vector_loop.each(_add, (losses, summed), 0, LANES, (summed,), 0, ())
+            vector_map(_add, (losses, summed), 0, LANES, (summed,), 0, ())
             if loss.size:
                 for r in range(count):
                     loss[i + r] = losses[r]
             if with_grad:
                 for j in range(classes):
                     lane = strip(t, j)
-                    vector_loop.each(_product, (lane, factor), 0, LANES, (lane,), 0, ())
+                    vector_map(_product, (lane, factor), 0, LANES, (lane,), 0, ())
                 for r in range(count):
                     label = labels[i + r]
                     if label != ignore_index:
@@ -206,7 +206,7 @@ def cross_entropy(long: bool) -> Loop:
     @scalar
     def many(x, labels, weight, first, last, classes, inner, ignore_index, scale, loss, with_grad, grad):
         T, same = x.dtype.type, x.ctypes.data == grad.ctypes.data
-        work, wide = vector_loop.scratch(x.dtype, WORK), vector_loop.scratch(np.float64, LANES)
+        work, wide = stack_array(x.dtype, WORK), stack_array(np.float64, LANES)
         tile = np.empty(tile_size(classes, inner, same), T)
         result, e_row = np.empty(tile_size(classes, inner, False), T), np.empty(classes, T)
         summed = 0.0

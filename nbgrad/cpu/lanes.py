@@ -24,7 +24,8 @@ import numpy as np
 from nbgrad.cpu.transpose import transpose
 from nbgrad.formulas import rows
 from nbgrad.jit import scalar
-from nbgrad.jit.vector_map import LINE, each, move, prefetch_to_read, prefetch_to_write, window
+from nbgrad.jit.memory import LINE, move, prefetch_to_read, prefetch_to_write, unchecked_view
+from nbgrad.jit.vector_map import vector_map
 
 __all__ = [
     "COLUMNS", "FEW", "LANES", "TILE", "WORK", "block_of", "exp_sums", "gather", "largest", "put_results",
@@ -45,7 +46,7 @@ WORK = 7 * LANES
 @scalar
 def strip(a, k):
     """The k-th strip of ``a``."""
-    return window(a, k * LANES, LANES)
+    return unchecked_view(a, k * LANES, LANES)
 
 
 @scalar
@@ -62,7 +63,7 @@ def largest(x, strips, top):
     for j in range(0, strips, 2):
         first = strip(x, j)
         j = min(j + 1, strips - 1)
-        each(_largest, (first, strip(x, j), top), 0, LANES, (top,), 0, ())
+        vector_map(_largest, (first, strip(x, j), top), 0, LANES, (top,), 0, ())
 
 
 @scalar
@@ -91,14 +92,14 @@ def exp_sums(x, strips, top, e, step, work, rest, after, result):
         for r in range(LANES):
             part[r] = T(0)
         for j in range(first, min(first + GROUP, strips)):
-            lane, kept = strip(x, j), window(e, j * step, LANES)
+            lane, kept = strip(x, j), unchecked_view(e, j * step, LANES)
             for r in range(j * LANES, (j + 1) * LANES, LINE // x.itemsize):
                 if after is not None:
                     prefetch_to_read(after, r)
                 if result is not None:
                     prefetch_to_write(result, r)
-            each(_add_exp, (lane, top, count, part), 0, LANES, (kept, count, part), 0, ())
-        each(_add_wide, (part, rest), 0, LANES, (rest,), 0, ())
+            vector_map(_add_exp, (lane, top, count, part), 0, LANES, (kept, count, part), 0, ())
+        vector_map(_add_wide, (part, rest), 0, LANES, (rest,), 0, ())
 
 
 @scalar
@@ -115,8 +116,8 @@ def sums(add, a, b, strips, partial, total):
             for r in range(j * LANES, (j + 1) * LANES, LINE // a.itemsize):
                 prefetch_to_read(a, a.size + r)
                 prefetch_to_read(b, b.size + r)
-            each(add, strips_j, 0, LANES, (partial,), 0, ())
-        each(_add_wide, (partial, total), 0, LANES, (total,), 0, ())
+            vector_map(add, strips_j, 0, LANES, (partial,), 0, ())
+        vector_map(_add_wide, (partial, total), 0, LANES, (total,), 0, ())
 
 
 @scalar
@@ -182,7 +183,7 @@ def scatter_rows(t, i, count, length, inner, y):
 @scalar
 def _behind(x):
     """What lies behind a row: the next one."""
-    return window(x, x.size, 0)
+    return unchecked_view(x, x.size, 0)
 
 
 def _row_sums(keep):
@@ -265,7 +266,7 @@ def row_at(x, i, first, last, length, inner, same, tile):
     or will be written over.
     """
     if inner == 1:
-        row = window(x, i * length, length)
+        row = unchecked_view(x, i * length, length)
         if not same:
             return row
         for j in range(length):
@@ -274,16 +275,16 @@ def row_at(x, i, first, last, length, inner, same, tile):
     place = (i - first) % TILE
     if place == 0:
         gather_rows(x, i, min(TILE, last - i), length, inner, tile)
-    return window(tile, place * length, length)
+    return unchecked_view(tile, place * length, length)
 
 
 @scalar
 def result_at(y, i, first, length, inner, tile):
     """Where the result of row i is to be written."""
     if inner == 1:
-        return window(y, i * length, length)
+        return unchecked_view(y, i * length, length)
     place = (i - first) % TILE
-    return window(tile, place * length, length)
+    return unchecked_view(tile, place * length, length)
 
 
 @scalar

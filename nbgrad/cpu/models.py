@@ -10,8 +10,9 @@ from nbgrad.cpu.labels import label_terms
 from nbgrad.cpu.lanes import LANES, strip
 from nbgrad.cpu.one_pass import Model
 from nbgrad.formulas.regression import SCORE_MODELS
-from nbgrad.jit import part, scalar
-from nbgrad.jit import vector_map as vector_loop
+from nbgrad.jit import outlined, scalar
+from nbgrad.jit.memory import move, unchecked_view
+from nbgrad.jit.vector_map import vector_map
 
 __all__ = ["models"]
 
@@ -46,29 +47,29 @@ def _of_numbers(
 
     @scalar
     def load(target, at, count, t):
-        vector_loop.move(target, at, t, 0, count)
+        move(target, at, t, 0, count)
         for r in range(count, LANES):
             t[r] = t.dtype.type(0)
 
-    @part
+    @outlined
     def residuals(s, classes, intercept, target, at, count, w, work, rest):
         losses, t = strip(work, 1), strip(work, 2)
         load(target, at, count, t)
-        vector_loop.each(slope_and_loss, (s, t, w), 0, LANES, (s, losses), 0, (intercept[0],))
+        vector_map(slope_and_loss, (s, t, w), 0, LANES, (s, losses), 0, (intercept[0],))
 
-    @part
+    @outlined
     def curvature(s, kept, classes, intercept, target, at, count, w, work, rest):
         t = strip(work, 2)
         load(target, at, count, t)
-        vector_loop.each(curve, (s, t, w), 0, LANES, (kept,), 0, (intercept[0],))
+        vector_map(curve, (s, t, w), 0, LANES, (kept,), 0, (intercept[0],))
 
-    @part
+    @outlined
     def bend(u, kept, classes, intercept, w, work):
-        vector_loop.each(_bent, (u, kept, w), 0, LANES, (u,), 0, (intercept[0],))
+        vector_map(_bent, (u, kept, w), 0, LANES, (u,), 0, (intercept[0],))
 
-    @part
+    @outlined
     def bad(target, at, count, classes):
-        wrong, t = 0, vector_loop.window(target, at, count)
+        wrong, t = 0, unchecked_view(target, at, count)
         for r in range(t.size):
             wrong += not good(t[r])
         if wrong:
@@ -96,7 +97,7 @@ def _own_and_weight(s, intercept, classes, label, at, count, w, work):
         own[r] = s[label[at + r] * LANES + r] if r < count else T(0)
 
 
-@part
+@outlined
 def _residuals(s, classes, intercept, label, at, count, w, work, rest):
     T, losses, factor, own = s.dtype.type, strip(work, 1), strip(work, 2), strip(work, 4)
     _own_and_weight(s, intercept, classes, label, at, count, w, work)
@@ -108,12 +109,12 @@ def _residuals(s, classes, intercept, label, at, count, w, work, rest):
                 s[c * LANES + r] = T(0)
     for c in range(classes):
         lane = strip(s, c)
-        vector_loop.each(_product, (lane, factor), 0, LANES, (lane,), 0, ())
+        vector_map(_product, (lane, factor), 0, LANES, (lane,), 0, ())
     for r in range(count):
         s[label[at + r] * LANES + r] = own[r]
 
 
-@part
+@outlined
 def _curvature(s, kept, classes, intercept, label, at, count, w, work, rest):
     """The probabilities."""
     T, factor = s.dtype.type, strip(work, 2)
@@ -123,7 +124,7 @@ def _curvature(s, kept, classes, intercept, label, at, count, w, work, rest):
         factor[r] = T(0) if w[r] == T(0) else T(1.0 / (1.0 + rest[r]))
     for c in range(classes):
         lane = strip(s, c)
-        vector_loop.each(_product, (lane, factor), 0, LANES, (strip(kept, c),), 0, ())
+        vector_map(_product, (lane, factor), 0, LANES, (strip(kept, c),), 0, ())
 
 
 @scalar
@@ -144,7 +145,7 @@ def _bent_class(d, p, mean, w):
     return T(0) if w == T(0) else w * p * (d - mean)
 
 
-@part
+@outlined
 def _bend(u, kept, classes, intercept, w, work):
     """p_c(u_c − Σ p·u), of differences from the likeliest class's u: where one class is sure nothing cancels."""
     T, best, reference, mean = u.dtype.type, strip(work, 3), strip(work, 4), strip(work, 5)
@@ -154,18 +155,18 @@ def _bend(u, kept, classes, intercept, w, work):
         b = intercept[c]
         for r in range(c * LANES, (c + 1) * LANES):
             u[r] += b
-        vector_loop.each(_likelier, (strip(kept, c), strip(u, c), best, reference), 0, LANES, (best, reference), 0, ())
+        vector_map(_likelier, (strip(kept, c), strip(u, c), best, reference), 0, LANES, (best, reference), 0, ())
     for c in range(classes):
         lane = strip(u, c)
-        vector_loop.each(_deviation, (lane, strip(kept, c), reference, mean), 0, LANES, (lane, mean), 0, ())
+        vector_map(_deviation, (lane, strip(kept, c), reference, mean), 0, LANES, (lane, mean), 0, ())
     for c in range(classes):
         lane = strip(u, c)
-        vector_loop.each(_bent_class, (lane, strip(kept, c), mean, w), 0, LANES, (lane,), 0, ())
+        vector_map(_bent_class, (lane, strip(kept, c), mean, w), 0, LANES, (lane,), 0, ())
 
 
-@part
+@outlined
 def _bad_label(label, at, count, classes):
-    wrong, t = 0, vector_loop.window(label, at, count)
+    wrong, t = 0, unchecked_view(label, at, count)
     for r in range(t.size):
         wrong += (t[r] < 0) | (t[r] >= classes)
     if wrong:

@@ -22,7 +22,8 @@ import numpy as np
 from nbgrad.cpu.lanes import LANES, WORK, strip
 from nbgrad.cpu.products import add_matrix, add_rows, dot_matrix, dot_rows
 from nbgrad.jit import Loop, scalar
-from nbgrad.jit import vector_map as vector_loop
+from nbgrad.jit.memory import move, unchecked_view
+from nbgrad.jit.vector_map import vector_map
 
 __all__ = ["FLUSH", "Model", "curvatures", "of_scores", "scores", "slopes", "wide_size", "work_size"]
 
@@ -78,7 +79,7 @@ def _in_place(x, buffer, i, count, features, step):
 
 @scalar
 def _converted(x, buffer, i, count, features, step):
-    vector_loop.each(_same, (x,), i * features, count * features, (buffer,), 0, ())
+    vector_map(_same, (x,), i * features, count * features, (buffer,), 0, ())
     return buffer, 0, features
 
 
@@ -93,7 +94,7 @@ def _fill_weights(count, weights):
 def _load_weights(weight, i, count, weights):
     _fill_weights(count, weights)
     if weight.size:
-        vector_loop.move(weight, i, weights, 0, count)
+        move(weight, i, weights, 0, count)
 
 
 def _pass(model: Model, convert: bool, middle: Callable[..., Any], name: str) -> Loop:
@@ -116,14 +117,14 @@ def _pass(model: Model, convert: bool, middle: Callable[..., Any], name: str) ->
     ):
         T = work.dtype.type
         classes = coefficients[1].size
-        weights, start = vector_loop.window(work, WORK, LANES), WORK + LANES
-        s = vector_loop.window(work, start, 2 * classes * LANES)
-        g = vector_loop.window(work, start + 2 * classes * LANES, classes * w_step)
+        weights, start = unchecked_view(work, WORK, LANES), WORK + LANES
+        s = unchecked_view(work, start, 2 * classes * LANES)
+        g = unchecked_view(work, start + 2 * classes * LANES, classes * w_step)
         start += classes * (2 * LANES + w_step)
-        buffer = vector_loop.window(work, start, work.size - start)
+        buffer = unchecked_view(work, start, work.size - start)
         rest, loss = strip(wide, 0), strip(wide, 1)
-        slope = vector_loop.window(wide, 2 * LANES, classes * LANES)
-        gradient = vector_loop.window(wide, (2 + classes) * LANES, classes * w_step)
+        slope = unchecked_view(wide, 2 * LANES, classes * LANES)
+        gradient = unchecked_view(wide, (2 + classes) * LANES, classes * w_step)
         if since == 0:
             for j in range(g.size):
                 g[j] = T(0)
@@ -138,11 +139,11 @@ def _pass(model: Model, convert: bool, middle: Callable[..., Any], name: str) ->
                 _load_weights(weight, i, count, weights)
             block, at, apart = rows_of(x, buffer, i, count, features, step)
             place = (i - first) // rows * classes * LANES if kept.size > classes * LANES else 0
-            here = vector_loop.window(kept, place, classes * LANES)
+            here = unchecked_view(kept, place, classes * LANES)
             x_rows, y_rows = (block, at, apart, features), (target, i, count, weights)
             middle(x_rows, y_rows, coefficients, w_step, here, have, s, work, rest)
-            vector_loop.each(_add, (strip(work, 1), loss), 0, LANES, (loss,), 0, ())
-            vector_loop.each(_add, (s, slope), 0, classes * LANES, (slope,), 0, ())
+            vector_map(_add, (strip(work, 1), loss), 0, LANES, (loss,), 0, ())
+            vector_map(_add, (s, slope), 0, classes * LANES, (slope,), 0, ())
             if matrix:
                 add_matrix(block, at, apart, count, features, s, g, w_step, classes)
             else:
@@ -150,7 +151,7 @@ def _pass(model: Model, convert: bool, middle: Callable[..., Any], name: str) ->
             since += rows
             if since + rows > FLUSH or (end and i + rows >= last):
                 since = 0
-                vector_loop.each(_add, (g, gradient), 0, g.size, (gradient,), 0, ())
+                vector_map(_add, (g, gradient), 0, g.size, (gradient,), 0, ())
                 for j in range(g.size):
                     g[j] = T(0)
         return -1
@@ -162,7 +163,7 @@ def _scores(matrix: bool) -> Callable[..., Any]:
     @scalar
     def scores(x_rows, count, w, w_step, classes, s, start, ahead):
         block, at, step, features = x_rows
-        s = vector_loop.window(s, start, classes * LANES)
+        s = unchecked_view(s, start, classes * LANES)
         for j in range(s.size):
             s[j] = s.dtype.type(0)
         if matrix:
@@ -252,9 +253,9 @@ def of_scores(model: Model, bent: bool) -> Loop:
 
     def loop(scores, u, n, target, weight, intercept, v_intercept, work, wide):
         classes = intercept.size
-        weights, strips = vector_loop.window(work, WORK, LANES), classes * LANES
-        s, t = vector_loop.window(work, WORK + LANES, strips), vector_loop.window(work, WORK + LANES + strips, strips)
-        rest, loss, slope = strip(wide, 0), strip(wide, 1), vector_loop.window(wide, 2 * LANES, strips)
+        weights, strips = unchecked_view(work, WORK, LANES), classes * LANES
+        s, t = unchecked_view(work, WORK + LANES, strips), unchecked_view(work, WORK + LANES + strips, strips)
+        rest, loss, slope = strip(wide, 0), strip(wide, 1), unchecked_view(wide, 2 * LANES, strips)
         wrong = first_bad(target, 0, n, classes)
         if wrong >= 0:
             return wrong
@@ -262,14 +263,14 @@ def of_scores(model: Model, bent: bool) -> Loop:
             count = min(LANES, n - i)
             _load_weights(weight, i, count, weights)
             for c in range(classes):
-                vector_loop.move(scores, c * n + i, s, c * LANES, count)
+                move(scores, c * n + i, s, c * LANES, count)
                 if bent:
-                    vector_loop.move(u, c * n + i, t, c * LANES, count)
+                    move(u, c * n + i, t, c * LANES, count)
             result = middle(s, t, classes, intercept, v_intercept, target, i, count, weights, work, rest)
-            vector_loop.each(_add, (strip(work, 1), loss), 0, LANES, (loss,), 0, ())
-            vector_loop.each(_add, (result, slope), 0, strips, (slope,), 0, ())
+            vector_map(_add, (strip(work, 1), loss), 0, LANES, (loss,), 0, ())
+            vector_map(_add, (result, slope), 0, strips, (slope,), 0, ())
             for c in range(classes):
-                vector_loop.move(result, c * LANES, u if bent else scores, c * n + i, count)
+                move(result, c * LANES, u if bent else scores, c * n + i, count)
         return -1
 
     return Loop(loop, name=f"{model.name}_{'curvatures' if bent else 'slopes'}_of_scores")

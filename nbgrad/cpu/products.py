@@ -21,7 +21,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from nbgrad.cpu.lanes import LANES
-from nbgrad.jit import part, scalar
+from nbgrad.jit import outlined, scalar
 from nbgrad.jit.vectors import VECTOR_BYTES, Vectors
 
 __all__ = ["ROWS", "add_matrix", "add_rows", "dot_matrix", "dot_rows", "padded"]
@@ -200,7 +200,7 @@ _outer_2_rest, _outer_3_rest = _outer(2, True), _outer(3, True)
 # Chunk by chunk, so that the rows of coefficients and of x at hand stay in the first-level cache.
 
 
-@part
+@outlined
 def dot_rows(x, at, step, count, features, w, s, ahead):
     """s[i] += x_i · w for ``count`` ≤ LANES rows x_i, which start at at + i·step. (Up to 7 more lanes are written.)
     Where X is read but once, memory is asked for what lies ``ahead``.
@@ -214,7 +214,7 @@ def dot_rows(x, at, step, count, features, w, s, ahead):
                 _dots_8_1(x, at + i * step + k, step, last, size, w, k, 0, s, i, 0)
 
 
-@part
+@outlined
 def add_rows(x, at, step, count, features, r, g, ahead):
     """g += Σ_i r[i]·x_i over ``count`` ≤ LANES rows x_i, which start at at + i·step; r is 0 in the 7 lanes after
     them.
@@ -223,7 +223,7 @@ def add_rows(x, at, step, count, features, r, g, ahead):
         _outer_rows(x, at + i * step, step, at + (count - 1) * step, features, r, i, g, ahead)
 
 
-@part
+@outlined
 def dot_matrix(x, at, step, count, features, w, w_step, coefficients, s):
     """s[c·LANES + i] += x_i · w_c, as `dot_rows`, for two or more rows of coefficients."""
     for k in range(0, features, CHUNK):
@@ -241,7 +241,7 @@ def dot_matrix(x, at, step, count, features, w, w_step, coefficients, s):
                 c += 2 if pair else 3
 
 
-@part
+@outlined
 def add_matrix(x, at, step, count, features, r, g, g_step, coefficients):
     """g_c += Σ_i r[c·LANES + i]·x_i, as `add_rows`, for two or more rows of coefficients."""
     tile = TILE_VECTORS * VECTOR_BYTES // x.itemsize

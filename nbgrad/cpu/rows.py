@@ -39,8 +39,9 @@ from nbgrad.cpu.lanes import (
 )  # fmt: skip
 from nbgrad.formulas import rows
 from nbgrad.jit import Loop, scalar
-from nbgrad.jit import vector_map as vector_loop
 from nbgrad.jit.intrinsics import clash, overlap
+from nbgrad.jit.memory import stack_array
+from nbgrad.jit.vector_map import vector_map
 
 __all__ = ["backward", "forward", "logsumexp", "logsumexp_backward"]
 
@@ -65,8 +66,8 @@ def forward(name: str, long: bool) -> Loop:
     @scalar
     def few(x, first, last, length, inner, y):
         T = x.dtype.type
-        t, work = vector_loop.scratch(x.dtype, COLUMNS), vector_loop.scratch(x.dtype, WORK)
-        rest = vector_loop.scratch(np.float64, LANES)
+        t, work = stack_array(x.dtype, COLUMNS), stack_array(x.dtype, WORK)
+        rest = stack_array(np.float64, LANES)
         top, a, b = strip(work, 3), strip(work, 4), strip(work, 5)
         count_of = strip(work, 0)
         for i in range(first, last, LANES):
@@ -80,13 +81,13 @@ def forward(name: str, long: bool) -> Loop:
                 a[r], b[r] = terms(T, top[r], (np.float64(count_of[r]) - 1.0) + rest[r])
             for j in range(length):
                 lane = strip(t, j)
-                vector_loop.each(entry, (lane, a, b), 0, LANES, (lane,), 0, ())
+                vector_map(entry, (lane, a, b), 0, LANES, (lane,), 0, ())
             scatter(t, i, count, length, inner, y)
 
     @scalar
     def many(x, first, last, length, inner, y):
         T, same = x.dtype.type, x.ctypes.data == y.ctypes.data
-        work, wide = vector_loop.scratch(x.dtype, WORK), vector_loop.scratch(np.float64, LANES)
+        work, wide = stack_array(x.dtype, WORK), stack_array(np.float64, LANES)
         tile = np.empty(tile_size(length, inner, same), T)
         result = np.empty(tile_size(length, inner, False), T)
         # The exponentials lie in memory of their own: in y, where large arrays have the same place in their pages as
@@ -121,8 +122,8 @@ def backward(name: str, long: bool) -> Loop:
     @scalar
     def few(g, y, first, last, length, inner, dx):
         T = y.dtype.type
-        t, u = vector_loop.scratch(y.dtype, COLUMNS), vector_loop.scratch(y.dtype, COLUMNS)
-        lanes, wide = vector_loop.scratch(y.dtype, LANES), vector_loop.scratch(np.float64, LANES)
+        t, u = stack_array(y.dtype, COLUMNS), stack_array(y.dtype, COLUMNS)
+        lanes, wide = stack_array(y.dtype, LANES), stack_array(np.float64, LANES)
         for i in range(first, last, LANES):
             count = min(LANES, last - i)
             gather(g, i, count, length, inner, t)
@@ -134,13 +135,13 @@ def backward(name: str, long: bool) -> Loop:
                 lanes[r] = T(wide[r])
             for j in range(length):
                 lane, other = strip(t, j), strip(u, j)
-                vector_loop.each(entry, (lane, other, lanes), 0, LANES, (lane,), 0, ())
+                vector_map(entry, (lane, other, lanes), 0, LANES, (lane,), 0, ())
             scatter(t, i, count, length, inner, dx)
 
     @scalar
     def many(g, y, first, last, length, inner, dx):
         T, same_g, same_y = y.dtype.type, g.ctypes.data == dx.ctypes.data, y.ctypes.data == dx.ctypes.data
-        work, wide = vector_loop.scratch(y.dtype, WORK), vector_loop.scratch(np.float64, LANES)
+        work, wide = stack_array(y.dtype, WORK), stack_array(np.float64, LANES)
         tail_g, tail_y = strip(work, 1), strip(work, 2)
         tile_g = np.empty(tile_size(length, inner, same_g), T)
         tile_y = np.empty(tile_size(length, inner, same_y), T)
@@ -182,8 +183,8 @@ def logsumexp(long: bool) -> Loop:
     @scalar
     def few(x, first, last, length, inner, y):
         T = x.dtype.type
-        t, work = vector_loop.scratch(x.dtype, COLUMNS), vector_loop.scratch(x.dtype, WORK)
-        rest = vector_loop.scratch(np.float64, LANES)
+        t, work = stack_array(x.dtype, COLUMNS), stack_array(x.dtype, WORK)
+        rest = stack_array(np.float64, LANES)
         top, result = strip(work, 3), strip(work, 4)
         count_of = strip(work, 0)
         for i in range(first, last, LANES):
@@ -201,7 +202,7 @@ def logsumexp(long: bool) -> Loop:
     @scalar
     def many(x, first, last, length, inner, y):
         T = x.dtype.type
-        work, wide = vector_loop.scratch(x.dtype, WORK), vector_loop.scratch(np.float64, LANES)
+        work, wide = stack_array(x.dtype, WORK), stack_array(np.float64, LANES)
         tile = np.empty(tile_size(length, inner, False), T)
         for i in range(first, last):
             row = row_at(x, i, first, last, length, inner, False, tile)
@@ -228,8 +229,8 @@ def logsumexp_backward(long: bool) -> Loop:
     @scalar
     def few(g, x, first, last, length, inner, dx):
         T = x.dtype.type
-        t, work = vector_loop.scratch(x.dtype, COLUMNS), vector_loop.scratch(x.dtype, WORK)
-        rest = vector_loop.scratch(np.float64, LANES)
+        t, work = stack_array(x.dtype, COLUMNS), stack_array(x.dtype, WORK)
+        rest = stack_array(np.float64, LANES)
         top, a, b, own = strip(work, 3), strip(work, 4), strip(work, 5), strip(work, 6)
         count_of = strip(work, 0)
         for i in range(first, last, LANES):
@@ -246,13 +247,13 @@ def logsumexp_backward(long: bool) -> Loop:
                 own[r] = g[i + r]
             for j in range(length):
                 lane = strip(t, j)
-                vector_loop.each(entry, (lane, a, b, own), 0, LANES, (lane,), 0, ())
+                vector_map(entry, (lane, a, b, own), 0, LANES, (lane,), 0, ())
             scatter(t, i, count, length, inner, dx)
 
     @scalar
     def many(g, x, first, last, length, inner, dx):
         T, same = x.dtype.type, x.ctypes.data == dx.ctypes.data
-        work, wide = vector_loop.scratch(x.dtype, WORK), vector_loop.scratch(np.float64, LANES)
+        work, wide = stack_array(x.dtype, WORK), stack_array(np.float64, LANES)
         tile = np.empty(tile_size(length, inner, same), T)
         result = np.empty(tile_size(length, inner, False), T)
         e_row = np.empty(length, T)  # memory of its own, as in `forward`

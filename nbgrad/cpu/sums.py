@@ -16,8 +16,9 @@ import functools
 
 import numpy as np
 
-from nbgrad.jit import Loop, part, scalar
-from nbgrad.jit.vector_map import each, move, scratch, window
+from nbgrad.jit import Loop, outlined, scalar
+from nbgrad.jit.memory import move, stack_array, unchecked_view
+from nbgrad.jit.vector_map import vector_map
 
 __all__ = ["LINE", "LINES", "TILE", "parts_of_sums", "rows_of_line", "sums"]
 
@@ -74,7 +75,7 @@ def _add_four(a, b, c, d, total):
     return total + _four(a, b, c, d)
 
 
-@part
+@outlined
 def _block(x, at, step, n, width, total):
     """The sums of ``width`` columns of ``n`` lines, which begin at x[at], ``step`` apart."""
     if width == LINE:  # a constant, which LLVM unrolls
@@ -86,25 +87,25 @@ def _block(x, at, step, n, width, total):
 @scalar
 def _block_of(x, at, step, n, width, total):
     for i in range(0, n - 3, 4):
-        a, b = window(x, at + i * step, width), window(x, at + (i + 1) * step, width)
-        c, d = window(x, at + (i + 2) * step, width), window(x, at + (i + 3) * step, width)
+        a, b = unchecked_view(x, at + i * step, width), unchecked_view(x, at + (i + 1) * step, width)
+        c, d = unchecked_view(x, at + (i + 2) * step, width), unchecked_view(x, at + (i + 3) * step, width)
         if i:
-            each(_add_four, (a, b, c, d, total), 0, width, (total,), 0, ())
+            vector_map(_add_four, (a, b, c, d, total), 0, width, (total,), 0, ())
         else:
-            each(_four, (a, b, c, d), 0, width, (total,), 0, ())
+            vector_map(_four, (a, b, c, d), 0, width, (total,), 0, ())
     for i in range(n - n % 4, n):
         if i:
             _add_line(x, at + i * step, width, total)
         else:
-            each(_wide, (window(x, at, width),), 0, width, (total,), 0, ())
+            vector_map(_wide, (unchecked_view(x, at, width),), 0, width, (total,), 0, ())
 
 
 @scalar
 def _add_line(x, at, width, total):
-    each(_add, (window(x, at, width), total), 0, width, (total,), 0, ())
+    vector_map(_add, (unchecked_view(x, at, width), total), 0, width, (total,), 0, ())
 
 
-@part
+@outlined
 def _columns(x, at, step, n, width, total, tree, first, last):
     """As `_block`, of any number of lines; a level of ``tree`` is ``width`` numbers. They may come in parts, of whole
     blocks but for the ``last``, which are ``first``, first + 1, ... of all: ``tree`` has what is between the parts.
@@ -166,8 +167,8 @@ def sums() -> Loop:
         while LINES << levels < lines:
             levels += 1
         memory = np.empty(levels * min(line, TILE))
-        tree, total = window(memory, 0, memory.size), scratch(np.float64, TILE)
-        x = window(x, 0, x.size)
+        tree, total = unchecked_view(memory, 0, memory.size), stack_array(np.float64, TILE)
+        x = unchecked_view(x, 0, x.size)
         for i in range(first, last):
             for column in range(start, rows * stop, TILE):
                 size, at = min(TILE, rows * stop - column), i * n * inner + column
@@ -178,7 +179,7 @@ def sums() -> Loop:
                 if rows > 1:
                     _add_line(x, at + lines * line, n * inner - lines * line, total)
                     _fold(total, line, inner)
-                each(_as_it_is, (total,), 0, min(size, inner), (out,), i * inner + column, ())
+                vector_map(_as_it_is, (total,), 0, min(size, inner), (out,), i * inner + column, ())
 
     return Loop(loop, name="sums")
 

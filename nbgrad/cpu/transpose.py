@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from nbgrad.arrays import contiguous
 from nbgrad.jit import Loop, scalar
+from nbgrad.jit.memory import prefetch_to_read, unchecked_view
 from nbgrad.jit.transpose_block import block_width, transpose_block
-from nbgrad.jit.vector_map import prefetch_to_read, window
 
 __all__ = ["Rows", "transpose"]
 
@@ -61,10 +61,10 @@ def _to_rows() -> Loop:
         for tile in range(0, count, TILE):
             for start in range(0, columns, width):  # the last block overlaps the one before it
                 c = min(start, columns - width)
-                near, next_c, next_r = window(places, c, width), c + AHEAD, first
+                near, next_c, next_r = unchecked_view(places, c, width), c + AHEAD, first
                 if next_c > columns - width:  # those of the next tile
                     next_c, next_r = min(max(next_c - columns, 0), columns - width), first + TILE
-                soon = window(places, next_c, width)
+                soon = unchecked_view(places, next_c, width)
                 for begin in range(tile, min(tile + TILE, count), width):
                     r = min(begin, count - width)
                     for k in range(width):

@@ -24,7 +24,7 @@ import numpy as np
 from nbgrad.elementary import log1p
 from nbgrad.elementary.division import quotient_one_plus
 from nbgrad.elementary.exponential import exp_minus
-from nbgrad.jit import row, scalar
+from nbgrad.jit import reassociating, scalar
 
 # Formulas of one entry, and of what a row's sums make of it
 
@@ -116,7 +116,7 @@ def logsumexp_of(largest, others):
 
 @scalar
 def nll(x, largest, log_sum):
-    """−ln softmax = log_sum + (max − x): two numbers ≥ 0. (In a `row` function LLVM would add max to log_sum
+    """−ln softmax = log_sum + (max − x): two numbers ≥ 0. (In a `reassociating` one LLVM would add max to log_sum
     first, and lose 772 ulp.)
     """
     return log_sum + (largest - x)
@@ -165,7 +165,7 @@ def maximum(x):
     return largest
 
 
-@row
+@reassociating
 def other_sum(x, largest):
     """count − 1 + rest: how many more entries than one equal the maximum, plus Σ e^(x − max) over those that
     do not.
@@ -206,7 +206,7 @@ def softmax(x, y):
         y[j] = softmax_entry(exp_minus(largest - x[j]), zero, scale)
 
 
-@row
+@reassociating
 def softmax_backward(grad_output, y, grad_x):
     """∂/∂xⱼ = yⱼ(gⱼ − Σₖ gₖyₖ)"""
     total = 0.0
@@ -226,7 +226,7 @@ def log_softmax(x, y):
         y[j] = log_softmax_entry(x[j], largest, log_sum)
 
 
-@row
+@reassociating
 def log_softmax_backward(grad_output, y, grad_x):
     """∂/∂xⱼ = gⱼ − e^(yⱼ) Σₖ gₖ"""
     total = 0.0
@@ -259,7 +259,7 @@ def d_cross_entropy(x, label, scale, grad):
     return nll(own, largest, logarithm(T, others))
 
 
-@row
+@reassociating
 def _exp_and_sum(x, largest, e):
     """`other_sum`, the exponentials written to ``e``."""
     count, rest = -1.0, 0.0
@@ -270,7 +270,7 @@ def _exp_and_sum(x, largest, e):
     return count + rest
 
 
-@row
+@reassociating
 def soft_cross_entropy(x, q):
     """−Σ qⱼ ln softmax(x)ⱼ for any weights q ≥ 0 (class probabilities, label smoothing, class weights); a
     term with qⱼ = 0 is absent.
@@ -284,7 +284,7 @@ def soft_cross_entropy(x, q):
     return T(total)
 
 
-@row
+@reassociating
 def d_soft_cross_entropy(x, q, scale, grad):
     """gradⱼ = scale·(pⱼ Σₖ qₖ − qⱼ) with p = softmax(x).
 

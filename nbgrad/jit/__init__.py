@@ -8,9 +8,10 @@ cache. (Intrinsics are written with llvmlite.ir and what Numba hands them, its l
 
 from nbgrad.jit.loop import Loop
 from nbgrad.jit.modes import is_serial, serial_loops
-from nbgrad.jit.options import array_overload, overload_scalar, part, row, scalar
+from nbgrad.jit.options import array_overload, outlined, overload_scalar, reassociating, scalar
 from nbgrad.jit.sources import source_hash
 
 __all__ = [
-    "Loop", "array_overload", "is_serial", "overload_scalar", "part", "row", "scalar", "serial_loops", "source_hash",
+    "Loop", "array_overload", "is_serial", "outlined", "overload_scalar", "reassociating", "scalar", "serial_loops",
+    "source_hash",
 ]  # fmt: skip

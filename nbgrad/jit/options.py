@@ -1,10 +1,10 @@
 """The options of compilation, and the decorators that give them. Outside of this room none is handed to Numba for the
 CPU.
 
-Scalar functions (`scalar`, `part`, `row`, `overload_scalar`) are plain Python functions of numbers or rows. They stay
-plain functions; compiled code (nbgrad's loops and a user's ``@njit`` functions alike) may call them. Their options are
-fixed here, whatever the caller's are: Numba would hand a caller's ``fastmath`` down to them otherwise, and ``reassoc``
-makes exp wrong by 20 % (it cancels the rounding trick).
+Scalar functions (`scalar`, `outlined`, `reassociating`, `overload_scalar`) are plain Python functions of numbers or
+rows. They stay plain functions; compiled code (nbgrad's loops and a user's ``@njit`` functions alike) may call them.
+Their options are fixed here, whatever the caller's are: Numba would hand a caller's ``fastmath`` down to them
+otherwise, and ``reassoc`` makes exp wrong by 20 % (it cancels the rounding trick).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ try:
 except ImportError:
     Flags = builtin_registry = None
 
-__all__ = ["REDUCTION", "SCALAR", "array_overload", "overload_scalar", "part", "row", "scalar"]
+__all__ = ["REDUCTION", "SCALAR", "array_overload", "outlined", "overload_scalar", "reassociating", "scalar"]
 
 # Division by zero gives inf or nan: Python's ZeroDivisionError would be a branch that keeps a loop from being
 # vectorised. No fastmath flag: where a product and a sum are to be fused the formulas say `fma`, so that a
@@ -48,7 +48,7 @@ def scalar(function: F) -> F:
     return function
 
 
-def part(function: F) -> F:
+def outlined(function: F) -> F:
     """`scalar` for functions with loops of their own, which are called, not inlined: LLVM would optimise them anew in
     each caller and in the caller's caller.
     """
@@ -57,7 +57,7 @@ def part(function: F) -> F:
     return function
 
 
-def row(function: F) -> F:
+def reassociating(function: F) -> F:
     """`scalar` for functions of a whole row, whose sums may be reordered."""
     register_jitable(**REDUCTION)(function)
     _compile_once(function)

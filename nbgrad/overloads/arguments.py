@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 import numpy as np
 from numba import TypingError, types
 
-from nbgrad.jit import array_overload, part, scalar
+from nbgrad.jit import array_overload, outlined, scalar
 from nbgrad.jit.intrinsics import overlap
-from nbgrad.jit.vector_map import elements
+from nbgrad.jit.memory import elements
 
 __all__ = [
     "absent", "apart", "axes_kind", "constant", "integer", "is_number", "is_zero_d", "number", "precision", "refuse",
@@ -163,7 +163,7 @@ def _typed_spread(a: Any, shape: Any) -> Any:
 
     if a.layout != "C" or a.ndim != len(shape):
         return anew
-    copied = part(anew)
+    copied = outlined(anew)
     return lambda a, shape: elements(a) if a.shape == shape else copied(a, shape)
 
 
@@ -189,7 +189,7 @@ def spreader(name: str, argument: Any, ndim: int, expected: str) -> Callable[...
 
 @functools.cache
 def _checked_spread(text: str, own: int, ndim: int) -> Callable[..., Any]:
-    @part
+    @outlined
     def checked(a, shape):
         for k in range(own):
             n = a.shape[k]
@@ -204,7 +204,7 @@ def _checked_spread(text: str, own: int, ndim: int) -> Callable[..., Any]:
 def zero_d(T: Any) -> Callable[..., Any]:
     """A number as an array of no dimension."""
 
-    @part
+    @outlined
     def made(x):
         y = np.empty((), T)
         y[()] = x
@@ -224,12 +224,12 @@ def _write(name: str, flat: bool, ndim: int) -> Callable[..., Any]:
     shape = f"{name}: expected the shape of the result"
     view = f"{name}: expected memory for each element, got a broadcast view"
 
-    @part
+    @outlined
     def write_number(y, out):
         out[()] = y[()]
         return out
 
-    @part
+    @outlined
     def write(y, out):
         if y.shape != out.shape:
             raise ValueError(shape)
@@ -272,7 +272,7 @@ def apart(first: Any, name: str, second: Any) -> Callable[..., Any]:
         return scalar(lambda a, b: None)
     text = f"{name}: expected memory of its own, got an array that overlaps out"
 
-    @part
+    @outlined
     def check(a, b):
         if overlap(a, b):
             raise ValueError(text)

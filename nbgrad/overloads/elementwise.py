@@ -15,9 +15,9 @@ from numba import types
 
 from nbgrad.arrays import GELUS
 from nbgrad.formulas.table import OPS
-from nbgrad.jit import array_overload, part, scalar
+from nbgrad.jit import array_overload, outlined, scalar
 from nbgrad.jit.intrinsics import clash, tuple_setitem
-from nbgrad.jit.vector_map import elements
+from nbgrad.jit.memory import elements
 from nbgrad.overloads.arguments import absent, constant, number, precision, spread, write_to, zero_d
 from nbgrad.overloads.register import stands_for
 
@@ -38,7 +38,7 @@ def _typed_joint_shape(a: Any, b: Any) -> Any:
     return lambda a, b: _joined(b.shape, a.shape)
 
 
-@part
+@outlined
 def _joined(long, short):
     shape = long
     for k in range(len(short)):

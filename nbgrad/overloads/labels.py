@@ -11,8 +11,8 @@ import numpy as np
 from numba import types
 
 from nbgrad.formulas import rows
-from nbgrad.jit import part, scalar
-from nbgrad.jit.vector_map import elements
+from nbgrad.jit import outlined, scalar
+from nbgrad.jit.memory import elements
 from nbgrad.overloads.arguments import absent, integer, number, precision, refuse, spread
 from nbgrad.overloads.losses import finish_of, scale_of
 from nbgrad.overloads.register import stands_for
@@ -21,7 +21,7 @@ from nbgrad.overloads.rows import converted, layers, ndim_of
 __all__: list[str] = []
 
 
-@part
+@outlined
 def _int64(labels):
     """Labels as int64; ValueError for what is too large."""
     result = np.empty(labels.size, np.int64)

@@ -15,8 +15,8 @@ from numba import types
 
 from nbgrad.arrays import REDUCTIONS
 from nbgrad.formulas.table import LOSSES, Elementwise
-from nbgrad.jit import part, scalar
-from nbgrad.jit.vector_map import elements
+from nbgrad.jit import outlined, scalar
+from nbgrad.jit.memory import elements
 from nbgrad.overloads.arguments import (
     absent,
     apart,
@@ -73,16 +73,16 @@ def finish_of(
 
 @functools.cache
 def _sum(T: Any) -> Callable[..., Any]:
-    return part(lambda loss, scale, out: T(np.sum(loss.astype(np.float64)) * scale))
+    return outlined(lambda loss, scale, out: T(np.sum(loss.astype(np.float64)) * scale))
 
 
 def _spread(name: str, argument: Any, T: Any, ndim: int) -> Callable[..., Any]:
     """``spread(a, x)``: an optional argument (number, array or None: 1) for each element of x, flat, in precision T."""
     if absent(argument):
-        return part(lambda a, x: np.ones(x.size, T))
+        return outlined(lambda a, x: np.ones(x.size, T))
     precision(**{name: argument})
     wide = spreader(name, argument, ndim, "a shape that broadcasts to the first argument's")
-    return part(lambda a, x: wide(a, x.shape).astype(T))
+    return outlined(lambda a, x: wide(a, x.shape).astype(T))
 
 
 def _elementwise(

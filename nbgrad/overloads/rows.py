@@ -15,7 +15,7 @@ import numpy as np
 from numba import types
 
 from nbgrad.formulas import rows
-from nbgrad.jit import part, scalar
+from nbgrad.jit import outlined, scalar
 from nbgrad.jit.intrinsics import tuple_setitem
 from nbgrad.overloads.arguments import (
     apart,
@@ -60,7 +60,7 @@ def _single(x, axis):
     return np.ascontiguousarray(x).reshape((x.size, 1, 1))
 
 
-@part
+@outlined
 def _is_in(a, axes, ndim):
     found = False
     for b in axes:
@@ -68,7 +68,7 @@ def _is_in(a, axes, ndim):
     return found
 
 
-@part
+@outlined
 def _axes_last(x, axes):
     """The array with these axes as its last."""
     order, k = x.shape, 0
@@ -88,7 +88,7 @@ def _axes_last(x, axes):
     return x.transpose(order)
 
 
-@part
+@outlined
 def _several(x, axes):
     """The array as rows along several axes; contiguous, a copy."""
     moved = _axes_last(x, axes)
@@ -101,7 +101,7 @@ def _several(x, axes):
     return np.ascontiguousarray(moved).reshape((n, length, 1))
 
 
-@part
+@outlined
 def _put_several(y3, y, axes):
     moved = _axes_last(y, axes)
     source = y3.reshape(moved.shape)
@@ -120,7 +120,7 @@ def _rows_along(kind: Any) -> tuple[Callable[..., Any], Callable[..., Any], Call
         return _whole, _whole, _nothing
     if kind == (0,):
         return _single, _single, _nothing
-    return _several, part(lambda y, axis: np.empty_like(_several(y, axis))), _put_several
+    return _several, outlined(lambda y, axis: np.empty_like(_several(y, axis))), _put_several
 
 
 @scalar
@@ -130,7 +130,7 @@ def _as_it_is(x):
 
 @functools.cache
 def _cast(T: Any) -> Callable[..., Any]:
-    return part(lambda x: x.astype(T))
+    return outlined(lambda x: x.astype(T))
 
 
 def converted(T: Any, array: Any) -> Callable[..., Any]:
@@ -211,7 +211,7 @@ def _reduced(kind: Any, ndim: int, keepdims: Any) -> tuple[int, Callable[..., An
     else:
         is_gone = _is_in
 
-    @part
+    @outlined
     def shape(x, axis):
         result, k = x.shape[:left], 0
         for a in range(ndim):

@@ -1,6 +1,6 @@
 """Ctrl-C that cannot get lost: Python drops an exception that is raised in a finaliser, in a weak reference's callback
-or in a function that C calls (LLVM's, while a kernel is compiled), and with it a KeyboardInterrupt that comes there; and a
-C library that is being loaded makes another error of it ("initialization failed", an ImportError).
+or in a function that C calls (LLVM's, while a kernel is compiled), and with it a KeyboardInterrupt that comes there;
+and a C library that is being loaded makes another error of it ("initialization failed").
 """
 
 from __future__ import annotations

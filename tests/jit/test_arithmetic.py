@@ -61,7 +61,7 @@ print(*found, sep="|")
 @x86
 @pytest.mark.parametrize("bits", [0x8000, 0x40, 0x8040, 0x4000])
 def test_no_part_of_an_array_is_another(bits, tmp_path_factory):
-    """Parallel loops, before and after Numba's threads have started; and the passes of `nbgrad.jit.threads`."""
+    """Parallel loops, before and after Numba's threads have started; and the passes of `nbgrad.jit.thread_map`."""
     code = f"""
 from nbgrad import kernels, regression
 from nbgrad.jit import serial_loops

@@ -19,7 +19,7 @@ from nbgrad.cpu.lanes import LANES
 from nbgrad.cpu.one_pass import FLUSH, Model, wide_size, work_size
 from nbgrad.cpu.products import ROWS, padded
 from nbgrad.cpu.transpose import Rows
-from nbgrad.jit.threads import spread
+from nbgrad.jit.thread_map import thread_map
 
 __all__ = ["Curvature", "one_pass", "scores"]
 
@@ -152,7 +152,7 @@ def one_pass(
                 return start + bad
         return -1
 
-    bad = [place for place in spread(in_range, plan.ranges, alone=plan.small) if place >= 0]
+    bad = [place for place in thread_map(in_range, plan.ranges, alone=plan.small) if place >= 0]
     if bad:
         return bad[0], np.float64(np.nan), w, intercept
     return -1, *plan.sums(features, classes)
@@ -187,5 +187,5 @@ def scores(X: NDArray[Any], w: NDArray[Any], intercept: Any) -> NDArray[Any]:
             stop = min(start + piece, last)
             loop(others[start:stop].reshape(-1), features, features, 0, stop - start, start, 0, *rest)
 
-    spread(in_range, ranges)
+    thread_map(in_range, ranges)
     return out

@@ -17,13 +17,13 @@ import numba
 from nbgrad.jit.arithmetic import arithmetic
 from nbgrad.jit.modes import is_serial
 
-__all__ = ["spread"]
+__all__ = ["thread_map"]
 
 _pools: dict[int, ThreadPoolExecutor] = {}
 _lock = threading.Lock()
 
 
-def spread(call: Callable[[int], Any], count: int, *, alone: bool = False) -> list[Any]:
+def thread_map(call: Callable[[int], Any], count: int, *, alone: bool = False) -> list[Any]:
     """[call(k) for k in range(count)], here if ``alone`` or its arithmetic is not the default, else on several."""
     threads = 1 if alone or count < 2 or is_serial() or arithmetic() else min(count, numba.get_num_threads())
     if threads == 1:
