@@ -3,10 +3,11 @@ estimators with scikit-learn's methods.
 
 `objectives`: linear, logistic, logistic_mse and softmax, each as ``..._value_and_grad`` and as additive
 ``..._sums``; `hessians`: ``..._hessp`` and ``..._hessian``. `Problem` is a model on a data set, for many calls.
-`estimators`: `LinearRegression`, `LogisticRegression`, `SoftmaxRegression`; they load scikit-learn where it is
-installed, and are themselves loaded when first asked for.
+`linear` and `estimators`: `LinearRegression`, `LogisticRegression`, `SoftmaxRegression`; they load scikit-learn where
+it is installed, and are themselves loaded when first asked for.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from nbgrad.regression import hessians, objectives
@@ -15,10 +16,17 @@ from nbgrad.regression.objectives import *  # noqa: F403
 from nbgrad.regression.problem import Problem
 
 if TYPE_CHECKING:
-    from nbgrad.regression.estimators import LinearRegression, LogisticRegression, SoftmaxRegression
+    from nbgrad.regression.estimators import LogisticRegression, SoftmaxRegression
+    from nbgrad.regression.linear.linear_regression import LinearRegression
     from nbgrad.regression.scikit.base import ConvergenceWarning
 
-_LAZY = ("ConvergenceWarning", "LinearRegression", "LogisticRegression", "SoftmaxRegression")
+#: Names that load scikit-learn, where it is installed, and their modules.
+_LAZY = {
+    "ConvergenceWarning": "scikit.base",
+    "LinearRegression": "linear.linear_regression",
+    "LogisticRegression": "estimators",
+    "SoftmaxRegression": "estimators",
+}
 
 __all__ = [
     "ConvergenceWarning", "LinearRegression", "LogisticRegression", "Problem", "SoftmaxRegression",
@@ -29,10 +37,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from nbgrad.regression import estimators
-    from nbgrad.regression.scikit import base
-
-    return getattr(base if name == "ConvergenceWarning" else estimators, name)
+    return getattr(importlib.import_module(f"nbgrad.regression.{_LAZY[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,5 @@
-"""Linear, logistic and softmax regression with scikit-learn's methods, with or without scikit-learn.
+"""Logistic and softmax regression with scikit-learn's methods, with or without scikit-learn. (Linear regression:
+`nbgrad.regression.linear`.)
 
 Rules they share:
 
@@ -24,116 +25,16 @@ Rules they share:
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad import kernels
-from nbgrad.arrays import on_device
-from nbgrad.regression.dispatch import as_blocks
-from nbgrad.regression.least_squares import least_squares
-from nbgrad.regression.scikit.answers import by_rows, score
-from nbgrad.regression.scikit.base import (
-    BaseEstimator,
-    RegressorMixin,
-    check_blocks,
-    check_parameters,
-    check_sample_weight,
-    check_X_y,
-    linear_scores,
-    precision,
-)
+from nbgrad.regression.scikit.answers import by_rows
 from nbgrad.regression.scikit.classifier import Classifier
 
-__all__ = ["LinearRegression", "LogisticRegression", "SoftmaxRegression"]
-
-
-class LinearRegression(RegressorMixin, BaseEstimator):
-    """Least squares, solved directly: minimizes mean ½(x·coef + intercept − y)² + ½·l2·‖coef‖².
-
-    One pass over X brings it to a triangle by Householder reflections, whatever its columns' units are. Where
-    rounding would cost more than 11 digits (high condition and large residuals), a second pass takes the
-    residuals in twice the precision. Where the data leave a choice, ``coef_`` is the shortest solution, as
-    `numpy.linalg.lstsq` has it. Memory, beside X: 8·(n_features + 2)² bytes or a little more.
-
-    Parameters
-    ----------
-    fit_intercept : bool
-        Whether there is an intercept; it is not penalised.
-    l2 : float
-        Ridge regression; scikit-learn's ``Ridge(alpha=l2 * n_samples)``.
-    x_scale : float
-        A number that X is multiplied by.
-
-    Attributes
-    ----------
-    coef_ : (n_features,)
-    intercept_ : float
-    rank_ : int
-        The rank of the (centred) columns of X, each scaled to length 1.
-    n_features_in_ : int
-    feature_names_in_ : names of the columns, if X was a DataFrame.
-
-    X, weights, errors: `nbgrad.regression.estimators`.
-
-    Source: A.-M. Legendre, Nouvelles méthodes pour la détermination des orbites des comètes (1805); Å. Björck,
-    Numerical methods for least squares problems (SIAM, 1996).
-
-    >>> import numpy as np
-    >>> X = np.array([[1.0, 0.0], [2.0, 1.0], [3.0, 1.0], [4.0, 3.0]])
-    >>> model = LinearRegression().fit(X, X @ [2.0, -1.0] + 0.5)
-    >>> print(model.coef_.round(12), round(model.intercept_, 12), model.score(X, X @ [2.0, -1.0] + 0.5))
-    [ 2. -1.] 0.5 1.0
-    """
-
-    coef_: NDArray[Any]
-    intercept_: float
-    rank_: int
-
-    def __init__(self, *, fit_intercept: bool = True, l2: float = 0.0, x_scale: float = 1.0) -> None:
-        self.fit_intercept = fit_intercept
-        self.l2 = l2
-        self.x_scale = x_scale
-
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Fit to the numbers ``y`` (n_samples,)."""
-        with np.errstate(all="ignore"):
-            check_parameters(self)
-            device = on_device(X)
-            blocks: Any = None if device else as_blocks(X, y, sample_weight)
-            if device:
-                from nbgrad.regression.scikit.device_data import Measured
-
-                X = Measured(self, X, y, sample_weight)
-                y, sample_weight, dtype = None, None, X.dtype
-            elif blocks is None:
-                X, y = check_X_y(self, X, y, y_numeric=True)
-                sample_weight = check_sample_weight(sample_weight, X.shape[0])
-                y, dtype = y.astype(np.float64, copy=False), X.dtype
-            else:
-                dtype = check_blocks(self, blocks, classify=False).dtype
-                X, y, sample_weight = blocks, None, None
-            coef, intercept, self.rank_ = least_squares(
-                X, y, sample_weight=sample_weight,
-                l2=float(self.l2), fit_intercept=bool(self.fit_intercept), x_scale=float(self.x_scale),
-            )  # fmt: skip
-            dtype = precision(dtype)
-            self.coef_, self.intercept_ = coef.astype(dtype), dtype.type(intercept)
-            return self
-
-    def predict(self, X: Any) -> Any:
-        """x·coef + intercept of each row."""
-        return by_rows(self, lambda m, X: linear_scores(X, m.coef_, m.intercept_, m.x_scale), X)
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """R² = 1 − Σ (y − prediction)² / Σ (y − mean y)²."""
-        return score(RegressorMixin, self, X, y, sample_weight)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()  # type: ignore[misc]
-        tags.input_tags.sparse = True
-        return tags
+__all__ = ["LogisticRegression", "SoftmaxRegression"]
 
 
 class LogisticRegression(Classifier):

@@ -16,7 +16,7 @@ from scipy.optimize import minimize
 from nbgrad import LogisticRegression, SoftmaxRegression, jit, regression
 from nbgrad.regression.block_problem import BlockProblem
 from nbgrad.regression.blocks import Blocks, scan
-from nbgrad.regression.least_squares import least_squares
+from nbgrad.regression.linear.least_squares import least_squares
 
 dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")

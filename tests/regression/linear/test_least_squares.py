@@ -14,9 +14,9 @@ from nist import REFERENCES
 from regression_models import cut
 from scipy import sparse
 
-from nbgrad.regression import least_squares as module
 from nbgrad.regression.blocks import Blocks
-from nbgrad.regression.least_squares import least_squares
+from nbgrad.regression.linear import least_squares as module
+from nbgrad.regression.linear.least_squares import least_squares
 
 references = pytest.mark.parametrize("reference", REFERENCES, ids=lambda r: r.name)
 

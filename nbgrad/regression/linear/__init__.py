@@ -1,0 +1,1 @@
+"""Linear regression: least squares, solved directly, and its estimators."""
