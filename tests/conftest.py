@@ -23,11 +23,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if os.environ.get("NBGRAD_DATA"):
     os.environ["NBGRAD_DATA"] = os.path.abspath(os.environ["NBGRAD_DATA"])  # tests run in other folders
 
+import devices  # noqa: E402 (it imports NumPy)
+
 # No deadline: the first example of a test may compile for a second.
 settings.register_profile("dev", deadline=None, max_examples=50)
 settings.register_profile("ci", deadline=None, max_examples=100, derandomize=True, print_blob=True)
 settings.register_profile("thorough", deadline=None, max_examples=2000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
+if devices.SIMULATED:
+    settings.register_profile("simulator", settings(), max_examples=5, derandomize=True)
+    settings.load_profile("simulator")
 
 
 @functools.cache
@@ -39,6 +44,13 @@ def no_gpu() -> str:
     except ImportError as error:
         return f"no GPU: {error}"
     return "" if cuda.is_available() and not config.ENABLE_CUDASIM else "no GPU"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The fixture ``device``: a test that takes it runs on each that this process has."""
+    if "device" in metafunc.fixturenames:
+        marked = [pytest.param(d, id=d.name, marks=() if d.cpu else getattr(pytest.mark, d.name)) for d in devices.ALL]
+        metafunc.parametrize("device", marked)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

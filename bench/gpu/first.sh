@@ -18,6 +18,6 @@ if ! timeout 90 python3 bench/gpu/smoke.py > "$OUT/smoke.txt" 2>&1; then
 fi
 cat "$OUT/smoke.txt"
 workers=$(($(nproc) > 3 ? $(nproc) - 2 : 1))
-timeout -s INT -k 15 250 python3 -m pytest -m gpu tests/cuda -n "$workers" --dist worksteal --maxfail=1000 -q --tb=short \
+timeout -s INT -k 15 250 python3 -m pytest -m gpu tests -n "$workers" --dist worksteal --maxfail=1000 -q --tb=short \
     -p no:cacheprovider --durations=40 --junitxml="$OUT/gpu.xml" > "$OUT/pytest.txt" 2>&1
 grep -aE '^(FAILED|ERROR)|passed|failed|INTERNAL' "$OUT/pytest.txt" | cut -c1-200 | tail -70

@@ -63,7 +63,7 @@ def lacking() -> str | None:
 def _tests() -> list[Record]:
     """``pytest -m gpu`` in processes of their own: how many passed, which failed."""
     start = time.perf_counter()
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-rfEs", "-p", "no:cacheprovider", "tests/cuda"]
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-rfEs", "-p", "no:cacheprovider", "tests"]
     if importlib.util.find_spec("xdist"):  # compiling is most of it: 14 processes take a minute or two, one takes ten
         command += ["-n", str(max(1, usable_cores() - 2)), "--dist", "worksteal"]
     environment = {k: v for k, v in os.environ.items() if k != "NUMBA_ENABLE_CUDASIM"}

@@ -1,16 +1,11 @@
-"""The tests in this folder run twice: in Numba's simulator (``NUMBA_ENABLE_CUDASIM=1 pytest -m cudasim tests/cuda``), and on a
-GPU where there is one (``pytest -m gpu tests/cuda``).
+"""What only CUDA has: PTX, launches, the exchange with other libraries, the order of threads, the driver, errors. What holds on the CPU
+too is tested beside it (fixture ``device``). In an ordinary process these tests need a GPU, unless they are marked ``cuda``.
 """
 
-import sys
 from pathlib import Path
 
 import devices
 import pytest
-
-if devices.SIMULATED:
-    # A simulated thread waits for the others by asking again and again. Left at 5 ms the tests take 5 times as long.
-    sys.setswitchinterval(1e-4)
 
 
 def pytest_collection_modifyitems(items):

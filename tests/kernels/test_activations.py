@@ -6,14 +6,16 @@ import re
 import numba
 import numpy as np
 import pytest
+from devices import few
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import DTYPES, FEW_OPS, LAYOUTS, arrays, dtypes, lay, layouts, out_layouts, same_bits, shapes
+from strategies import DTYPES, FEW_OPS, LAYOUTS, arrays, dtypes, lay, same_bits, shapes
 
 from nbgrad import kernels
 from nbgrad.formulas.table import OPS
 
 ops = pytest.mark.parametrize("op", OPS.values(), ids=OPS)
+some_ops = pytest.mark.parametrize("op", few(OPS, FEW_OPS).values(), ids=few(OPS, FEW_OPS))
 precisions = pytest.mark.parametrize("dtype", DTYPES)
 
 
@@ -39,65 +41,92 @@ def test_the_slides_leaky_relu():
 
 @ops
 @given(st.data())
-def test_layouts_change_nothing(op, data):
+def test_layouts_change_nothing(op, device, data):
     """Any layout of the inputs and of out: the same bits, and the inputs as they were."""
     forward, backward = functions(op)
     dtype, shape = data.draw(dtypes), data.draw(shapes())
     x, g = data.draw(arrays(dtype, shape)), data.draw(arrays(dtype, shape))
     width = np.finfo(dtype).bits
     parameters = {name: data.draw(st.floats(-5, 5, width=width)) for name in op.parameters}
-    y, dx = forward(x, **parameters), backward(g, x, **parameters)
+    y = device.numpy(forward(device.array(x), **parameters))
+    dx = device.numpy(backward(device.array(g), device.array(x), **parameters))
     assert np.shape(y) == np.shape(dx) == shape
-    laid = lay(x, data.draw(layouts)), lay(g, data.draw(layouts))
-    same_bits(forward(laid[0], **parameters), y)
-    same_bits(backward(laid[1], laid[0], **parameters), dx)
+    laid = [device.lay(a, data.draw(st.sampled_from(device.layouts))) for a in (x, g)]
+    device.alike(forward(laid[0], **parameters), y)
+    device.alike(backward(laid[1], laid[0], **parameters), dx)
     for call, expected in (
         (lambda out: forward(laid[0], **parameters, out=out), y),
         (lambda out: backward(laid[1], laid[0], **parameters, out=out), dx),
     ):
-        out = lay(np.full(shape, 7, dtype), data.draw(out_layouts))
+        out = device.lay(np.full(shape, 7, dtype), data.draw(st.sampled_from(device.out_layouts)))
         assert call(out) is out
-        same_bits(out.astype(dtype), expected)
-    same_bits(laid[0].astype(dtype), x)
-    same_bits(laid[1].astype(dtype), g)
+        device.alike(native(out, dtype), expected)
+    for a, before in zip(laid, (x, g), strict=True):
+        same_bits(device.numpy(a).astype(dtype), before)
+
+
+def native(out, dtype):
+    """In the machine's order of bytes, which arrays on CUDA have anyway."""
+    return out.astype(dtype) if isinstance(out, np.ndarray) else out
 
 
 @ops
 @given(st.data())
-def test_backward_broadcasts(op, data):
+def test_backward_broadcasts(op, device, data):
     _, backward = functions(op)
     dtype = data.draw(dtypes)
     shape = data.draw(shapes(max_dims=3))
     other = tuple(data.draw(st.sampled_from([1, n])) for n in shape[data.draw(st.integers(0, len(shape))) :])
     x, g = data.draw(arrays(dtype, shape)), data.draw(arrays(dtype, other))
     for first, second in ((g, x), (x, g)):
-        full = backward(*(np.broadcast_to(v, shape).copy() for v in (first, second)))
-        same_bits(backward(first, second), full)
-        out = lay(np.zeros(shape, dtype), data.draw(out_layouts))
+        full = device.numpy(backward(*(device.array(np.broadcast_to(v, shape)) for v in (first, second))))
+        first, second = device.arrays((first, second))
+        device.alike(backward(first, second), full)
+        out = device.lay(np.zeros(shape, dtype), data.draw(st.sampled_from(device.out_layouts)))
         assert backward(first, second, out=out) is out
-        same_bits(out.astype(dtype), full)
+        device.alike(native(out, dtype), full)
 
 
-@ops
+@some_ops
 @precisions
-def test_out_may_overlap_the_inputs(op, dtype):
+def test_out_may_overlap_the_inputs(op, dtype, device):
     forward, backward = functions(op)
-    memory = np.linspace(-3, 3, 503).astype(dtype)
-    views = [slice(0, 500), slice(1, 501), slice(3, 503), slice(499, None, -1), slice(2, 502)]
+    n = few(500, 40)
+    memory = np.linspace(-3, 3, n + 3).astype(dtype)
+    views = [slice(0, n), slice(1, n + 1), slice(3, n + 3), slice(n - 1, None, -1), slice(2, n + 2)]
     for i, of_x in enumerate(views):
         of_g = views[i - 1]
-        x, g = memory[of_x].copy(), memory[of_g].copy()
+        x, g = device.array(memory[of_x]), device.array(memory[of_g])
+        y, dx = device.numpy(forward(x)), device.numpy(backward(g, x))
         for of_out in views:
-            fresh = memory.copy()
+            fresh = device.array(memory)
             forward(fresh[of_x], out=fresh[of_out])
-            same_bits(fresh[of_out], forward(x))
-            fresh = memory.copy()
+            device.alike(fresh[of_out], y)
+            fresh = device.array(memory)
             backward(fresh[of_g], fresh[of_x], out=fresh[of_out])
-            same_bits(fresh[of_out], backward(g, x))
-    square = np.linspace(-2, 2, 49).reshape(7, 7).astype(dtype)
-    expected = forward(square.copy())
+            device.alike(fresh[of_out], dx)
+    square = device.array(np.linspace(-2, 2, 49).reshape(7, 7).astype(dtype))
+    expected = device.numpy(forward(device.array(device.numpy(square))))
     forward(square, out=square.T)
-    same_bits(square.T, expected)
+    device.alike(square.T, expected)
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 4, 127, 128, 129, 2500])
+@pytest.mark.parametrize("start", [0, 1])
+@precisions
+def test_any_size_at_any_address(size, start, dtype, device):
+    """Whole lines of 16 bytes, what stands before and after them, and more of them than threads."""
+    x = np.random.default_rng(size).standard_normal(size + start).astype(dtype)
+    g = x[::-1].copy()
+    y, dx = np.maximum(x[start:], 0), g[start:] * (x[start:] > 0)
+    there_x, there_g, out = device.arrays((x, g, np.full_like(x, 7)))
+    device.same(kernels.relu(there_x[start:]), y)
+    device.same(kernels.relu_backward(there_g[start:], there_x[start:]), dx)
+    at_the_front = there_x[: x.size - start]
+    device.same(kernels.relu_backward(there_g[start:], at_the_front), g[start:] * (x[: x.size - start] > 0))
+    device.same(kernels.relu(there_x[start:], out=out[start:]), y)  # lies as the inputs do
+    device.same(kernels.relu_backward(there_g[start:], there_x[start:], out=out[start:]), dx)
+    device.same(out[:start], np.full(start, 7, dtype))
 
 
 def test_out_may_overlap_in_large_arrays_too():
@@ -145,28 +174,48 @@ def test_numbers_give_numpy_scalars_of_their_precision(op, dtype):
 
 
 @ops
-def test_integers_bools_and_lists_are_computed_in_float64(op):
+def test_integers_and_bools_are_computed_in_float64(op, device):
     forward, backward = functions(op)
     for values in (
         np.array([[-2, 0, 3]], np.int8),
         np.array([0, 1, 2**64 - 1], np.uint64),
         np.array([True, False]),
-        [-1, 2.5],
-        range(3),
     ):
-        y = forward(values)
-        assert y.dtype == np.float64
-        same_bits(y, forward(np.asarray(values, np.float64)))
+        there, wide = device.array(values), device.array(values.astype(np.float64))
+        device.alike(forward(there), device.numpy(forward(wide)))
+        device.alike(backward(there, there), device.numpy(backward(wide, wide)))
+
+
+@ops
+def test_lists_are_computed_in_float64(op):
+    forward, backward = functions(op)
+    for values in ([-1, 2.5], range(3)):
+        same_bits(forward(values), forward(np.asarray(values, np.float64)))
         same_bits(backward(values, values), backward(*[np.asarray(values, np.float64)] * 2))
+
+
+def test_the_wider_precision_wins(device):
+    for one, other in ((np.float32, np.float64), (np.float64, np.float32), (np.float32, np.float32)):
+        got = kernels.relu_backward(device.array(np.ones(2, one)), device.array(np.ones(2, other)))
+        device.same(got, np.ones(2, np.promote_types(one, other)))
+
+
+@precisions
+def test_numbers_beside_arrays(dtype, device):
+    """Python's take the array's precision, NumPy's have their own."""
+    x = np.random.default_rng(0).standard_normal((5, 6)).astype(dtype)
+    for two, wide in ((2.0, dtype), (2, dtype), (np.float32(2), dtype), (np.float64(2), np.float64)):
+        same, twos = device.arrays((x.astype(wide), np.full(x.shape, 2, wide)))
+        device.alike(kernels.tanh_backward(two, device.array(x)), device.numpy(kernels.tanh_backward(twos, same)))
 
 
 @ops
 @precisions
 @pytest.mark.parametrize("shape", [(0,), (3, 0), (0, 3), (2, 0, 4)])
-def test_empty_arrays(op, dtype, shape):
+def test_empty_arrays(op, dtype, shape, device):
     forward, backward = functions(op)
-    x = np.empty(shape, dtype)
-    for y in (forward(x), forward(x, out=x), backward(x, x), backward(1.0, x), forward(np.asfortranarray(x))):
+    x, other = device.array(np.empty(shape, dtype)), device.lay(np.empty(shape, dtype), "fortran")
+    for y in (forward(x), forward(x, out=x), backward(x, x), backward(1.0, x), forward(other)):
         assert y.shape == shape and y.dtype == dtype
 
 
@@ -237,6 +286,12 @@ def test_tanh_is_a_sigmoid(x):
     y = kernels.tanh(ordinary)
     assert (np.abs(y - (2 * kernels.sigmoid(2 * ordinary) - 1)) <= 3 * eps).all()
     assert (np.abs(kernels.tanh_backward(1.0, ordinary) - (1 - y * y)) <= 3 * eps).all()
+
+
+def test_what_lies_between_the_elements_of_out_stays(device):
+    x, wide = np.linspace(-2, 2, 37), device.array(np.full((37, 2), 7.0))
+    kernels.relu(device.array(x), out=wide[:, 1])
+    device.same(wide, np.stack([np.full(37, 7.0), np.maximum(x, 0)], axis=1))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
