@@ -50,7 +50,7 @@ def add_up(x: Any, axis: Any = None, keepdims: bool = False, dtype: np.dtype[Any
         if outer == 1 and inner <= TILE:
             flat = _of_rows(Rows(x.squeeze(), native), n, inner, dtype)
             return flat.reshape(shape) if shape else flat[0]
-    flat = contiguous(x if x.dtype is native else x.astype(native)).reshape(-1)
+    flat = contiguous(x if x.dtype is native else x.astype(native)).ravel()
     if not steps:  # along axes of length 1
         return flat.astype(dtype).reshape(shape)[()]
     for step in steps[:-1]:

@@ -41,7 +41,7 @@ class Arrays:
 
     def flat(self, array: NDArray[Any]) -> NDArray[Any]:
         """The array's numbers in C order, as the loops take them; copied only where they must be."""
-        return contiguous(array).reshape(-1)
+        return contiguous(array).ravel()
 
     # Results
 
@@ -58,7 +58,7 @@ class Arrays:
     def result(self, result: NDArray[Any], out: NDArray[Any] | None, name: str = "out") -> Any:
         """The result as the caller gets it."""
         if out is None:
-            return result if result.ndim else result[()]
+            return result[()] if type(result) is np.ndarray and not result.ndim else result
         return store(result, out)
 
 

@@ -5,6 +5,7 @@ All answer (the losses of ``reduction="none"``, or their sum or mean; the gradie
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def label_losses(
     while True:
         bad, total = loop(
             work, logits, labels, weight, n, classes, inner, ignore_index, reduction == "mean",
-            losses.reshape(-1), grad, gradient.reshape(-1),
+            losses.ravel(), grad, gradient.ravel(),
         )  # fmt: skip
         if bad == -1:
             break
@@ -53,7 +54,7 @@ def label_losses(
 def class_rows(array: NDArray[Any], class_axis: int) -> NDArray[Any]:
     """Contiguous (rows, classes)."""
     moved = contiguous(np.moveaxis(array, class_axis, -1))
-    return moved.reshape(int(np.prod(moved.shape[:-1])), moved.shape[-1])
+    return moved.reshape(math.prod(moved.shape[:-1]), moved.shape[-1])
 
 
 def smoothed(

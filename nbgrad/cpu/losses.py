@@ -40,8 +40,8 @@ def loss_sum(
         elementwise.loss_sums(op)(x.size, *inputs, partial, *parameters)
         return scaled_sum(partial, scale, x.dtype), None
     direct = grad_out is not None and grad_out.flags.carray and grad_out.dtype.isnative
-    direct = direct and not any(np.may_share_memory(grad_out, a) for a in (x, target))
+    direct = direct and not (np.may_share_memory(grad_out, x) or np.may_share_memory(grad_out, target))
     gradient = grad_out if direct else np.empty(x.shape, x.dtype)
     loop = elementwise.loss_sums_and_grad(op)
-    loop(x.size, *inputs, partial, gradient.reshape(-1), x.dtype.type(scale), *parameters)
+    loop(x.size, *inputs, partial, gradient.ravel(), x.dtype.type(scale), *parameters)
     return scaled_sum(partial, scale, x.dtype), gradient

@@ -44,11 +44,11 @@ class Place(Arrays):
         that broadcast to ``shape``.
         """
         loop, dtype = elementwise.LOOPS[part](op), inputs[0].dtype
-        vectors = [contiguous(a, shape).reshape(-1) for a in inputs]
+        vectors = [contiguous(a, shape).ravel() for a in inputs]
         result = fresh_or(out, shape, dtype)
-        if not loop(result.size, *vectors, result.reshape(-1), *parameters):  # it overlaps an input
+        if not loop(result.size, *vectors, result.ravel(), *parameters):  # it overlaps an input
             result = np.empty(shape, dtype)
-            loop(result.size, *vectors, result.reshape(-1), *parameters)
+            loop(result.size, *vectors, result.ravel(), *parameters)
         return result
 
     # Losses
@@ -74,9 +74,9 @@ class Place(Arrays):
         n, length, inner = split(x.shape, axes[0])
         loop, vector = rows.forward(name, length > FEW), flat(x)
         y = fresh_or(out, x.shape, x.dtype)
-        if not loop(x.size, vector, n, length, inner, y.reshape(-1)):
+        if not loop(x.size, vector, n, length, inner, y.ravel()):
             y = np.empty(x.shape, x.dtype)
-            loop(x.size, vector, n, length, inner, y.reshape(-1))
+            loop(x.size, vector, n, length, inner, y.ravel())
         return y
 
     def rows_backward(
@@ -90,9 +90,9 @@ class Place(Arrays):
         n, length, inner = split(y.shape, axes[0])
         loop, vectors = rows.backward(name, length > FEW), (flat(grad_output), flat(y))
         grad_x = fresh_or(out, y.shape, y.dtype)
-        if not loop(y.size, *vectors, n, length, inner, grad_x.reshape(-1)):
+        if not loop(y.size, *vectors, n, length, inner, grad_x.ravel()):
             grad_x = np.empty(y.shape, y.dtype)
-            loop(y.size, *vectors, n, length, inner, grad_x.reshape(-1))
+            loop(y.size, *vectors, n, length, inner, grad_x.ravel())
         return grad_x
 
     def logsumexp(self, x: NDArray[Any], axes: tuple[int, ...], shape: tuple[int, ...], out: Any) -> NDArray[Any]:
@@ -101,9 +101,9 @@ class Place(Arrays):
         n, length, inner = split(along.shape, axes[0] if len(axes) == 1 else along.ndim - 1)
         loop, vector = rows.logsumexp(length > FEW), flat(along)
         y = fresh_or(out, shape, x.dtype)
-        if not loop(x.size, vector, n, length, inner, y.reshape(-1)):
+        if not loop(x.size, vector, n, length, inner, y.ravel()):
             y = np.empty(shape, x.dtype)
-            loop(x.size, vector, n, length, inner, y.reshape(-1))
+            loop(x.size, vector, n, length, inner, y.ravel())
         return y
 
     def logsumexp_backward(
@@ -116,9 +116,9 @@ class Place(Arrays):
         n, length, inner = split(x.shape, axes[0])
         loop, vectors = rows.logsumexp_backward(length > FEW), (flat(grad_output), flat(x))
         grad_x = fresh_or(out, x.shape, x.dtype)
-        if not loop(x.size, *vectors, n, length, inner, grad_x.reshape(-1)):
+        if not loop(x.size, *vectors, n, length, inner, grad_x.ravel()):
             grad_x = np.empty(x.shape, x.dtype)
-            loop(x.size, *vectors, n, length, inner, grad_x.reshape(-1))
+            loop(x.size, *vectors, n, length, inner, grad_x.ravel())
         return grad_x
 
     def maxout(
@@ -127,9 +127,9 @@ class Place(Arrays):
         """(the largest of each ``pieces`` entries that lie ``inner`` elements apart, which it was)"""
         loop, vector, integer = maxout.maxout(pieces), flat(x), np.dtype(np.intp)
         y, index = fresh_or(out, shape, x.dtype), fresh_or(index_out, shape, integer)
-        if not loop(x.size, vector, pieces, inner, y.reshape(-1), index.reshape(-1)):
+        if not loop(x.size, vector, pieces, inner, y.ravel(), index.ravel()):
             y, index = np.empty(shape, x.dtype), np.empty(shape, integer)
-            loop(x.size, vector, pieces, inner, y.reshape(-1), index.reshape(-1))
+            loop(x.size, vector, pieces, inner, y.ravel(), index.ravel())
         return y, index
 
     def maxout_backward(
@@ -139,12 +139,12 @@ class Place(Arrays):
         loop = maxout.maxout_backward(pieces)
         g, winners = flat(grad_output), flat(index.astype(np.int64, copy=False))
         grad_x = fresh_or(out, shape, grad_output.dtype)
-        bad = loop(grad_x.size, g, winners, pieces, inner, grad_x.reshape(-1))
+        bad = loop(grad_x.size, g, winners, pieces, inner, grad_x.ravel())
         if bad >= 0:
             raise out_of_range("index", f"0..{pieces - 1}", winners[bad], bad)
         if bad != -1:
             grad_x = np.empty(shape, grad_output.dtype)
-            loop(grad_x.size, g, winners, pieces, inner, grad_x.reshape(-1))
+            loop(grad_x.size, g, winners, pieces, inner, grad_x.ravel())
         return grad_x
 
 

@@ -6,9 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from nbgrad.arrays import REDUCTIONS, check_choice, check_integer, check_labels, check_number
+from nbgrad.arrays import INT64, REDUCTIONS, check_choice, check_integer, check_labels, check_number
 from nbgrad.kernels.losses import check_outputs, results
 from nbgrad.place import place_of
 
@@ -33,7 +31,7 @@ def _labels(place: Any, labels: Any, shape: tuple[int, ...], x: Any, name: str) 
         raise ValueError(
             f"target: expected labels of shape {shape} for {name} of shape {x.shape}, got {labels.shape}"
         )
-    return place.flat(place.cast(labels, np.dtype(np.int64)))
+    return place.flat(place.cast(labels, INT64))
 
 
 def _class_weight(place: Any, weight: Any, x: Any, classes: int) -> Any:

@@ -69,7 +69,7 @@ def _wrapper(inputs: dict[str, Any]) -> Callable[..., Any] | None:
 def among(*values: Any) -> bool:
     """Whether one of the arguments is an array of another kind than NumPy's own."""
     for value in values:
-        if type(value) is not np.ndarray and not isinstance(value, _KNOWN):
+        if type(value) is not np.ndarray and value is not None and not isinstance(value, _KNOWN):
             if getattr(value, "__array_ufunc__", None) is not None or hasattr(type(value), "__array_wrap__"):
                 return not isinstance(value, np.ma.MaskedArray)  # refused with all that is no array
     return False

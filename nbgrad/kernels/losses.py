@@ -251,11 +251,10 @@ def _bce(
         )
         out, grad_out = check_outputs(place, x, x.shape, reduction, out, grad_out)
         xp, zero, one = place.xp, x.dtype.type(0), x.dtype.type(1)
+        labels = xp.ones_like(x), xp.zeros_like(x)
 
         def weighted(part: str) -> Any:  # p·t·(loss for t = 1) + (1 − t)·(loss for t = 0)
-            at_one, at_zero = (
-                place.elementwise(part, op, [x, xp.full_like(x, label)], x.shape, None, (one,)) for label in (1, 0)
-            )
+            at_one, at_zero = (place.elementwise(part, op, [x, label], x.shape, None, (one,)) for label in labels)
             # a term with factor 0 is absent, also where it is infinite
             return xp.where(t != 0, p * t * at_one, zero) + xp.where(t != 1, (one - t) * at_zero, zero)
 
