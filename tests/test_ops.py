@@ -75,11 +75,12 @@ def of_loss(op, x, target, parameters, gradient, device=CPU):
     if device.cpu:
         assert cpu.loss(op, gradient).serial(x, target, out, *parameters)
         return out
-    from nbgrad.cuda import driver, elementwise
+    from nbgrad.cuda import device as gpu
+    from nbgrad.cuda import elementwise
 
     there = device.array(out)
-    arrays = [driver.unwrap(device.array(a), "x") for a in (x, target)]
-    elementwise.run(elementwise.loss(op, gradient, out.dtype), arrays, driver.unwrap(there, "out"), parameters)
+    arrays = [gpu.unwrap(device.array(a), "x") for a in (x, target)]
+    elementwise.run(elementwise.loss(op, gradient, out.dtype), arrays, gpu.unwrap(there, "out"), parameters)
     return device.numpy(there)
 
 

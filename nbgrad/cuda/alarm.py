@@ -11,7 +11,7 @@ import functools
 from typing import Any
 
 from nbgrad.arrays import out_of_range
-from nbgrad.cuda import driver
+from nbgrad.cuda import device
 from nbgrad.cuda.arrays import Arrays
 
 __all__ = ["Alarm", "alarm"]
@@ -22,7 +22,7 @@ class Alarm:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.flag = driver.mapped(1)
+        self.flag = device.mapped(1)
         self.expected = ""
 
     def arm(self, expected: str) -> Any:
@@ -33,22 +33,22 @@ class Alarm:
 
     def look(self, values: Any = None) -> None:
         """After a call: raise now if that is wanted. ``values``: the argument, to say what came."""
-        if driver.blocking():
-            driver.synchronize()
+        if device.blocking():
+            device.synchronize()
             self._raise("", values)
 
     def _raise(self, when: str, values: Any = None) -> None:
         place, self.flag[0] = int(self.flag[0]) - 1, 0
         if place >= 0:
-            got = "another" if values is None else driver.to_host(values[place : place + 1])[0]
+            got = "another" if values is None else device.to_host(values[place : place + 1])[0]
             raise out_of_range(self.name, self.expected + when, got, place)
 
 
 @functools.cache
-def _alarm(name: str, device: int) -> Alarm:
+def _alarm(name: str, number: int) -> Alarm:
     return Alarm(name)
 
 
 def alarm(call: Arrays, name: str) -> Alarm:
     """The alarm of the call's GPU for this argument."""
-    return _alarm(name, driver.device_of(call.arrays[call.first]))
+    return _alarm(name, device.device_of(call.arrays[call.first]))

@@ -1,6 +1,6 @@
 """The array arguments of one call, on a GPU: the same methods as `nbgrad.cpu.arrays`.
 
-They become one library's arrays (CuPy's; NumPy's under the simulator) over the same memory, and the result goes back as
+They become one library's arrays (CuPy's) over the same memory, and the result goes back as
 the caller's kind. Copies and broadcasting are that library's work, in the caller's stream. Nothing here waits for the
 device.
 """
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from nbgrad.arrays import FLOAT32, FLOAT64, check_float, check_out, on_device
-from nbgrad.cuda import driver
+from nbgrad.cuda import device
 
 __all__ = ["Arrays"]
 
@@ -25,7 +25,7 @@ class Arrays(contextlib.AbstractContextManager["Arrays"]):
     """
 
     def __init__(self, values: dict[str, Any]) -> None:
-        self.target = driver
+        self.target = device
         self.values = {name: value for name, value in values.items() if value is not None}
         self.first = next(name for name, value in self.values.items() if on_device(value))
         self.like = self.values[self.first]
@@ -101,7 +101,7 @@ class Arrays(contextlib.AbstractContextManager["Arrays"]):
         return self.contiguous(array, array.shape)
 
     def quiet(self) -> Any:
-        """Within it the simulator's NumPy does not warn: the compiled kernels do not either."""
+        """Within it NumPy, where it works beside the kernels, does not warn: they do not either."""
         return np.errstate(all="ignore")
 
     # Results

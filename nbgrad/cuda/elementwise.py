@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.cuda.driver import BLOCK, address, kernel, launch, processors
-from nbgrad.cuda.intrinsics import LINE, block, block_size, blocks, load, store, thread
+from nbgrad.cuda.device import BLOCK, address, kernel, launch, processors
+from nbgrad.cuda.device.intrinsics import LINE, block, block_size, blocks, load, store, thread
 from nbgrad.formulas.table import Elementwise
 from nbgrad.jit import scalar
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.cuda.driver import BLOCK, SIMULATED, kernel, launch, module, processors, use
-from nbgrad.cuda.intrinsics import block, block_size, blocks, thread
+from nbgrad.cuda.device import kernel, launch_each, module, restore, use
+from nbgrad.cuda.device.intrinsics import block, block_size, blocks, thread
 
 __all__ = ["add_at", "last"]
 
@@ -58,27 +58,18 @@ _sums_kernel, _lasts_kernel = kernel(_sums), kernel(_lasts)
 def _sorted(shape: tuple[int, ...], key: Any) -> tuple[Any, Any, tuple[int, ...]]:
     """Which element each pick is of, sorted; the numbers of the picks in that order; the shape of what is picked."""
     xp = module()
-    places = xp.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape)[_own(key)]
+    places = xp.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape)[key]
     flat = places.reshape(-1)
     order = xp.argsort(flat, kind="stable")
     return flat[order], order, places.shape
-
-
-def _own(key: Any) -> Any:
-    """The key in the words of `module`: under the simulator NumPy's own arrays."""
-    return tuple(k.view(np.ndarray) if SIMULATED and isinstance(k, np.ndarray) else k for k in key)
-
-
-def _run(compiled: Any, places: Any, *arguments: Any) -> None:
-    launch(compiled, min(-(-places.size // BLOCK), 8 * processors()), BLOCK, places, *arguments)
 
 
 def add_at(out: Any, key: Any, g: Any) -> None:
     """``out[key] += g``, an element as often as it is picked; ``out``, contiguous, changes in place."""
     with use(out, out):
         places, order, shape = _sorted(out.shape, key)
-        flat = module().ascontiguousarray(_array(g).reshape(shape)).reshape(-1)
-        _run(_sums_kernel, places, order, flat, _array(out).reshape(-1))
+        flat = module().ascontiguousarray(g.reshape(shape)).reshape(-1)
+        launch_each(_sums_kernel, places.size, places, order, flat, out.reshape(-1))
 
 
 def last(x: Any, key: Any) -> tuple[Any, Any]:
@@ -86,13 +77,5 @@ def last(x: Any, key: Any) -> tuple[Any, Any]:
     with use(x, x):
         places, order, shape = _sorted(x.shape, key)
         staying = module().empty(order.size, order.dtype)
-        _run(_lasts_kernel, places, order, staying)
-    return _like(staying.reshape(shape), x), _like(module().arange(order.size).reshape(shape), x)
-
-
-def _array(array: Any) -> Any:
-    return array.view(np.ndarray) if SIMULATED else array
-
-
-def _like(array: Any, x: Any) -> Any:
-    return array.view(type(x)) if SIMULATED else array
+        launch_each(_lasts_kernel, places.size, places, order, staying)
+        return tuple(restore(a.reshape(shape), x) for a in (staying, module().arange(order.size)))

@@ -11,6 +11,7 @@ from nbgrad.arrays import expected_labels
 from nbgrad.cuda import labels as kernels
 from nbgrad.cuda import losses, rows
 from nbgrad.cuda.alarm import alarm
+from nbgrad.cuda.device import launch_each
 
 __all__ = ["class_rows", "label_losses", "smoothed", "soft_losses"]
 
@@ -31,7 +32,7 @@ def label_losses(
         results = tuple(a.reshape(-1) for a in (values, gradient) if a is not None)
         compiled = kernels.nll(grad, dtype)
         arguments = (labels, weight, ignore_index, divisor, flag, flat, classes, inner, *results)
-        place.one_each(compiled, labels.size, *arguments)
+        launch_each(compiled, labels.size, *arguments, per_processor=32)
     else:
         before = (labels, weight, ignore_index, divisor, flag)
         compiled = kernels.cross_entropy(grad, dtype)
@@ -53,9 +54,8 @@ def smoothed(
     n, classes = flat.shape
     flag, values, no = watch.arm(expected_labels(classes, ignore_index)), xp.empty(n, x.dtype), xp.empty(0, x.dtype)
     divisor = losses.label_count(labels, weight, classes, ignore_index)
-    place.one_each(
-        kernels.nll(False, x.dtype), n, labels, no, ignore_index, no, flag, flat.reshape(-1), classes, 1, values
-    )
+    arguments = labels, no, ignore_index, no, flag, flat.reshape(-1), classes, 1, values
+    launch_each(kernels.nll(False, x.dtype), n, *arguments, per_processor=32)
     skip = labels == ignore_index
     bad = ~skip & ((labels < 0) | (labels >= classes))
     q = xp.full((n, classes), smoothing / classes, x.dtype)

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.cuda.driver import WARP, cuda, kernel
-from nbgrad.cuda.intrinsics import LINE, block, block_size, blocks, thread
+from nbgrad.cuda.device import WARP, cuda, kernel
+from nbgrad.cuda.device.intrinsics import LINE, block, block_size, blocks, thread
 from nbgrad.cuda.reduce import add, exp_sums, group_first, group_sum, total
 from nbgrad.cuda.rows import fill_row
 from nbgrad.elementary.division import quotient_one_plus

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.cuda.driver import BLOCK, WARP, cuda, kernel, launch, module
+from nbgrad.cuda.device import BLOCK, FEW, WARP, cuda, kernel, launch, module
+from nbgrad.cuda.device.intrinsics import LINE, block, block_size, blocks, load, store, thread
 from nbgrad.cuda.elementwise import lead_of, padded, vectorized, with_two_parameters
-from nbgrad.cuda.intrinsics import LINE, block, block_size, blocks, load, store, thread
 from nbgrad.cuda.reduce import add, group_sum, total
 from nbgrad.formulas.table import Elementwise
 from nbgrad.jit import scalar
@@ -25,8 +25,6 @@ __all__ = [
 
 #: 16-byte lines that a thread adds up.
 PER_THREAD = 4
-#: Numbers that one block adds up, to save a launch.
-FEW = 32 if WARP < 32 else 16_384
 
 
 def _partial_sums(f: Callable[..., Any], df: Callable[..., Any] | None, dtype: Any) -> Any:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.cuda.driver import kernel
-from nbgrad.cuda.intrinsics import block, block_size, blocks, thread
+from nbgrad.cuda.device import kernel
+from nbgrad.cuda.device.intrinsics import block, block_size, blocks, thread
 from nbgrad.formulas import rows
 
 __all__ = ["maxout", "maxout_backward"]

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.cuda import driver, elementwise, losses, maxout, rows
+from nbgrad.cuda import elementwise, losses, maxout, rows
 from nbgrad.cuda import label_losses as labelled
 from nbgrad.cuda.alarm import alarm
 from nbgrad.cuda.arrays import Arrays
+from nbgrad.cuda.device import launch_each
 from nbgrad.formulas.table import Elementwise
 
 __all__ = ["Place"]
@@ -35,11 +36,6 @@ class Place(Arrays):
         result = self.room(out, shape, dtype, *flat)
         elementwise.run(elementwise.KERNELS[part](op, dtype), flat, result.reshape(-1), parameters)
         return result
-
-    def one_each(self, compiled: Any, count: int, *arguments: Any) -> None:
-        """Run a kernel with a thread for each of ``count``."""
-        blocks = min(-(-count // driver.BLOCK), 32 * driver.processors())
-        driver.launch(compiled, blocks, driver.BLOCK, *arguments)
 
     # Losses
 
@@ -113,7 +109,7 @@ class Place(Arrays):
         y = self.room(out, shape, x.dtype, flat, in_place=False)
         index = self.room(index_out, shape, integer, flat, in_place=False)
         compiled = maxout.maxout(x.dtype)
-        self.one_each(compiled, y.size, flat, pieces, inner, y.reshape(-1), index.reshape(-1))
+        launch_each(compiled, y.size, flat, pieces, inner, y.reshape(-1), index.reshape(-1), per_processor=32)
         return y, index
 
     def maxout_backward(
@@ -125,6 +121,6 @@ class Place(Arrays):
         winners = self.flat(self.cast(index, np.dtype(np.int64)))
         dx = self.room(out, shape, g.dtype, g, winners, in_place=False)
         compiled = maxout.maxout_backward(g.dtype)
-        self.one_each(compiled, g.size, g, winners, pieces, inner, flag, dx.reshape(-1))
+        launch_each(compiled, g.size, g, winners, pieces, inner, flag, dx.reshape(-1), per_processor=32)
         watch.look(winners)
         return dx

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.cuda.driver import BLOCK, SIMULATED, kernel, launch, module, processors, use
-from nbgrad.cuda.intrinsics import block, block_size, blocks, thread
+from nbgrad.cuda.device import kernel, launch_each, module, restore, use
+from nbgrad.cuda.device.intrinsics import block, block_size, blocks, thread
 from nbgrad.jit import scalar
 
 __all__ = ["kept", "philox"]
@@ -55,6 +55,5 @@ def kept(seed: int, p: float, scale: float, like: Any) -> Any:
     halves = np.uint64(seed & 0xFFFFFFFF), np.uint64(seed >> 32)
     with use(like, like):
         out = module().empty(like.shape, like.dtype)
-        count = min(-(-out.size // BLOCK), 8 * processors())
-        launch(_kernel(like.dtype), count, BLOCK, out.reshape(-1), *halves, least, like.dtype.type(scale))
-    return out.view(type(like)) if SIMULATED else out
+        launch_each(_kernel(like.dtype), out.size, out.reshape(-1), *halves, least, like.dtype.type(scale))
+        return restore(out, like)

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.cuda.driver import BLOCK, WARP
-from nbgrad.cuda.intrinsics import LINE, exchange, load, of_warps
+from nbgrad.cuda.device import BLOCK, PER_LANE, WARP
+from nbgrad.cuda.device.intrinsics import LINE, exchange, load, of_warps
 from nbgrad.elementary.division import two_sum
 from nbgrad.elementary.exponential import times_exp_minus_sums
 from nbgrad.formulas import rows
@@ -21,8 +21,6 @@ from nbgrad.jit import scalar
 
 __all__ = ["add", "exp_sums", "group_first", "group_sum", "larger", "total", "width_of"]
 
-#: A row of up to so many entries for each thread of a warp is a warp's, or a part's of it.
-PER_LANE = 8 if WARP < 32 else 32
 
 
 def width_of(length: int) -> tuple[int, int]:

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.cuda.driver import WARP, address, cuda, kernel, launch, processors
-from nbgrad.cuda.intrinsics import LINE, block, block_size, blocks, load, store, thread
+from nbgrad.cuda.device import WARP, address, cuda, kernel, launch, processors
+from nbgrad.cuda.device.intrinsics import LINE, block, block_size, blocks, load, store, thread
 from nbgrad.cuda.reduce import add, exp_sums, group_sum, total, width_of
 from nbgrad.elementary.exponential import exp_minus
 from nbgrad.formulas import rows

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from nbgrad.cuda.driver import BLOCK, SIMULATED, kernel, launch, processors, use
-from nbgrad.cuda.intrinsics import block, block_size, blocks, thread
+from nbgrad.cuda.device import kernel, launch_each, use
+from nbgrad.cuda.device.intrinsics import block, block_size, blocks, thread
 from nbgrad.formulas import updates
 
 __all__ = ["UPDATES", "run"]
@@ -50,7 +48,5 @@ UPDATES = {f.__name__[1:]: kernel(f) for f in (_sgd, _sgd_momentum, _adam, _adam
 
 def run(name: str, arrays: tuple[Any, ...], numbers: tuple[Any, ...]) -> None:
     """Update flat, contiguous arrays of one size, the parameter first, in place."""
-    size = arrays[0].size
-    views = [a.view(np.ndarray) for a in arrays] if SIMULATED else arrays
     with use(arrays[0], arrays[0]):
-        launch(UPDATES[name], min(-(-size // BLOCK), 8 * processors()), BLOCK, *views, *numbers)
+        launch_each(UPDATES[name], arrays[0].size, *arrays, *numbers)

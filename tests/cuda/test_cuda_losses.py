@@ -166,7 +166,7 @@ def test_a_label_out_of_range_reads_nothing_and_raises(monkeypatch, dtype):
 
 
 def test_without_waiting_the_next_call_raises(monkeypatch):
-    from nbgrad.cuda import driver as cuda_target
+    from nbgrad.cuda import device as cuda_target
 
     monkeypatch.setattr(cuda_target, "blocking", lambda: False)
     x, bad, good = put(np.ones((2, 3))), put(np.array([0, 3])), put(np.array([0, 1]))

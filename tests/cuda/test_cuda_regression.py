@@ -134,7 +134,7 @@ def test_the_same_bits_on_every_run():
 
 
 def test_sums_of_many_rows_are_passed_on(dtype, monkeypatch):
-    from nbgrad.cuda import one_pass as cuda_regression
+    from nbgrad.cuda.regression import one_pass as cuda_regression
 
     monkeypatch.setattr(cuda_regression, "FLUSH", 8)
     cuda_regression.pass_kernel.cache_clear()

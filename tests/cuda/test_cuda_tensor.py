@@ -218,7 +218,7 @@ def test_indices_out_of_range(monkeypatch):
     x = nbgrad.tensor(X, device="cuda")
     with monkeypatch.context() as patch:
         if devices.SIMULATED:
-            from nbgrad.cuda.tensor import Simulated
+            from nbgrad.cuda.device.simulator import Simulated
 
             patch.setattr(Simulated, "__getitem__", lambda self, key: self)
             patch.setattr(Simulated, "__setitem__", lambda self, key, value: None)

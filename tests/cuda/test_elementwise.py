@@ -11,7 +11,7 @@ from nbgrad import kernels
 
 def test_lines_begin_on_multiples_of_16_bytes(dtype):
     """(The simulator would not notice.)"""
-    from nbgrad.cuda import driver as cuda_target
+    from nbgrad.cuda import device as cuda_target
     from nbgrad.cuda import elementwise as cuda_elementwise
     from nbgrad.cuda import rows as cuda_rows
 

@@ -174,6 +174,6 @@ def assembled(ptx, capability, folder, most=128):
 
 def test_cupy_has_what_tensors_call():
     cupy = pytest.importorskip("cupy")
-    from nbgrad.cuda.tensor import USED
+    from nbgrad.cuda.device.simulator import USED
 
     assert not [name for name in USED if not hasattr(cupy, name)]

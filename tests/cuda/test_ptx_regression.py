@@ -53,7 +53,7 @@ def code(kernel, types, capability, bounds=None):
 def test_passes(case, capability, tmp_path):
     if case in OTHERS and capability != CAPABILITIES[0]:
         return
-    from nbgrad.cuda import one_pass as cuda_regression
+    from nbgrad.cuda.regression import one_pass as cuda_regression
 
     model, bent, classes, features, x_dtype, name = case
     dtype, x, numbers = np.dtype(name), getattr(numba, x_dtype)[::1], getattr(numba, name)[::1]
@@ -71,8 +71,8 @@ def test_passes(case, capability, tmp_path):
 
 @pytest.mark.parametrize("number", [float32, float64], ids=str)
 def test_what_is_around_them(number, capability, tmp_path):
-    from nbgrad.cuda import models as cuda_terms
-    from nbgrad.cuda import one_pass as cuda_regression
+    from nbgrad.cuda.regression import models as cuda_terms
+    from nbgrad.cuda.regression import one_pass as cuda_regression
 
     a, dtype = number[::1], np.dtype(str(number))
     for kernel, types in (
@@ -89,7 +89,7 @@ def test_what_is_around_them(number, capability, tmp_path):
 
 def test_what_fits():
     """Where X is read once: the table of the documentation."""
-    from nbgrad.cuda import one_pass as cuda_regression
+    from nbgrad.cuda.regression import one_pass as cuda_regression
 
     def fits(classes, features, dtype=np.float32):
         return cuda_regression.tile_of(classes, features, dtype, dtype, True) is not None

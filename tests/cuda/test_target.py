@@ -1,14 +1,16 @@
 """Errors of the target itself that need no device to be provoked."""
 
+import inspect
 from types import SimpleNamespace
 
 import pytest
 
-from nbgrad.cuda import driver as cuda_target
+from nbgrad.cuda import device
+from nbgrad.cuda.device import driver, simulator
 
 
 def raised(error):
-    with cuda_target.guard():
+    with driver.guard():
         raise error
 
 
@@ -46,5 +48,14 @@ def test_other_errors_keep_their_text_and_errors_of_ours_their_type():
 def test_too_old_a_gpu():
     old = SimpleNamespace(id=1, compute_capability=(7, 5))
     with pytest.raises(RuntimeError, match=r"CUDA device 1: expected compute capability 8.0 or later, .* got 7.5"):
-        cuda_target._check_age(old)
-    cuda_target._check_age(SimpleNamespace(id=0, compute_capability=(12, 0)))
+        driver._check_age(old)
+    driver._check_age(SimpleNamespace(id=0, compute_capability=(12, 0)))
+
+
+def test_the_simulator_has_the_names_of_the_driver():
+    assert simulator.__all__ == driver.__all__ and set(driver.__all__) < set(device.__all__)
+    for name in driver.__all__:
+        real, simulated = getattr(driver, name), getattr(simulator, name)
+        assert callable(real) == callable(simulated)
+        if callable(real):
+            assert list(inspect.signature(real).parameters) == list(inspect.signature(simulated).parameters), name

@@ -20,7 +20,7 @@ def shuffled(monkeypatch):
     """Threads wait at random before and behind each barrier, and while they make shared memory."""
     from numba.cuda.simulator import kernel, kernelapi
 
-    from nbgrad.cuda import target as cuda_import
+    from nbgrad.cuda.device import simulator
 
     draw = random.Random(0)
 
@@ -43,7 +43,7 @@ def shuffled(monkeypatch):
     slow = SimpleNamespace(**{**vars(np), "empty": empty})
     monkeypatch.setattr(kernel.BlockThread, "syncthreads", syncthreads)
     monkeypatch.setattr(kernelapi, "np", slow)
-    monkeypatch.setattr(cuda_import, "np", slow)
+    monkeypatch.setattr(simulator, "np", slow)
 
 
 @pytest.mark.parametrize("shape", [(3, 33), (40, 1), (2, 130)])

@@ -93,7 +93,7 @@ def _library(X: Any) -> Any:
     """Whose functions take X: CuPy for an array on a GPU, else NumPy."""
     if isinstance(X, np.ndarray) or not on_device(X):
         return np
-    from nbgrad.cuda.driver import module
+    from nbgrad.cuda.device import module
 
     return module()
 

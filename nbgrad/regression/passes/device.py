@@ -5,7 +5,7 @@ Python's and NumPy's, and a pass copies ``params`` there and the sums back. On t
 dtype and kind of array, and nobody waits; a wrong target is then an error of a later call, as
 `nbgrad.cuda.alarm` has it.
 
-X is read once a pass by `nbgrad.cuda.one_pass`. Where its parameters are too many for that it is read
+X is read once a pass by `nbgrad.cuda.regression.one_pass`. Where its parameters are too many for that it is read
 twice, by CuPy's matrix products, in pieces of rows: beyond 8 192 features of one score, 2 048 of 10 classes, 512 of 32
 (float64: half of that), and with more than 32 classes.
 
@@ -115,8 +115,8 @@ class DevicePasses(Passes):
 
     def _on_gpu(self, parts: list[tuple[Any, Any]], flag: Any, stays: bool) -> tuple[Any, Any, Any]:
         """(loss, gradient (classes, features), sums of the residuals (classes,)), where the params are."""
-        from nbgrad.cuda import models as cuda_terms
-        from nbgrad.cuda import one_pass as cuda_regression
+        from nbgrad.cuda.regression import models as cuda_terms
+        from nbgrad.cuda.regression import one_pass as cuda_regression
 
         xp, target, classes = self._xp, self._target, len(parts[0][0])
         aligned = target.address(self._flat) % 16 == 0
@@ -153,7 +153,7 @@ class DevicePasses(Passes):
 
     def _terms(self, scores: list[Any], y: Any, weight: Any) -> tuple[Any, Any]:
         """(weighted losses of the rows, weighted residuals or their change (rows, classes))"""
-        from nbgrad.cuda import models as cuda_terms
+        from nbgrad.cuda.regression import models as cuda_terms
 
         n, classes = scores[0].shape
         xp, losses, bent = self._xp, self._xp.zeros(n, self._dtype), len(scores) > 1

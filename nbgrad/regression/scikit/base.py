@@ -177,7 +177,7 @@ def take(labels: NDArray[Any], index: Any) -> Any:
     """The labels at these places; beside the places, where they are numbers and the places on a GPU."""
     if isinstance(index, np.ndarray):
         return labels[index]
-    from nbgrad.cuda.driver import module, to_host
+    from nbgrad.cuda.device import module, to_host
 
     return module().asarray(labels)[index] if labels.dtype.kind in "biuf" else labels[to_host(index)]
 
@@ -192,7 +192,7 @@ def linear_scores(X: Any, coef: NDArray[Any], intercept: Any, x_scale: float) ->
     if hasattr(X, "tocsr"):
         answer = X @ weights.T
     else:
-        from nbgrad.cuda.driver import module
+        from nbgrad.cuda.device import module
 
         xp = module()
         weights, intercept = xp.asarray(weights), xp.asarray(intercept)

@@ -1,15 +1,9 @@
-"""Rows of X in the registers of a group of threads: the words in which `nbgrad.cuda.one_pass` is written.
-
-A group is one warp or several. Each of its threads owns the same few features of every row, and the slopes of their
-coefficients, and holds them in registers (tuples here): X is read once, with nothing of it in shared memory. Sizes are
-known when a kernel is compiled, so that no register is addressed by a number.
-
-Each word is a plain function, which the simulator runs, and has a compiled side.
+"""The compiled side of the words of `nbgrad.cuda.regression.tiles`, in LLVM's language: every number of a tile stays in
+a register.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,48 +13,15 @@ from numba import types
 from numba.extending import intrinsic
 from numba.np import numpy_support
 
-from nbgrad.cuda.driver import WARP
-from nbgrad.cuda.intrinsics import exchange, of_lane, thread
+from nbgrad.cuda.device import WARP
+from nbgrad.cuda.device.intrinsics import thread
+from nbgrad.cuda.regression.tiles import Tile, plain_words
 from nbgrad.jit import overload_scalar
 
-__all__ = ["Tile", "words"]
+__all__ = ["words"]
 
 
-@dataclass(frozen=True)
-class Tile:
-    """``rows`` rows for a group of ``threads`` threads, each of which owns ``lines`` lines of ``width`` features.
-
-    There is a number for each row and class in a warp's lanes, row by row, the classes filled up to a power of two:
-    `slots` of them, at most a warp's threads.
-    """
-
-    classes: int
-    rows: int
-    lines: int
-    width: int
-    threads: int
-
-    @property
-    def room(self) -> int:
-        """The classes, filled up."""
-        return 1 << (self.classes - 1).bit_length()
-
-    @property
-    def slots(self) -> int:
-        return self.rows * self.room
-
-    @property
-    def pitch(self) -> int:
-        """The features, filled up."""
-        return self.lines * self.threads * self.width
-
-    @property
-    def own(self) -> int:
-        """Numbers that a thread has of a row."""
-        return self.lines * self.width
-
-
-# Pieces of LLVM's language. A tuple of equal numbers is an array there.
+# A tuple of equal numbers is an array in LLVM.
 
 
 def _numbers(builder: Any, value: Any) -> list[Any]:
@@ -128,73 +89,11 @@ def _shuffled(builder: Any, number: Any, mode: int, lane: int) -> Any:
 
 def words(tile: Tile, dtype: Any) -> SimpleNamespace:
     """The words for tiles of this kind, with numbers of this dtype."""
-    T: Any = np.dtype(dtype).type
+    of = plain_words(tile, dtype)
     C, R, K, V, W = tile.classes, tile.rows, tile.lines, tile.width, tile.threads
     room, slots, pitch, own_size = tile.room, tile.slots, tile.pitch, tile.own
     number = numpy_support.from_dtype(np.dtype(dtype))
     tuples = {size: types.UniTuple(number, size) for size in {C * own_size, R * own_size, slots}}
-
-    def zeros(x):
-        """Slopes of nothing (``x``: a tile)."""
-        return (T(0),) * (C * own_size)
-
-    def load_rows(x, first, n, features, own, nothing):
-        """The thread's numbers of rows ``first``..; 0 behind the last row and feature (``nothing``: a line of zeros of
-        X's dtype, read in their place).
-        """
-        numbers = []
-        for r in range(R):
-            for k in range(K):
-                place = (k * W + own) * V
-                inside = first + r < n and place < features
-                start = (first + r) * features + place
-                line = x[start : start + V] if inside else nothing[:V]
-                numbers += [T(value) for value in line]
-        return tuple(numbers)
-
-    def dots(x, w, own):
-        """The thread's part of the score of each slot. ``w``: flat, ``pitch`` numbers for each class."""
-        sums = [T(0)] * slots
-        for c in range(C):
-            for j in range(own_size):
-                factor = w[c * pitch + (j // V * W + own) * V + j % V]
-                for r in range(R):
-                    sums[r * room + c] += x[r * own_size + j] * factor
-        return tuple(sums)
-
-    def scatter(values):
-        """The warp's sum of the slots whose number is the thread's, mod the number of slots."""
-        numbers, distance, lane = list(values), slots // 2, thread() % WARP
-        while distance:
-            up = lane & distance != 0
-            for i in range(distance):
-                keep, send = (i + distance, i) if up else (i, i + distance)
-                numbers[i] = numbers[keep] + exchange(numbers[send], distance)
-            distance //= 2
-        distance, value = slots, numbers[0]
-        while distance < WARP:
-            value += exchange(value, distance)
-            distance *= 2
-        return value
-
-    def broadcast(value):
-        """All slots' numbers, for every thread of the warp."""
-        return tuple(of_lane(value, i) if i % room < C else T(0) for i in range(slots))
-
-    def outer(g, slopes, x):
-        """g + Σ slope·x over the tile's rows."""
-        numbers = list(g)
-        for c in range(C):
-            for j in range(own_size):
-                for r in range(R):
-                    numbers[c * own_size + j] += slopes[r * room + c] * x[r * own_size + j]
-        return tuple(numbers)
-
-    def put(g, array, start, own):
-        """Write the thread's slopes to its places behind ``start``."""
-        for c in range(C):
-            for j in range(own_size):
-                array[start + c * pitch + (j // V * W + own) * V + j % V] = g[c * own_size + j]
 
     def made(context: Any, builder: Any, numbers: list[Any]) -> Any:
         return context.make_tuple(builder, tuples[len(numbers)], numbers)
@@ -310,17 +209,15 @@ def words(tile: Tile, dtype: Any) -> SimpleNamespace:
 
         return types.none(g, array, types.int64, types.int64), generate
 
-    overload_scalar(zeros)(lambda x: lambda x: _zeros(x))
-    overload_scalar(load_rows)(
+    overload_scalar(of.zeros)(lambda x: lambda x: _zeros(x))
+    overload_scalar(of.load_rows)(
         lambda x, first, n, features, own, nothing: (
             lambda x, first, n, features, own, nothing: _load_rows(x, first, n, features, own, nothing)
         )
     )
-    overload_scalar(dots)(lambda x, w, own: lambda x, w, own: _dots(x, w, own))
-    overload_scalar(scatter)(lambda values: lambda values: _scatter(values, thread() % WARP))
-    overload_scalar(broadcast)(lambda value: lambda value: _broadcast(value))
-    overload_scalar(outer)(lambda g, slopes, x: lambda g, slopes, x: _outer(g, slopes, x))
-    overload_scalar(put)(lambda g, array, start, own: lambda g, array, start, own: _put(g, array, start, own))
-    return SimpleNamespace(
-        zeros=zeros, load_rows=load_rows, dots=dots, scatter=scatter, broadcast=broadcast, outer=outer, put=put
-    )
+    overload_scalar(of.dots)(lambda x, w, own: lambda x, w, own: _dots(x, w, own))
+    overload_scalar(of.scatter)(lambda values: lambda values: _scatter(values, thread() % WARP))
+    overload_scalar(of.broadcast)(lambda value: lambda value: _broadcast(value))
+    overload_scalar(of.outer)(lambda g, slopes, x: lambda g, slopes, x: _outer(g, slopes, x))
+    overload_scalar(of.put)(lambda g, array, start, own: lambda g, array, start, own: _put(g, array, start, own))
+    return of

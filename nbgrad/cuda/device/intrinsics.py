@@ -12,7 +12,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from nbgrad.cuda.driver import WARP, context, cuda
+from nbgrad.cuda.device import WARP, cuda
+from nbgrad.cuda.device.simulator import context
 from nbgrad.jit import overload_scalar
 
 __all__ = [

@@ -1,7 +1,7 @@
 """What a row's scores and its target make of each other on CUDA: (loss, residual) in each lane of its row and class, or
 the change of the residual by a direction.
 
-Used inside the one pass (`nbgrad.cuda.one_pass`) and, where a row does not fit into registers, between two
+Used inside the one pass (`nbgrad.cuda.regression.one_pass`) and, where a row does not fit into registers, between two
 matrix products.
 """
 
@@ -15,8 +15,8 @@ import numpy as np
 
 from nbgrad.cuda import labels as cuda_labels
 from nbgrad.cuda import rows as cuda_rows
-from nbgrad.cuda.driver import BLOCK, kernel, launch, module, processors
-from nbgrad.cuda.intrinsics import block, block_size, blocks, exchange, thread
+from nbgrad.cuda.device import kernel, launch_each, module
+from nbgrad.cuda.device.intrinsics import block, block_size, blocks, exchange, thread
 from nbgrad.cuda.reduce import larger
 from nbgrad.elementary.division import quotient_one_plus
 from nbgrad.formulas import rows
@@ -144,20 +144,17 @@ def terms_kernel(model: str, bent: bool, dtype: Any) -> Any:
     return kernel(run)
 
 
-def _launch_each(compiled: Any, count: int, *arguments: Any) -> None:
-    launch(compiled, min(-(-count // BLOCK), 32 * processors()), BLOCK, *arguments)
-
-
 def check_targets(model: str, target: Any, classes: int, flag: Any) -> None:
     """`targets_kernel`"""
-    _launch_each(targets_kernel(model), target.size, target, classes, flag)
+    launch_each(targets_kernel(model), target.size, target, classes, flag, per_processor=32)
 
 
 def number_terms(model: str, scores: Any, target: Any, weight: Any, losses: Any, slopes: Any) -> None:
     """`terms_kernel` of scores (rows, 1), with a second array of a direction's."""
     flat = [a.reshape(-1) for a in (scores[0], scores[-1])]
     compiled = terms_kernel(model, len(scores) > 1, losses.dtype)
-    _launch_each(compiled, losses.size, *flat, target, weight, losses, slopes.reshape(-1))
+    arguments = *flat, target, weight, losses, slopes.reshape(-1)
+    launch_each(compiled, losses.size, *arguments, per_processor=32)
 
 
 def label_terms(scores: Any, target: Any, losses: Any) -> Any:

@@ -1,10 +1,10 @@
 """The one pass over X that every regression objective makes, on CUDA: `nbgrad.cpu.one_pass`, for a GPU.
 
-A group of threads (`nbgrad.cuda.tiles`) goes through its rows tile by tile, and loads the next tile before it
-works on this one: scores, added up over the group; loss and residual, by the same formulas as on the CPU, in the lane
-of the row and class; the residuals times the rows, added to the slopes that each thread keeps. X is read once. Sums
-over rows are made in the precision of the products; every `FLUSH` rows they are added to sums of two parts, and these
-in a fixed order, by one more kernel: no atomic operations, the same bits on every run on one kind of GPU.
+A group of threads (`nbgrad.cuda.regression.tiles`) goes through its rows tile by tile, and loads the next tile before
+it works on this one: scores, added up over the group; loss and residual, by the same formulas as on the CPU, in the
+lane of the row and class; the residuals times the rows, added to the slopes that each thread keeps. X is read once.
+Sums over rows are made in the precision of the products; every `FLUSH` rows they are added to sums of two parts, and
+these in a fixed order, by one more kernel: no atomic operations, the same bits on every run on one kind of GPU.
 
 What does not fit into registers (`tile_of` says None: more than 80 of a thread for slopes: in float32 more than 8 192
 features of one score, 2 048 of 10 classes, 512 of 32; or more than 32 classes) is left to two matrix products:
@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.cuda.driver import BLOCK, WARP, cuda, kernel, launch, module, processors
-from nbgrad.cuda.intrinsics import barrier, block, block_size, blocks, thread
-from nbgrad.cuda.models import terms_of
+from nbgrad.cuda.device import BLOCK, WARP, cuda, kernel, launch, module, processors
+from nbgrad.cuda.device.intrinsics import barrier, block, block_size, blocks, thread
 from nbgrad.cuda.reduce import add
-from nbgrad.cuda.tiles import Tile, words
+from nbgrad.cuda.regression.models import terms_of
+from nbgrad.cuda.regression.registers import words
+from nbgrad.cuda.regression.tiles import Tile
 from nbgrad.jit import scalar
 
 __all__ = [

@@ -6,12 +6,10 @@ Imported when the first CUDA array comes, never by ``import nbgrad``.
 from __future__ import annotations
 
 import importlib.util
-import sys
 import warnings
 from typing import Any
 
 import numpy as np
-from numba import config
 
 __all__ = ["cuda"]
 
@@ -36,27 +34,4 @@ def _imported() -> Any:
     return cuda
 
 
-def _race_free() -> None:
-    """Mend the simulator's ``cuda.shared.array``, which asks whether there is an array for the line that called it, and
-    then makes it: two of its threads that ask at once get two, and read memory that nobody has written. (One test of
-    sixty failed where six such processes ran side by side.)
-    """
-    from numba.core.types import Type
-    from numba.cuda.simulator.kernelapi import FakeCUDAShared
-    from numba.np.numpy_support import as_dtype
-
-    dynamic = FakeCUDAShared.array
-
-    def array(self: Any, shape: Any, dtype: Any) -> Any:
-        if shape == 0:
-            return dynamic(self, shape, dtype)
-        caller = sys._getframe(1)
-        made = np.empty(shape, as_dtype(dtype) if isinstance(dtype, Type) else dtype)
-        return self._allocations.setdefault((caller.f_code, caller.f_lineno), made)
-
-    FakeCUDAShared.array = array
-
-
 cuda = _imported()
-if config.ENABLE_CUDASIM:
-    _race_free()

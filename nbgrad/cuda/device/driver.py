@@ -1,8 +1,8 @@
-"""Numba's CUDA target: device and errors, arrays of other libraries, streams, launches.
+"""A GPU by way of Numba's CUDA target and CuPy: errors, arrays of other libraries, streams, launches.
 
-A kernel is written in the words of `nbgrad.cuda.intrinsics`, compiled by `kernel` and run by `launch`. Device
-memory and whatever is no derived formula (broadcasting, copies to contiguous memory) is CuPy's work. Under Numba's
-simulator (``NUMBA_ENABLE_CUDASIM=1``) arrays are NumPy's; what the caller holds is Numba's stand-in for a device array.
+A kernel is written in the words of `nbgrad.cuda.device.intrinsics`, compiled by `kernel` and run by `launch`. Device
+memory and whatever is no derived formula (broadcasting, copies to contiguous memory) is CuPy's work.
+`nbgrad.cuda.device.simulator` has the same names; who uses them asks `nbgrad.cuda.device`.
 
 This module is imported when the first CUDA array comes, never by ``import nbgrad``.
 """
@@ -18,20 +18,20 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from numba import config
 
-from nbgrad.cuda.target import cuda
+from nbgrad.cuda.device.target import cuda
 
 __all__ = [
-    "BLOCK", "SIMULATED", "WARP", "address", "after", "blocking", "context", "cuda", "device_of", "guard", "kernel",
-    "launch", "mapped", "module", "processors", "restore", "synchronize", "to_host", "unwrap", "use", "view",
+    "BLOCK", "FEW", "PER_LANE", "WARP", "address", "adopt", "blocking", "device_of", "empty", "get", "guard", "kernel",
+    "launch", "mapped", "module", "processors", "put", "restore", "synchronize", "to_host", "unwrap", "use", "view",
 ]  # fmt: skip
 
-#: Whether Numba's simulator runs the kernels, in Python.
-SIMULATED = bool(config.ENABLE_CUDASIM)
-# A thread of the simulator is one of Python's, and few are enough to meet every branch.
 #: Threads that exchange numbers without shared memory, and threads of a block.
-WARP, BLOCK = (4, 16) if SIMULATED else (32, 256)
+WARP, BLOCK = 32, 256
+#: A row of up to so many entries for each thread of a warp is a warp's, or a part's of it.
+PER_LANE = 32
+#: Numbers that one block adds up, to save a launch.
+FEW = 16_384
 #: The oldest GPU: the tests hold the machine code for this compute capability and later ones.
 OLDEST = (8, 0)
 _INSTALL = 'pip install "nbgrad[cuda]"'
@@ -42,14 +42,12 @@ def kernel(function: Callable[..., Any], bounds: tuple[int, int] | None = None) 
     have registers for. No fastmath: it drops subnormal numbers and the accuracy of a division. Not
     in Numba's disk cache, which does not notice an edited formula in another file.
     """
-    return cuda.jit(function) if SIMULATED or bounds is None else cuda.jit(launch_bounds=bounds)(function)
+    return cuda.jit(function) if bounds is None else cuda.jit(launch_bounds=bounds)(function)
 
 
 @functools.cache
 def module() -> Any:
-    """The library of arrays on the device: CuPy; NumPy under the simulator. RuntimeError where no GPU is usable."""
-    if SIMULATED:
-        return np
+    """The library of arrays on the device: CuPy. RuntimeError where no GPU is usable."""
     try:
         import cupy
     except ImportError as error:
@@ -114,8 +112,6 @@ def _of_torch(value: Any) -> bool:
 
 def unwrap(value: Any, name: str) -> Any:
     """The caller's device array as one of `module`, over the same memory."""
-    if SIMULATED:
-        return value.view(np.ndarray) if isinstance(value, np.ndarray) else value._ary
     cupy = module()
     if isinstance(value, cupy.ndarray):
         return value
@@ -133,12 +129,6 @@ def unwrap(value: Any, name: str) -> Any:
 
 def restore(result: Any, like: Any) -> Any:
     """A result as an array of the caller's kind (CuPy's where that has no way in), over the same memory."""
-    if SIMULATED:
-        if isinstance(like, np.ndarray):
-            out = np.ndarray.__new__(type(like), np.shape(result), result.dtype)  # not a view: it owns its memory
-            out.view(np.ndarray)[...] = result
-            return out
-        return _simulated_array(np.asarray(result))
     if _of_torch(like):
         return sys.modules["torch"].from_dlpack(result)
     if isinstance(like, cuda.devicearray.DeviceNDArray):
@@ -146,33 +136,19 @@ def restore(result: Any, like: Any) -> Any:
     return result
 
 
-def _simulated_array(array: Any) -> Any:
-    return _fake()(array)
-
-
-@functools.cache
-def _fake() -> Any:
-    return type(cuda.to_device(np.zeros(1)))
-
-
 def to_host(array: Any) -> Any:
     """Its copy in the CPU's memory; waits for the current stream."""
-    return array if SIMULATED else module().asnumpy(array)
-
-
-def view(array: Any) -> Any:
-    """What `launch` makes of an array at each launch, made once."""
-    return _argument(array)
+    return module().asnumpy(array)
 
 
 def address(array: Any) -> int:
     """Where its first element lies."""
-    return int(array.ctypes.data if SIMULATED else array.data.ptr)
+    return int(array.data.ptr)
 
 
 def device_of(array: Any) -> int:
     """The number of the GPU that holds it."""
-    return 0 if SIMULATED else int(array.device.id)
+    return int(array.device.id)
 
 
 @contextlib.contextmanager
@@ -180,9 +156,6 @@ def use(like: Any, array: Any) -> Iterator[None]:
     """Within it the array's GPU is the current one; for PyTorch's tensors PyTorch's current stream is CuPy's, too.
     (CuPy's and Numba's arrays are worked on in CuPy's current stream.)
     """
-    if SIMULATED:
-        yield
-        return
     cupy, number = module(), device_of(array)
     with contextlib.ExitStack() as stack:
         if cupy.cuda.Device().id != number:
@@ -215,25 +188,66 @@ def _stream(pointer: int, device: int) -> Any:
     return streams.ExternalStream(pointer, device)
 
 
+# What tensors hold
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> Any:
+    """An array in C order."""
+    return module().empty(shape, dtype)
+
+
+def adopt(data: Any) -> Any:
+    """The caller's device array as a tensor's array, over the same memory."""
+    array = unwrap(data, "data")
+    if _of_torch(data):  # CuPy's current stream waits for what PyTorch's has still to do
+        theirs = sys.modules["torch"].cuda.current_stream(data.device.index).cuda_stream
+        current = module().cuda.get_current_stream()
+        if theirs != current.ptr:
+            current.wait_event(_stream(theirs, data.device.index).record())
+    return array
+
+
+def put(array: Any, device: str) -> Any:
+    """A tensor's array on this device ("cuda": the current one); itself where it is there already."""
+    number = int(device.partition(":")[2]) if ":" in device else None
+    with guard():
+        cupy = module()
+        count = cupy.cuda.runtime.getDeviceCount()
+        if number is not None and number >= count:
+            raise ValueError(f"device: expected a number below {count}, the number of GPUs, got {device}")
+        if isinstance(array, cupy.ndarray) and number in (None, array.device.id):
+            return array
+        with cupy.cuda.Device(number) if number is not None else contextlib.nullcontext():
+            return cupy.asarray(array)
+
+
+def get(array: Any) -> Any:
+    """A copy in the CPU's memory: this waits for the device."""
+    with guard():
+        return module().asnumpy(array)[()]
+
+
 # Launches
 
 
 @functools.cache
 def _processors(device: int) -> int:
-    return 2 if SIMULATED else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
+    return int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
 
 
 def processors() -> int:
-    """The number of multiprocessors of the current GPU; 2 in the simulator."""
-    return _processors(0 if SIMULATED else cuda.current_context().device.id)
+    """The number of multiprocessors of the current GPU."""
+    return _processors(cuda.current_context().device.id)
 
 
-def _argument(value: Any) -> Any:
-    """A view for Numba. Handed CuPy's own array, Numba would wait for its stream."""
+def view(value: Any) -> Any:
+    """What `launch` makes of an argument, which may also be made once for many launches: a view for Numba. Handed
+    CuPy's own array, Numba would wait for its stream.
+    """
     if isinstance(value, (int, float, np.generic)):
         return value
-    if SIMULATED:
-        return _simulated_array(value) if type(value) is np.ndarray else value
+    if isinstance(value, tuple):
+        return tuple(map(view, value))
     if isinstance(value, cuda.devicearray.DeviceNDArray):
         return value
     return cuda.as_cuda_array(value, sync=False)
@@ -243,13 +257,8 @@ def launch(compiled: Any, blocks: int, threads: int, *arguments: Any) -> None:
     """Run a kernel on the current stream; nobody waits for it."""
     if blocks == 0:
         return
-    if SIMULATED:
-        with warnings.catch_warnings():  # compiled code does not warn either (np.errstate is each thread's own)
-            warnings.simplefilter("ignore", RuntimeWarning)
-            compiled[blocks, threads](*map(_argument, arguments))
-        return
     current = module().cuda.get_current_stream()
-    _configured(compiled, blocks, threads, current.ptr, getattr(current, "device_id", -1))(*map(_argument, arguments))
+    _configured(compiled, blocks, threads, current.ptr, getattr(current, "device_id", -1))(*map(view, arguments))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -261,27 +270,16 @@ def _configured(compiled: Any, blocks: int, threads: int, pointer: int, device: 
         return compiled[blocks, threads, cuda.external_stream(pointer) if pointer else 0]
 
 
-def after(value: Any) -> None:
-    """CuPy's current stream waits for what PyTorch's has still to do, where the value is a tensor of PyTorch's."""
-    if SIMULATED or not _of_torch(value):
-        return
-    theirs = sys.modules["torch"].cuda.current_stream(value.device.index).cuda_stream
-    current = module().cuda.get_current_stream()
-    if theirs != current.ptr:
-        current.wait_event(_stream(theirs, value.device.index).record())
-
-
 def synchronize() -> None:
     """Wait for the current stream."""
-    if not SIMULATED:
-        module().cuda.get_current_stream().synchronize()
+    module().cuda.get_current_stream().synchronize()
 
 
 def blocking() -> bool:
-    """Whether an error is to be raised by the call that makes it, at the price of waiting: CUDA's own variable says so,
-    and in the simulator there is nothing to wait for.
+    """Whether an error is to be raised by the call that makes it, at the price of waiting: CUDA's own variable says
+    so.
     """
-    return SIMULATED or os.environ.get("CUDA_LAUNCH_BLOCKING", "0") not in ("", "0")
+    return os.environ.get("CUDA_LAUNCH_BLOCKING", "0") not in ("", "0")
 
 
 def mapped(size: int) -> Any:
@@ -289,10 +287,3 @@ def mapped(size: int) -> Any:
     array = cuda.mapped_array(size, dtype=np.int64)
     array[:] = 0
     return array
-
-
-def context() -> Any:
-    """The simulator's stand-in for the words of CUDA inside a kernel."""
-    from numba.cuda.simulator.kernel import _get_kernel_context
-
-    return _get_kernel_context()

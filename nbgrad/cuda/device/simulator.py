@@ -1,0 +1,228 @@
+"""Numba's simulator (``NUMBA_ENABLE_CUDASIM=1``) in the place of a GPU: all that is otherwise there.
+
+`nbgrad.cuda.device` binds the names of this module where it binds those of `nbgrad.cuda.device.driver` otherwise.
+Kernels run in Python, a thread of theirs is one of Python's. What a caller of kernels holds is Numba's stand-in for a
+device array; within a call it is NumPy's array. What a tensor holds is NumPy's array with a mark: the rules of autograd
+call NumPy's functions, which hand CuPy's arrays on to CuPy (NumPy's protocols ``__array_ufunc__`` and
+``__array_function__``). The marked arrays use the same protocols, so a rule that would mix the CPU's arrays in, leave
+the device, or ask for what CuPy does not have, fails in the simulator as on a GPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nbgrad.cuda.device.driver import guard, mapped
+from nbgrad.cuda.device.target import cuda
+
+__all__ = [
+    "BLOCK", "FEW", "PER_LANE", "WARP", "address", "adopt", "blocking", "device_of", "empty", "get", "guard", "kernel",
+    "launch", "mapped", "module", "processors", "put", "restore", "synchronize", "to_host", "unwrap", "use", "view",
+]  # fmt: skip
+
+# Few threads are enough to meet every branch.
+WARP, BLOCK, PER_LANE, FEW = 4, 16, 8, 32
+#: NumPy's functions that the rules call with a GPU's arrays: CuPy has each (``tests/cuda/test_ptx.py`` asks it).
+USED = frozenset(
+    """absolute add argmax argmin broadcast_to clip concatenate divide equal exp expand_dims floor_divide greater
+    greater_equal less less_equal log logaddexp matmul maximum minimum moveaxis multiply negative not_equal ones_like
+    power put_along_axis remainder reshape shape sign split sqrt square stack subtract swapaxes take_along_axis where
+    bitwise_and bitwise_or bitwise_xor invert""".split()
+)
+
+
+# Inside a kernel
+
+
+def context() -> Any:
+    """The stand-in for the words of CUDA inside a kernel."""
+    from numba.cuda.simulator.kernel import _get_kernel_context
+
+    return _get_kernel_context()
+
+
+def free_of_races() -> None:
+    """Mend the simulator's ``cuda.shared.array``, which asks whether there is an array for the line that called it, and
+    then makes it: two of its threads that ask at once get two, and read memory that nobody has written. (One test of
+    sixty failed where six such processes ran side by side.)
+    """
+    from numba.core.types import Type
+    from numba.cuda.simulator.kernelapi import FakeCUDAShared
+    from numba.np.numpy_support import as_dtype
+
+    dynamic = FakeCUDAShared.array
+
+    def array(self: Any, shape: Any, dtype: Any) -> Any:
+        if shape == 0:
+            return dynamic(self, shape, dtype)
+        caller = sys._getframe(1)
+        made = np.empty(shape, as_dtype(dtype) if isinstance(dtype, Type) else dtype)
+        return self._allocations.setdefault((caller.f_code, caller.f_lineno), made)
+
+    FakeCUDAShared.array = array
+
+
+def kernel(function: Callable[..., Any], bounds: tuple[int, int] | None = None) -> Any:
+    return cuda.jit(function)
+
+
+def launch(compiled: Any, blocks: int, threads: int, *arguments: Any) -> None:
+    if blocks == 0:
+        return
+    with warnings.catch_warnings():  # compiled code does not warn either (np.errstate is each thread's own)
+        warnings.simplefilter("ignore", RuntimeWarning)
+        compiled[blocks, threads](*map(view, arguments))
+
+
+# The device and its arrays
+
+
+def module() -> Any:
+    return np
+
+
+def device_of(array: Any) -> int:
+    return 0
+
+
+def processors() -> int:
+    return 2
+
+
+def use(like: Any, array: Any) -> Any:
+    return contextlib.nullcontext()
+
+
+def synchronize() -> None:
+    pass
+
+
+def blocking() -> bool:
+    """There is nothing to wait for."""
+    return True
+
+
+def address(array: Any) -> int:
+    return int(array.ctypes.data)
+
+
+@functools.cache
+def _device_array() -> Any:
+    return type(cuda.to_device(np.zeros(1)))
+
+
+def view(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(unwrap, value))  # Numba's stand-in is for arguments: it would not look into them
+    return _device_array()(value.view(np.ndarray)) if isinstance(value, np.ndarray) else value
+
+
+def unwrap(value: Any, name: str = "") -> Any:
+    return value.view(np.ndarray) if isinstance(value, np.ndarray) else getattr(value, "_ary", value)
+
+
+def restore(result: Any, like: Any) -> Any:
+    if isinstance(like, np.ndarray):
+        out = np.ndarray.__new__(type(like), np.shape(result), result.dtype)  # not a view: it owns its memory
+        out.view(np.ndarray)[...] = result
+        return out
+    return _device_array()(np.asarray(result))
+
+
+def to_host(array: Any) -> Any:
+    return array
+
+
+# What tensors hold
+
+
+class Simulated(np.ndarray):
+    """An array that stands for one on a GPU. It stays an array where it has no axes, as CuPy's does."""
+
+    __cuda_ndarray__ = True  # Numba's mark: `nbgrad.arrays.on_device` knows it
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
+        _check(ufunc.__name__, method in ("__call__", "reduce"))  # `reduce`: what the method `sum` does
+        out = keywords.get("out")
+        if out is not None:
+            keywords["out"] = tuple(map(_plain, out))
+        result = getattr(ufunc, method)(*map(_plain, inputs), **keywords)
+        return _marked(result) if out is None or out[0] is None else out[0]
+
+    def __array_function__(self, function: Any, types: Any, args: Any, keywords: Any) -> Any:
+        _check(function.__name__)
+        keywords = {key: _plain(value) for key, value in keywords.items()}
+        return _marked(function(*map(_plain, args), **keywords))
+
+    def __repr__(self) -> str:
+        return f"Simulated({self.view(np.ndarray)!r})"
+
+    def __getitem__(self, key: Any) -> Any:
+        return _marked(self.view(np.ndarray)[_key(key)])
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if isinstance(value, Simulated) and np.may_share_memory(self.view(np.ndarray), value.view(np.ndarray)):
+            raise RuntimeError("a copy between parts that overlap: what CuPy makes of it is undefined")
+        self.view(np.ndarray)[_key(key)] = _plain(value)
+
+
+def _check(name: str, known: bool = True) -> None:
+    if not known or name not in USED:
+        raise TypeError(f"numpy.{name}: not among the functions that tensors on a GPU use ({__name__}.USED)")
+
+
+def _key(key: Any) -> Any:
+    parts = key if isinstance(key, tuple) else (key,)
+    parts = tuple(part.view(np.ndarray) if isinstance(part, Simulated) else part for part in parts)
+    return parts if isinstance(key, tuple) else parts[0]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_plain, value))
+    if isinstance(value, Simulated):
+        return value.view(np.ndarray)
+    if isinstance(value, np.ndarray):
+        raise TypeError("expected an array on the simulated device, got a NumPy array")
+    return value
+
+
+def _marked(result: Any) -> Any:
+    if isinstance(result, (list, tuple)):
+        return type(result)(map(_marked, result))
+    if not isinstance(result, (np.ndarray, np.generic)):
+        return result
+    return simulated(result) if getattr(result, "base", None) is None else result.view(Simulated)
+
+
+def simulated(array: Any) -> Simulated:
+    """A copy on the simulated device, which owns its memory; in the array's order, as CuPy's results are."""
+    fortran = isinstance(array, np.ndarray) and array.flags.f_contiguous and not array.flags.c_contiguous
+    out = Simulated(np.shape(array), array.dtype, order="F" if fortran else "C")
+    out[...] = array if isinstance(array, np.generic) else array.view(Simulated)
+    return out
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> Any:
+    return Simulated(shape, dtype)
+
+
+def adopt(data: Any) -> Any:
+    return unwrap(data).view(Simulated)
+
+
+def put(array: Any, device: str) -> Any:
+    if int(device.partition(":")[2] or 0):
+        raise ValueError(f"device: expected cuda:0, the simulator's only one, got {device}")
+    return array if isinstance(array, Simulated) else simulated(array)
+
+
+def get(array: Any) -> Any:
+    return np.array(array.view(np.ndarray))[()]
