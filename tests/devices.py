@@ -8,6 +8,7 @@ import ctypes
 import sys
 
 import numpy as np
+import pytest
 from numba import config
 from strategies import INPUT_LAYOUTS, LAYOUTS, lay, same_bits
 
@@ -24,6 +25,11 @@ if SIMULATED:
 def unless_simulated(*cases):
     """Cases too large for the simulator."""
     return () if SIMULATED else cases
+
+
+def on_a_gpu(*cases):
+    """Cases that a GPU takes in many blocks."""
+    return () if SIMULATED else tuple(pytest.param(case, marks=pytest.mark.gpu) for case in cases)
 
 
 def few(many, less):
@@ -106,6 +112,10 @@ class Device:
     def ulps(self, on_cpu):
         """Units in the last place from the truth, of a function of which the CPU's result is within ``on_cpu`` of it."""
         return on_cpu + self.extra
+
+    def slack(self, dtype):
+        """The same, relative."""
+        return self.extra * float(np.finfo(dtype).eps)
 
     def near(self, got, want, terms=0.0, ulps=0.0):
         """``got`` (on the device) is ``want`` to ``ulps`` of the larger of it and ``terms``, the size of what cancelled in it;

@@ -155,6 +155,19 @@ def derivative(formula, x, *arguments):
     return (formula(x + h, *arguments) - formula(x - h, *arguments)) / (2 * h)
 
 
+def differences(f, x, h=2**-9):
+    """The gradient of f (which gives one number) at an array x, by central differences with one step of Richardson's extrapolation."""
+    x = np.asarray(x, np.longdouble)
+
+    def slope(i, h):
+        step = np.zeros(x.shape, np.longdouble)
+        step.flat[i] = h
+        return (f(x + step) - f(x - step)) / (2 * np.longdouble(h))
+
+    values = [(4 * slope(i, h / 2) - slope(i, h)) / 3 for i in range(x.size)]
+    return np.array(values, np.longdouble).reshape(x.shape)
+
+
 def ulps(result, true):
     """The error of ``result`` (a NumPy float) in units in the last place of the true value (an mpmath number)."""
     info = FINFO[result.dtype]

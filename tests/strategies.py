@@ -20,10 +20,11 @@ def bits(dtype):
 
 def arrays(dtype, shape):
     """Any float at all, uniform in the bits: log-uniform over all exponents, subnormal numbers, ±0, ±inf and nan among them; or ordinary."""
-    whole = hnp.arrays(bits(dtype), shape).map(lambda a: a.view(dtype))
-    width = 8 * np.dtype(dtype).itemsize
-    ordinary = hnp.arrays(dtype, shape, elements=st.floats(-30, 30, width=width))
-    return whole | ordinary
+    return hnp.arrays(bits(dtype), shape).map(lambda a: a.view(dtype)) | ordinary(dtype, shape)
+
+
+def ordinary(dtype, shape):
+    return hnp.arrays(dtype, shape, elements=st.floats(-30, 30, width=np.finfo(dtype).bits))
 
 
 def shapes(min_dims=0, max_dims=4, min_side=0, max_side=4):
@@ -36,6 +37,11 @@ def same_bits(a, b):
     assert a.dtype == b.dtype and a.shape == b.shape, (a.dtype, b.dtype, a.shape, b.shape)
     equal = (a == b) & (np.signbit(a) == np.signbit(b)) | (np.isnan(a) & np.isnan(b))
     assert equal.all(), (a[~equal][:5], b[~equal][:5], np.argwhere(~equal)[:5])
+
+
+def native(array, dtype):
+    """In the machine's order of bytes; arrays on CUDA have no other."""
+    return array.astype(dtype) if isinstance(array, np.ndarray) else array
 
 
 def nearly_same(a, b):

@@ -43,3 +43,5 @@ def test_mixed_arguments_are_refused_by_name():
         kernels.sigmoid(x, out=d)
     with pytest.raises(TypeError, match="x: expected a CUDA array as grad_output is, got a list"):
         kernels.sigmoid_backward(d, [1.0])
+    with pytest.raises(TypeError, match="y: expected a CUDA array as grad_output is"):
+        kernels.softmax_backward(d, x)

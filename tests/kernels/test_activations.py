@@ -9,7 +9,7 @@ import pytest
 from devices import few
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import DTYPES, FEW_OPS, LAYOUTS, arrays, dtypes, lay, same_bits, shapes
+from strategies import DTYPES, FEW_OPS, LAYOUTS, arrays, dtypes, lay, native, same_bits, shapes
 
 from nbgrad import kernels
 from nbgrad.formulas.table import OPS
@@ -63,11 +63,6 @@ def test_layouts_change_nothing(op, device, data):
         device.alike(native(out, dtype), expected)
     for a, before in zip(laid, (x, g), strict=True):
         same_bits(device.numpy(a).astype(dtype), before)
-
-
-def native(out, dtype):
-    """In the machine's order of bytes, which arrays on CUDA have anyway."""
-    return out.astype(dtype) if isinstance(out, np.ndarray) else out
 
 
 @ops

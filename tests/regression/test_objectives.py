@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from reference import differences
 from regression_models import example, losses, models, reference, same, sums, value_and_grad
 from scipy import sparse
 from scipy.optimize import minimize
@@ -15,19 +16,6 @@ from scipy.optimize import minimize
 from nbgrad import jit, regression
 from nbgrad.datasets import load_digits
 from nbgrad.regression.passes import csr, one_pass
-
-
-def differences(f, params):
-    """The gradient of f, by central differences with one step of Richardson's extrapolation."""
-
-    def slope(i, h):
-        step = np.zeros(params.shape, np.longdouble)
-        step.flat[i] = h
-        return (f(params + step) - f(params - step)) / (2 * h)
-
-    h = np.longdouble(2) ** -9
-    values = [(4 * slope(i, h / 2) - slope(i, h)) / 3 for i in range(params.size)]
-    return np.array(values, np.longdouble).reshape(params.shape)
 
 
 @st.composite
