@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.arrays import FLOAT64, check_number
+from nbgrad.arguments import check_number
+from nbgrad.arrays import FLOAT64
 from nbgrad.autograd import rules_kernels as rules
 from nbgrad.autograd.arithmetic import apply
 from nbgrad.autograd.combine import as_tensors

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nbgrad import kernels
-from nbgrad.arrays import plain
+from nbgrad.arguments import plain
 from nbgrad.autograd.devices import add_up, on_cpu
 from nbgrad.autograd.factors import times, weighted
 from nbgrad.autograd.rules_arithmetic import for_blas, rows

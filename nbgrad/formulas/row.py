@@ -19,7 +19,7 @@ class Elementwise:
     are those of ``input − target``. ``crosses_zero``: the derivative has a zero that no formula of a few numbers meets
     to 2 ulp; below ½ its error is at most eps instead. ``textbook``: the definition, as one would write it on paper,
     by which the tests know what the formula must be. ``ranges``: what a parameter must be beside a real number, one of
-    `nbgrad.arrays.RANGES`.
+    `nbgrad.arguments.RANGES`.
     """
 
     forward: Callable[..., Any]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbgrad.arrays import GELUS, check_choice
+from nbgrad.arguments import GELUS, check_choice
 from nbgrad.formulas.table import OPS
 from nbgrad.kernels.elementwise import Kernel
 

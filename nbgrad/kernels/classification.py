@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbgrad.arrays import INT64, REDUCTIONS, check_choice, check_integer, check_labels, check_number
+from nbgrad.arguments import REDUCTIONS, check_choice, check_integer, check_number
+from nbgrad.arrays import INT64, check_labels
 from nbgrad.kernels.losses import check_outputs, results
 from nbgrad.place import place_of
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.arrays import FLOAT32, FLOAT64, broadcast, check_number, plain
+from nbgrad.arguments import check_number, plain
+from nbgrad.arrays import FLOAT32, FLOAT64, broadcast
 from nbgrad.cpu import elementwise as cpu
 from nbgrad.formulas.table import Elementwise
 from nbgrad.jit import Loop

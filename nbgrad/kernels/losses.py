@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.arrays import REDUCTIONS, as_float, check_choice, check_number, on_device
+from nbgrad.arguments import REDUCTIONS, check_choice, check_number
+from nbgrad.arrays import as_float, on_device
 from nbgrad.formulas.table import LOSSES, Elementwise
 from nbgrad.place import CPU, place_of
 

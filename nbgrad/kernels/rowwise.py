@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.arrays import check_integer, kept_shape, normalize_axes, normalize_axis
+from nbgrad.arguments import check_integer, kept_shape, normalize_axes, normalize_axis
 from nbgrad.place import place_of
 
 __all__ = [

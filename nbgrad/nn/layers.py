@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nbgrad import functional
-from nbgrad.arrays import check_choice
+from nbgrad.arguments import check_choice
 from nbgrad.autograd.shaping import choose_axis, integers
 from nbgrad.autograd.tensor import Tensor
 from nbgrad.module import Module

@@ -1,4 +1,5 @@
-"""What the arguments of an overload may be: the checks of `nbgrad.arrays`, for functions that Numba compiles.
+"""What the arguments of an overload may be: the checks of `nbgrad.arguments` and `nbgrad.arrays`, for functions that
+Numba compiles.
 
 Types are known at compile time: a wrong one is a TypingError with the argument's name. Values are known when the code
 runs: a ValueError, whose text is fixed.
@@ -103,7 +104,7 @@ def _number(name: str, T: Any, wide: bool, expected: str) -> Callable[..., Any]:
 
 
 def number(name: str, argument: Any, T: Any, expected: str = "") -> Callable[..., Any]:
-    """``convert(value)``: a parameter in precision T, checked as `nbgrad.arrays.check_number` does."""
+    """``convert(value)``: a parameter in precision T, checked as `nbgrad.arguments.check_number` does."""
     kind, array = _plain(argument), is_zero_d(argument)
     if array:
         kind = argument.dtype

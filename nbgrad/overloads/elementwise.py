@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from nbgrad.arrays import GELUS
+from nbgrad.arguments import GELUS
 from nbgrad.formulas.table import OPS
 from nbgrad.jit import array_overload, outlined, scalar
 from nbgrad.jit.intrinsics import clash, tuple_setitem

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from nbgrad.arrays import REDUCTIONS
+from nbgrad.arguments import REDUCTIONS
 from nbgrad.formulas.table import LOSSES, Elementwise
 from nbgrad.jit import outlined, scalar
 from nbgrad.jit.memory import elements

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arrays import FLOAT32, FLOAT64, as_array, as_float, as_labels, check_number, contiguous
+from nbgrad.arguments import check_number
+from nbgrad.arrays import FLOAT32, FLOAT64, as_array, as_float, as_labels, contiguous
 from nbgrad.cpu.add_up import add_up
 
 __all__ = [

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arrays import FLOAT64, as_float, check_choice, on_device
+from nbgrad.arguments import check_choice
+from nbgrad.arrays import FLOAT64, as_float, on_device
 from nbgrad.formulas.regression import SCORE_MODELS
 from nbgrad.regression import data
 from nbgrad.regression.passes.host import Passes
