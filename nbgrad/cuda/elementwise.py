@@ -10,116 +10,70 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from nbgrad.cuda.device import BLOCK, address, kernel, launch, processors
-from nbgrad.cuda.device.intrinsics import LINE, block, block_size, blocks, load, store, thread
+from nbgrad.cuda.device.intrinsics import LINE, block, block_size, blocks, store, thread
+from nbgrad.cuda.lines import loads, of_elements, of_lines, size_of
 from nbgrad.formulas.table import Elementwise
 from nbgrad.jit import scalar
 
-__all__ = ["KERNELS", "backward", "forward", "lead_of", "loss", "run", "vectorized", "with_two_parameters"]
+__all__ = ["KERNELS", "backward", "forward", "lead_of", "loss", "numbers", "run"]
 
 #: Lines of each input that a thread has in flight; blocks for each multiprocessor.
 IN_FLIGHT, PER_PROCESSOR = 2, 8
 
 
-def with_two_parameters(f: Callable[..., Any], inputs: int, parameters: int) -> Callable[..., Any]:
-    """``f`` of its inputs and always two parameters: kernels have no lists of arguments."""
-    if inputs == 1:
-        one: tuple[Callable[..., Any], ...] = (
-            lambda x, p, q: f(x), lambda x, p, q: f(x, p), lambda x, p, q: f(x, p, q),
-        )  # fmt: skip
-        return scalar(one[parameters])
-    two: tuple[Callable[..., Any], ...] = (
-        lambda a, b, p, q: f(a, b), lambda a, b, p, q: f(a, b, p), lambda a, b, p, q: f(a, b, p, q),
-    )  # fmt: skip
-    return scalar(two[parameters])
+def elementwise(f: Callable[..., Any], inputs: int, dtype: Any) -> Any:
+    """``kernel(*arrays, out, lead, parameters)`` for 1 or 2 arrays: out = f(*arrays, *parameters). (Arrays in a tuple
+    would make each launch ask Python for their types.)
+    """
+    width = size_of(dtype)
+    at, lines_at = of_elements(f, inputs), loads(inputs)
+    line = of_lines(at, dtype)
 
-
-def vectorized(f: Callable[..., Any], inputs: int, width: int) -> Callable[..., Any]:
-    """``f`` of one line of numbers."""
-    if inputs == 1:
-        if width == 2:
-            return scalar(lambda a, p, q: (f(a[0], p, q), f(a[1], p, q)))
-        return scalar(lambda a, p, q: (f(a[0], p, q), f(a[1], p, q), f(a[2], p, q), f(a[3], p, q)))
-    if width == 2:
-        return scalar(lambda a, b, p, q: (f(a[0], b[0], p, q), f(a[1], b[1], p, q)))
-    return scalar(
-        lambda a, b, p, q: (
-            f(a[0], b[0], p, q), f(a[1], b[1], p, q), f(a[2], b[2], p, q), f(a[3], b[3], p, q),
-        )  # fmt: skip
-    )
-
-
-def one_input(f: Callable[..., Any], dtype: Any) -> Callable[..., Any]:
-    """``kernel(x, out, lead, p, q)``: out = f(x, p, q)"""
-    width = LINE // np.dtype(dtype).itemsize
-    line = vectorized(f, 1, width)
-
-    def run(x, out, lead, p, q):
+    @scalar
+    def fill(a, out, lead, parameters):
         lines, threads, step = (out.size - lead) // width, block_size(), blocks()
         i = block() * IN_FLIGHT * threads + thread()
         while i < lines:
             j = i + threads
             k = j if j < lines else i  # loaded and computed twice, in the last tile
-            first, second = load(x, lead + i * width), load(x, lead + k * width)
-            store(out, lead + i * width, line(first, p, q))
+            first, second = lines_at(a, lead + i * width), lines_at(a, lead + k * width)
+            store(out, lead + i * width, line(first, parameters))
             if j < lines:
-                store(out, lead + j * width, line(second, p, q))
+                store(out, lead + j * width, line(second, parameters))
             i += IN_FLIGHT * threads * step
         i = block() * threads + thread()
         while i < out.size - lines * width:
             k = i if i < lead else i + lines * width
-            out[k] = f(x[k], p, q)
+            out[k] = at(a, k, parameters)
             i += threads * step
 
-    return run
+    def one(x, out, lead, parameters):
+        fill((x,), out, lead, parameters)
 
+    def two(x, y, out, lead, parameters):
+        fill((x, y), out, lead, parameters)
 
-def two_inputs(f: Callable[..., Any], dtype: Any) -> Callable[..., Any]:
-    """``kernel(a, b, out, lead, p, q)``: out = f(a, b, p, q)"""
-    width = LINE // np.dtype(dtype).itemsize
-    line = vectorized(f, 2, width)
-
-    def run(a, b, out, lead, p, q):
-        lines, threads, step = (out.size - lead) // width, block_size(), blocks()
-        i = block() * IN_FLIGHT * threads + thread()
-        while i < lines:
-            j = i + threads
-            k = j if j < lines else i
-            a_first, b_first = load(a, lead + i * width), load(b, lead + i * width)
-            a_second, b_second = load(a, lead + k * width), load(b, lead + k * width)
-            store(out, lead + i * width, line(a_first, b_first, p, q))
-            if j < lines:
-                store(out, lead + j * width, line(a_second, b_second, p, q))
-            i += IN_FLIGHT * threads * step
-        i = block() * threads + thread()
-        while i < out.size - lines * width:
-            k = i if i < lead else i + lines * width
-            out[k] = f(a[k], b[k], p, q)
-            i += threads * step
-
-    return run
+    return kernel(one if inputs == 1 else two)
 
 
 @functools.cache
 def forward(op: Elementwise, dtype: Any) -> Any:
-    """``kernel(x, out, lead, p, q)``: out = f(x)."""
-    return kernel(one_input(with_two_parameters(op.forward, 1, len(op.parameters)), dtype))
+    """``kernel(x, out, lead, parameters)``: out = f(x)."""
+    return elementwise(op.forward, 1, dtype)
 
 
 @functools.cache
 def backward(op: Elementwise, dtype: Any) -> Any:
-    """``kernel(grad_output, x, out, lead, p, q)``: out = grad_output · f'(x)."""
-    df = with_two_parameters(op.derivative, 1, len(op.parameters))
-    return kernel(two_inputs(scalar(lambda g, x, p, q: g * df(x, p, q)), dtype))
+    """``kernel(grad_output, x, out, lead, parameters)``: out = grad_output · f'(x)."""
+    df = op.derivative
+    return elementwise(scalar(lambda g, x, *parameters: g * df(x, *parameters)), 2, dtype)
 
 
 @functools.cache
 def loss(op: Elementwise, derivative: bool, dtype: Any) -> Any:
-    """``kernel(x, target, out, lead, p, q)``: out = f(x, target), or its derivative in x."""
-    f = op.derivative if derivative else op.forward
-    return kernel(two_inputs(with_two_parameters(f, 2, len(op.parameters)), dtype))
+    """``kernel(x, target, out, lead, parameters)``: out = f(x, target), or its derivative in x."""
+    return elementwise(op.derivative if derivative else op.forward, 2, dtype)
 
 
 KERNELS: dict[str, Callable[[Elementwise, Any], Any]] = {
@@ -140,16 +94,15 @@ def lead_of(*arrays: Any) -> int:
     return int(min(size, -place % LINE // item))
 
 
-def padded(parameters: tuple[Any, ...], dtype: Any) -> tuple[Any, Any]:
-    """Two parameters of the arrays' precision."""
-    p, q = (*parameters, 0, 0)[:2]
-    return dtype.type(p), dtype.type(q)
+def numbers(parameters: tuple[Any, ...], dtype: Any) -> tuple[Any, ...]:
+    """The parameters in the arrays' precision."""
+    return tuple(map(dtype.type, parameters))
 
 
 def run(compiled: Any, inputs: list[Any], out: Any, parameters: tuple[Any, ...]) -> None:
-    """Run a kernel of `one_input` or `two_inputs` on flat, contiguous arrays of one size and dtype."""
+    """Run a kernel of `elementwise` on flat, contiguous arrays of one size and dtype."""
     if out.size == 0:
         return
     tile = BLOCK * IN_FLIGHT * (LINE // out.dtype.itemsize)
     count = min(-(-out.size // tile), PER_PROCESSOR * processors())
-    launch(compiled, count, BLOCK, *inputs, out, lead_of(out, *inputs), *padded(parameters, out.dtype))
+    launch(compiled, count, BLOCK, *inputs, out, lead_of(out, *inputs), numbers(parameters, out.dtype))

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from nbgrad.cuda.device import WARP, cuda, kernel
-from nbgrad.cuda.device.intrinsics import LINE, block, block_size, blocks, thread
+from nbgrad.cuda.device.intrinsics import block, block_size, blocks, thread
+from nbgrad.cuda.lines import size_of
 from nbgrad.cuda.reduce import add, exp_sums, group_first, group_sum, total
-from nbgrad.cuda.rows import fill_row
+from nbgrad.cuda.rows import fill_row, over_rows
 from nbgrad.elementary.division import quotient_one_plus
 from nbgrad.elementary.exponential import exp_minus
 from nbgrad.formulas import rows
@@ -39,15 +40,16 @@ def cross_entropy(grad: bool, dtype: Any) -> Any:
     """``kernel(labels, weight, ignore_index, divisor, flag, x, n, classes, lines, width, losses[, grad])``; the losses
     are not divided.
     """
-    T, sums = dtype.type, exp_sums(dtype)
-    size = LINE // dtype.itemsize
+    T, sums, size = dtype.type, exp_sums(dtype), size_of(dtype)
     nan = T(np.nan)
-    fill = fill_row(scalar(lambda x, largest, factor, _: exp_minus(largest - x) * factor), dtype)
-    put = fill_row(scalar(lambda x, value, b, c: value), dtype)
+    fill = fill_row(scalar(lambda x, largest, factor: exp_minus(largest - x) * factor), 1, dtype)
+    put = fill_row(scalar(lambda x, value: value), 1, dtype)
 
     @scalar
-    def loss_of(labels, weight, ignore_index, flag, x, row, start, length, lines, lane, width, room):
+    def loss_of(inputs, row, place, room):
         """(label, whether it counts, its logit, its weight, the row's largest and sum, the loss)"""
+        labels, weight, ignore_index, _, flag, x = inputs
+        start, length, _, lane, _ = place
         label = labels[row]
         known = 0 <= label < length
         counts = known and label != ignore_index
@@ -57,50 +59,47 @@ def cross_entropy(grad: bool, dtype: Any) -> Any:
         if counts:
             own = x[start + label]
             w = weight[label] if weight.size else w
-        largest, others = sums(x, start, length, lines, lane, width, room)
+        largest, others = sums(x, place, room)
         others = rows.finite(largest, others)
         loss = T(0) if label == ignore_index else nan
         if counts:
             loss = w * rows.nll(own, largest, rows.logarithm(T, others))
         return label, counts, own, w, largest, others, loss
 
+    @scalar
+    def value(inputs, results, row, live, place, room):
+        result = loss_of(inputs, row, place, room)
+        if live and place[3] == 0:
+            results[0][row] = result[6]
+
+    @scalar
+    def value_and_slopes(inputs, results, row, live, place, room):
+        losses, dx = results
+        label, counts, own, w, largest, others, loss = loss_of(inputs, row, place, room)
+        if live:
+            start, _, lines, lane, width = place
+            if lane == 0:
+                losses[row] = loss
+            if counts:
+                scaled = _scaled(w, inputs[3])
+                factor = quotient_one_plus(scaled, others)
+                fill((inputs[5],), dx, place, (largest, factor))
+                line = label // size if label < lines * size else label - lines * size
+                if line % width == lane:  # the thread that has just written the label's entry
+                    e = exp_minus(largest - own)
+                    dx[start + label] = scaled * rows.label_slope(e, own == largest, others)
+            else:
+                put((inputs[5],), dx, place, (loss,))  # 0 or nan
+
+    over = over_rows(value_and_slopes if grad else value)
+
     def values(labels, weight, ignore_index, divisor, flag, x, n, length, lines, width, losses):
-        lane, groups, room = thread() % width, block_size() // width, cuda.shared.array(WARP, T)
-        first = block() * groups
-        while first < n:
-            i = first + thread() // width
-            row = i if i < n else n - 1
-            start = row * length
-            result = loss_of(labels, weight, ignore_index, flag, x, row, start, length, lines, lane, width, room)
-            if i < n and lane == 0:
-                losses[i] = result[6]
-            first += groups * blocks()
+        inputs, room = (labels, weight, ignore_index, divisor, flag, x), cuda.shared.array(WARP, T)
+        over(inputs, n, length, lines, width, (losses,), room)
 
     def values_and_slopes(labels, weight, ignore_index, divisor, flag, x, n, length, lines, width, losses, dx):
-        lane, groups, room = thread() % width, block_size() // width, cuda.shared.array(WARP, T)
-        first = block() * groups
-        while first < n:
-            i = first + thread() // width
-            row = i if i < n else n - 1
-            start = row * length
-            label, counts, own, w, largest, others, loss = loss_of(
-                labels, weight, ignore_index, flag, x, row, start, length, lines, lane, width, room
-            )
-            if i < n:
-                if lane == 0:
-                    losses[i] = loss
-                if counts:
-                    scaled = _scaled(w, divisor)
-                    factor = quotient_one_plus(scaled, others)
-                    fill(x, dx, start, length, lines, lane, width, largest, factor, factor)
-                    line = label // size if label < lines * size else label - lines * size
-                    if line % width == lane:  # the thread that has just written the label's entry
-                        e = exp_minus(largest - own)
-                        dx[start + label] = scaled * rows.label_slope(e, own == largest, others)
-                else:
-                    fill_value = loss  # 0 or nan
-                    put(x, dx, start, length, lines, lane, width, fill_value, fill_value, fill_value)
-            first += groups * blocks()
+        inputs, room = (labels, weight, ignore_index, divisor, flag, x), cuda.shared.array(WARP, T)
+        over(inputs, n, length, lines, width, (losses, dx), room)
 
     return kernel(values_and_slopes if grad else values)
 
@@ -151,67 +150,67 @@ def soft_cross_entropy(grad: bool, dtype: Any) -> Any:
     """
     T, sums = dtype.type, exp_sums(dtype)
 
-    def values(skip, q, divisor, x, n, length, lines, width, losses):
-        lane, groups, room = thread() % width, block_size() // width, cuda.shared.array(WARP, T)
-        first = block() * groups
-        while first < n:
-            i = first + thread() // width
-            row = i if i < n else n - 1
-            start = row * length
-            largest, others = sums(x, start, length, lines, lane, width, room)
-            others = rows.finite(largest, others)
-            log_sum = rows.logarithm(T, others)
-            high, low = T(0), T(0)
+    @scalar
+    def value(inputs, results, row, live, place, room):
+        skip, q, _, x = inputs
+        start, length, _, lane, width = place
+        largest, others = sums(x, place, room[0])
+        log_sum = rows.logarithm(T, rows.finite(largest, others))
+        high, low = T(0), T(0)
+        j = lane
+        while j < length:
+            high, low = add(high, low, rows.soft_term(x[start + j], q[start + j], largest, log_sum), T(0))
+            j += width
+        high, low = group_sum(high, low, width, room[0])
+        if live and lane == 0:
+            results[0][row] = T(0) if skip[row] else total(high, low)
+
+    @scalar
+    def value_and_slopes(inputs, results, row, live, place, room):
+        (skip, q, divisor, x), (losses, dx) = inputs, results
+        start, length, _, lane, width = place
+        largest, others = sums(x, place, room[0])
+        others = rows.finite(largest, others)
+        log_sum = rows.logarithm(T, others)
+        high, low, top = T(0), T(0), length - 1
+        j = lane
+        while j < length:
+            high, low = add(high, low, rows.soft_term(x[start + j], q[start + j], largest, log_sum), T(0))
+            if x[start + j] == largest and j < top:
+                top = j
+            j += width
+        high, low = group_sum(high, low, width, room[0])
+        loss, top = total(high, low), group_first(top, width, room[1])
+        high, low = T(0), T(0)
+        j = lane
+        while j < length:
+            if j != top:
+                high, low = add(high, low, q[start + j], T(0))
+            j += width
+        high, low = group_sum(high, low, width, room[0])
+        other_q, factor, top_q = total(high, low), quotient_one_plus(T(1), others), q[start + top]
+        scale = _scaled(T(1), divisor)
+        if live:
+            if lane == 0:
+                losses[row] = T(0) if skip[row] else loss
             j = lane
             while j < length:
-                high, low = add(high, low, rows.soft_term(x[start + j], q[start + j], largest, log_sum), T(0))
+                e = exp_minus(largest - x[start + j])
+                slope = rows.soft_slope(e, q[start + j], factor, top_q + other_q, scale)
+                if j == top:
+                    slope = rows.top_soft_slope(top_q, others, other_q, factor, scale)
+                dx[start + j] = T(0) if skip[row] else slope
                 j += width
-            high, low = group_sum(high, low, width, room)
-            if i < n and lane == 0:
-                losses[i] = T(0) if skip[i] else total(high, low)
-            first += groups * blocks()
+
+    over = over_rows(value_and_slopes if grad else value)
+
+    def values(skip, q, divisor, x, n, length, lines, width, losses):
+        room = (cuda.shared.array(WARP, T),)
+        over((skip, q, divisor, x), n, length, lines, width, (losses,), room)
 
     def values_and_slopes(skip, q, divisor, x, n, length, lines, width, losses, dx):
-        lane, groups, room = thread() % width, block_size() // width, cuda.shared.array(WARP, T)
-        places = cuda.shared.array(WARP, np.int64)
-        first = block() * groups
-        while first < n:
-            i = first + thread() // width
-            row = i if i < n else n - 1
-            start = row * length
-            largest, others = sums(x, start, length, lines, lane, width, room)
-            others = rows.finite(largest, others)
-            log_sum = rows.logarithm(T, others)
-            high, low, top = T(0), T(0), length - 1
-            j = lane
-            while j < length:
-                high, low = add(high, low, rows.soft_term(x[start + j], q[start + j], largest, log_sum), T(0))
-                if x[start + j] == largest and j < top:
-                    top = j
-                j += width
-            high, low = group_sum(high, low, width, room)
-            loss, top = total(high, low), group_first(top, width, places)
-            high, low = T(0), T(0)
-            j = lane
-            while j < length:
-                if j != top:
-                    high, low = add(high, low, q[start + j], T(0))
-                j += width
-            high, low = group_sum(high, low, width, room)
-            other_q, factor, top_q = total(high, low), quotient_one_plus(T(1), others), q[start + top]
-            scale = _scaled(T(1), divisor)
-            if i < n:
-                if lane == 0:
-                    losses[i] = T(0) if skip[i] else loss
-                j = lane
-                while j < length:
-                    slope = rows.soft_slope(
-                        exp_minus(largest - x[start + j]), q[start + j], factor, top_q + other_q, scale
-                    )
-                    if j == top:
-                        slope = rows.top_soft_slope(top_q, others, other_q, factor, scale)
-                    dx[start + j] = T(0) if skip[i] else slope
-                    j += width
-            first += groups * blocks()
+        sums_room = cuda.shared.array(WARP, T)
+        places_room = cuda.shared.array(WARP, np.int64)
+        over((skip, q, divisor, x), n, length, lines, width, (losses, dx), (sums_room, places_room))
 
     return kernel(values_and_slopes if grad else values)

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from nbgrad.cuda.device import BLOCK, FEW, WARP, cuda, kernel, launch, module
-from nbgrad.cuda.device.intrinsics import LINE, block, block_size, blocks, load, store, thread
-from nbgrad.cuda.elementwise import lead_of, padded, vectorized, with_two_parameters
+from nbgrad.cuda.device.intrinsics import block, block_size, blocks, store, thread
+from nbgrad.cuda.elementwise import lead_of, numbers
+from nbgrad.cuda.lines import added, loads, of_elements, of_lines, size_of
 from nbgrad.cuda.reduce import add, group_sum, total
 from nbgrad.formulas.table import Elementwise
 from nbgrad.jit import scalar
@@ -28,86 +29,67 @@ PER_THREAD = 4
 
 
 def _partial_sums(f: Callable[..., Any], df: Callable[..., Any] | None, dtype: Any) -> Any:
-    """``kernel(a, b, partial, lead, p, q)``: partial[2·block] + partial[2·block + 1] = Σ f over the block's tile; with
-    ``df`` ``kernel(a, b, partial, grad, lead, p, q, scale)``: grad = scale · df, too.
+    """``kernel(a, b, partial, lead, parameters)``: partial[2·block] + partial[2·block + 1] = Σ f over the block's tile;
+    with ``df`` ``kernel(a, b, partial, grad, lead, parameters, scale)``: grad = scale · df, too.
     """
-    T, size = dtype.type, LINE // dtype.itemsize
-    line = vectorized(f, 2, size)
-    of_line: Any = (
-        scalar(lambda v: v[0] + v[1]) if size == 2 else scalar(lambda v: (v[0] + v[1]) + (v[2] + v[3]))
-    )
+    T, size = dtype.type, size_of(dtype)
+    at, lines_at, of_line = of_elements(f, 2), loads(2), added(dtype)
+    line = of_lines(at, dtype)
+    if df is None:
+        put = put_line = scalar(lambda grad, place, a, k, parameters: None)
+    else:
+        slope = scalar(lambda a, k, p: p[0] * df(a[0][k], a[1][k], *p[1]))
+        slopes = of_lines(slope, dtype)
 
-    def values(a, b, partial, lead, p, q):
-        room = cuda.shared.array(WARP, T)
-        lines, threads = (a.size - lead) // size, block_size()
+        @scalar
+        def put(grad, place, a, k, parameters):
+            grad[place] = slope(a, k, parameters)
+
+        @scalar
+        def put_line(grad, place, a, k, parameters):
+            store(grad, place, slopes(a, parameters))
+
+    @scalar
+    def tile(a, partial, grad, lead, parameters, scale, room):
+        lines, threads = (a[0].size - lead) // size, block_size()
         high, low = T(0), T(0)
         first = block() * PER_THREAD * threads + thread()
         for k in range(PER_THREAD):
             i = first + k * threads
             if i < lines:
                 place = lead + i * size
-                high, low = add(high, low, of_line(line(load(a, place), load(b, place), p, q)), T(0))
+                own = lines_at(a, place)
+                high, low = add(high, low, of_line(line(own, parameters)), T(0))
+                put_line(grad, place, own, 0, (scale, parameters))
         for k in range(PER_THREAD * size):  # what is in no line, at most so much for each thread
             i = block() * PER_THREAD * size * threads + k * threads + thread()
-            if i < a.size - lines * size:
+            if i < a[0].size - lines * size:
                 place = i if i < lead else i + lines * size
-                high, low = add(high, low, f(a[place], b[place], p, q), T(0))
+                high, low = add(high, low, at(a, place, parameters), T(0))
+                put(grad, place, a, place, (scale, parameters))
         high, low = group_sum(high, low, threads, room)
         if thread() == 0:
             partial[2 * block()], partial[2 * block() + 1] = high, low
 
-    if df is None:
-        return kernel(values)
-    slope = scalar(lambda a, b, p, q, scale: scale * df(a, b, p, q))
-    slopes: Any
-    if size == 2:
-        slopes = scalar(lambda a, b, p, q, s: (slope(a[0], b[0], p, q, s), slope(a[1], b[1], p, q, s)))
-    else:
-        slopes = scalar(
-            lambda a, b, p, q, s: (
-                slope(a[0], b[0], p, q, s), slope(a[1], b[1], p, q, s), slope(a[2], b[2], p, q, s),
-                slope(a[3], b[3], p, q, s),
-            )  # fmt: skip
-        )
+    def values(a, b, partial, lead, parameters):
+        tile((a, b), partial, partial, lead, parameters, T(1), cuda.shared.array(WARP, T))
 
-    def values_and_slopes(a, b, partial, grad, lead, p, q, scale):
-        room = cuda.shared.array(WARP, T)
-        lines, threads = (a.size - lead) // size, block_size()
-        high, low = T(0), T(0)
-        first = block() * PER_THREAD * threads + thread()
-        for k in range(PER_THREAD):
-            i = first + k * threads
-            if i < lines:
-                place = lead + i * size
-                x, t = load(a, place), load(b, place)
-                high, low = add(high, low, of_line(line(x, t, p, q)), T(0))
-                store(grad, place, slopes(x, t, p, q, scale))
-        for k in range(PER_THREAD * size):
-            i = block() * PER_THREAD * size * threads + k * threads + thread()
-            if i < a.size - lines * size:
-                place = i if i < lead else i + lines * size
-                x, t = a[place], b[place]
-                high, low = add(high, low, f(x, t, p, q), T(0))
-                grad[place] = slope(x, t, p, q, scale)
-        high, low = group_sum(high, low, threads, room)
-        if thread() == 0:
-            partial[2 * block()], partial[2 * block() + 1] = high, low
+    def values_and_slopes(a, b, partial, grad, lead, parameters, scale):
+        tile((a, b), partial, grad, lead, parameters, scale, cuda.shared.array(WARP, T))
 
-    return kernel(values_and_slopes)
+    return kernel(values if df is None else values_and_slopes)
 
 
 @functools.cache
 def sums(op: Elementwise, grad: bool, dtype: Any) -> Any:
     """A kernel of `_partial_sums` for a loss."""
-    count = len(op.parameters)
-    df = with_two_parameters(op.derivative, 2, count) if grad else None
-    return _partial_sums(with_two_parameters(op.forward, 2, count), df, dtype)
+    return _partial_sums(op.forward, op.derivative if grad else None, dtype)
 
 
 @functools.cache
 def array_sums(dtype: Any) -> Any:
     """The same for the sum of an array, given twice."""
-    return _partial_sums(scalar(lambda a, b, p, q: a), None, dtype)
+    return _partial_sums(scalar(lambda a, b: a), None, dtype)
 
 
 @functools.cache
@@ -157,7 +139,7 @@ def count_labels(dtype: Any) -> Any:
 
 def tiles(size: int, dtype: Any) -> int:
     """How many blocks `_partial_sums` takes."""
-    tile = BLOCK * PER_THREAD * (LINE // dtype.itemsize)
+    tile = BLOCK * PER_THREAD * size_of(dtype)
     return -(-size // tile)
 
 
@@ -192,9 +174,7 @@ def array_sum(values: Any, count: float, divisor: Any) -> Any:
     if values.size <= FEW:
         return finished(values, 1, count, divisor)
     partial = module().empty(2 * tiles(values.size, values.dtype), values.dtype)
-    zero = values.dtype.type(0)
-    lead = lead_of(values)
-    launch(array_sums(values.dtype), partial.size // 2, BLOCK, values, values, partial, lead, zero, zero)
+    launch(array_sums(values.dtype), partial.size // 2, BLOCK, values, values, partial, lead_of(values), ())
     return finished(partial, 2, count, divisor)
 
 
@@ -202,13 +182,13 @@ def loss_sum(op: Elementwise, x: Any, target: Any, grad: Any, mean: bool, parame
     """Sum or mean of the losses of flat contiguous arrays: an array of one number; the gradient goes to ``grad``."""
     dtype, count = x.dtype, float(x.size) if mean else 1.0
     partial = module().empty(2 * tiles(x.size, dtype), dtype)
-    numbers = padded(parameters, dtype)
+    parameters = numbers(parameters, dtype)
     arguments: tuple[Any, ...]
     if grad is None:
-        arguments = (x, target, partial, lead_of(x, target), *numbers)
+        arguments = (x, target, partial, lead_of(x, target), parameters)
     else:
         with np.errstate(divide="ignore"):
             scale = dtype.type(np.float64(1) / count)
-        arguments = (x, target, partial, grad, lead_of(x, target, grad), *numbers, scale)
+        arguments = (x, target, partial, grad, lead_of(x, target, grad), parameters, scale)
     launch(sums(op, grad is not None, dtype), partial.size // 2, BLOCK, *arguments)
     return finished(partial, 2, count, no_divisor(dtype))

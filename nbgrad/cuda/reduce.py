@@ -119,7 +119,8 @@ def lowered(top, equal, high, low, new):
 
 
 def exp_sums(dtype: Any) -> Callable[..., Any]:
-    """``sums(x, start, length, lines, lane, width, room)``: (largest, others) of a row, read once.
+    """``sums(x, place, room)``: (largest, others) of a row, read once. ``place``: its start, length and lines, the
+    thread's lane and the group's width.
 
     Each thread keeps the sums of its entries below the largest it has met, a line of 16 bytes at a time.
     """
@@ -160,7 +161,8 @@ def exp_sums(dtype: Any) -> Callable[..., Any]:
     line = pair if width_of_line == 2 else four
 
     @scalar
-    def sums(x, start, length, lines, lane, width, room):
+    def sums(x, place, room):
+        start, length, lines, lane, width = place
         top, equal, high, low = -T(np.inf), T(0), T(0), T(0)
         j = lane
         while j < lines:

@@ -10,42 +10,93 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from nbgrad.cuda.device import WARP, address, cuda, kernel, launch, processors
-from nbgrad.cuda.device.intrinsics import LINE, block, block_size, blocks, load, store, thread
+from nbgrad.cuda.device.intrinsics import LINE, block, block_size, blocks, store, thread
+from nbgrad.cuda.lines import added, loads, of_elements, of_lines, size_of
 from nbgrad.cuda.reduce import add, exp_sums, group_sum, total, width_of
 from nbgrad.elementary.exponential import exp_minus
 from nbgrad.formulas import rows
 from nbgrad.jit import scalar
 
-__all__ = ["backward", "fill_row", "forward", "lines_of", "logsumexp", "logsumexp_backward", "run"]
+__all__ = ["backward", "fill_row", "forward", "lines_of", "logsumexp", "logsumexp_backward", "over_rows", "run"]
 
 
-def fill_row(f: Callable[..., Any], dtype: Any) -> Callable[..., Any]:
-    """``fill(x, y, start, length, lines, lane, width, a, b, c)``: y = f(x, a, b, c), entry by entry."""
-    size = LINE // np.dtype(dtype).itemsize
-    line: Any
-    if size == 2:
-        line = scalar(lambda x, a, b, c: (f(x[0], a, b, c), f(x[1], a, b, c)))
-    else:
-        line = scalar(
-            lambda x, a, b, c: (f(x[0], a, b, c), f(x[1], a, b, c), f(x[2], a, b, c), f(x[3], a, b, c))
-        )
+def over_rows(body: Callable[..., Any]) -> Callable[..., Any]:
+    """``run(inputs, n, length, lines, width, results, room)``: ``body(inputs, results, row, live, place, room)`` for
+    each row, by a group of ``width`` threads. ``place``: the row's start, length and lines, the thread's lane and
+    ``width``; ``room``: shared memory. Beyond the last row the last is done again, not ``live``: all threads of a block
+    go round together, because they meet in the sums.
+    """
 
     @scalar
-    def fill(x, y, start, length, lines, lane, width, a, b, c):
+    def run(inputs, n, length, lines, width, results, room):
+        lane, groups = thread() % width, block_size() // width
+        first = block() * groups
+        while first < n:
+            i = first + thread() // width
+            row = i if i < n else n - 1
+            body(inputs, results, row, i < n, (row * length, length, lines, lane, width), room)
+            first += groups * blocks()
+
+    return run
+
+
+def rows_kernel(body: Callable[..., Any], inputs: int, dtype: Any) -> Any:
+    """``kernel(*arrays, n, length, lines, width, y)`` for 1 or 2 arrays: `over_rows`."""
+    T, over = dtype.type, over_rows(body)
+
+    def one(x, n, length, lines, width, y):
+        over((x,), n, length, lines, width, y, cuda.shared.array(WARP, T))
+
+    def two(g, x, n, length, lines, width, y):
+        over((g, x), n, length, lines, width, y, cuda.shared.array(WARP, T))
+
+    return kernel(one if inputs == 1 else two)
+
+
+def fill_row(f: Callable[..., Any], inputs: int, dtype: Any) -> Callable[..., Any]:
+    """``fill(a, y, place, terms)``: y = f(*a, *terms), entry by entry."""
+    size = size_of(dtype)
+    at, lines_at = of_elements(f, inputs), loads(inputs)
+    line = of_lines(at, dtype)
+
+    @scalar
+    def fill(a, y, place, terms):
+        start, length, lines, lane, width = place
         j = lane
         while j < lines:
-            place = start + j * size
-            store(y, place, line(load(x, place), a, b, c))
+            store(y, start + j * size, line(lines_at(a, start + j * size), terms))
             j += width
         j = lines * size + lane
         while j < length:
-            y[start + j] = f(x[start + j], a, b, c)
+            y[start + j] = at(a, start + j, terms)
             j += width
 
     return fill
+
+
+def sum_row(f: Callable[..., Any], dtype: Any) -> Callable[..., Any]:
+    """``summed(a, place, room)``: Σ f(*a) over the entries of a row of two arrays."""
+    T, size = dtype.type, size_of(dtype)
+    at, lines_at, of_line = of_elements(f, 2), loads(2), added(dtype)
+    line = of_lines(at, dtype)
+
+    @scalar
+    def summed(a, place, room):
+        start, length, lines, lane, width = place
+        high, low = T(0), T(0)
+        j = lane
+        while j < lines:
+            high, low = add(high, low, of_line(line(lines_at(a, start + j * size), ())), T(0))
+            j += width
+        j = lines * size + lane
+        while j < length:
+            high, low = add(high, low, at(a, start + j, ()), T(0))
+            j += width
+        high, low = group_sum(high, low, width, room)
+        return total(high, low)
+
+    return summed
 
 
 # name: (what the entries need of the row, an entry of x)
@@ -67,41 +118,30 @@ _BACKWARD: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
 def forward(name: str, dtype: Any) -> Any:
     """``kernel(x, n, length, lines, width, y)``"""
     terms, entry = _FORWARD[name]
-    T, sums, fill = dtype.type, exp_sums(dtype), fill_row(entry, dtype)
+    T, sums, fill = dtype.type, exp_sums(dtype), fill_row(entry, 1, dtype)
 
-    def run(x, n, length, lines, width, y):
-        lane, groups, room = thread() % width, block_size() // width, cuda.shared.array(WARP, T)
-        first = block() * groups
-        while first < n:  # all threads of a block go round together: they meet in the sums
-            i = first + thread() // width
-            live = i < n
-            start = (i if live else n - 1) * length
-            largest, others = sums(x, start, length, lines, lane, width, room)
-            a, b = terms(T, largest, others)
-            if live:
-                fill(x, y, start, length, lines, lane, width, largest, a, b)
-            first += groups * blocks()
+    @scalar
+    def body(inputs, y, row, live, place, room):
+        largest, others = sums(inputs[0], place, room)
+        a, b = terms(T, largest, others)
+        if live:
+            fill(inputs, y, place, (largest, a, b))
 
-    return kernel(run)
+    return rows_kernel(body, 1, dtype)
 
 
 @functools.cache
 def logsumexp(dtype: Any) -> Any:
     """``kernel(x, n, length, lines, width, y)``: y[i] for row i."""
-    T, sums = dtype.type, exp_sums(dtype)
+    sums = exp_sums(dtype)
 
-    def run(x, n, length, lines, width, y):
-        lane, groups, room = thread() % width, block_size() // width, cuda.shared.array(WARP, T)
-        first = block() * groups
-        while first < n:
-            i = first + thread() // width
-            start = (i if i < n else n - 1) * length
-            largest, others = sums(x, start, length, lines, lane, width, room)
-            if i < n and lane == 0:
-                y[i] = rows.logsumexp_of(largest, others)
-            first += groups * blocks()
+    @scalar
+    def body(inputs, y, row, live, place, room):
+        largest, others = sums(inputs[0], place, room)
+        if live and place[3] == 0:
+            y[row] = rows.logsumexp_of(largest, others)
 
-    return kernel(run)
+    return rows_kernel(body, 1, dtype)
 
 
 @functools.cache
@@ -109,72 +149,31 @@ def logsumexp_backward(dtype: Any) -> Any:
     """``kernel(g, x, n, length, lines, width, y)``: g[i]·softmax(row i)"""
     T, sums = dtype.type, exp_sums(dtype)
     entry = scalar(lambda x, largest, b, g: rows.softmax_entry(rows.shifted_exp(x, largest)[0], b, b) * g)
-    fill = fill_row(entry, dtype)
+    fill = fill_row(entry, 1, dtype)
 
-    def run(g, x, n, length, lines, width, y):
-        lane, groups, room = thread() % width, block_size() // width, cuda.shared.array(WARP, T)
-        first = block() * groups
-        while first < n:
-            i = first + thread() // width
-            live = i < n
-            row = i if live else n - 1
-            start = row * length
-            largest, others = sums(x, start, length, lines, lane, width, room)
-            _, scale = rows.logsumexp_slope_terms(T, largest, others)
-            if live:
-                fill(x, y, start, length, lines, lane, width, largest, scale, g[row])
-            first += groups * blocks()
+    @scalar
+    def body(inputs, y, row, live, place, room):
+        largest, others = sums(inputs[1], place, room)
+        _, scale = rows.logsumexp_slope_terms(T, largest, others)
+        if live:
+            fill((inputs[1],), y, place, (largest, scale, inputs[0][row]))
 
-    return kernel(run)
+    return rows_kernel(body, 2, dtype)
 
 
 @functools.cache
 def backward(name: str, dtype: Any) -> Any:
     """``kernel(grad_output, y, n, length, lines, width, grad_x)``"""
     term, entry = _BACKWARD[name]
-    T, size = dtype.type, LINE // dtype.itemsize
-    line: Any
-    if size == 2:
-        of_line = scalar(lambda g, y: term(g[0], y[0]) + term(g[1], y[1]))
-        line = scalar(lambda g, y, t: (entry(g[0], y[0], t), entry(g[1], y[1], t)))
-    else:
-        of_line = scalar(lambda g, y: (term(g[0], y[0]) + term(g[1], y[1])) + (term(g[2], y[2]) + term(g[3], y[3])))
-        line = scalar(
-            lambda g, y, t: (entry(g[0], y[0], t), entry(g[1], y[1], t), entry(g[2], y[2], t), entry(g[3], y[3], t))
-        )
+    summed, fill = sum_row(term, dtype), fill_row(entry, 2, dtype)
 
-    def run(g, y, n, length, lines, width, dx):
-        lane, groups, room = thread() % width, block_size() // width, cuda.shared.array(WARP, T)
-        first = block() * groups
-        while first < n:
-            i = first + thread() // width
-            live = i < n
-            start = (i if live else n - 1) * length
-            high, low = T(0), T(0)
-            j = lane
-            while j < lines:
-                place = start + j * size
-                high, low = add(high, low, of_line(load(g, place), load(y, place)), T(0))
-                j += width
-            j = lines * size + lane
-            while j < length:
-                high, low = add(high, low, term(g[start + j], y[start + j]), T(0))
-                j += width
-            high, low = group_sum(high, low, width, room)
-            t = total(high, low)
-            if live:
-                j = lane
-                while j < lines:
-                    place = start + j * size
-                    store(dx, place, line(load(g, place), load(y, place), t))
-                    j += width
-                j = lines * size + lane
-                while j < length:
-                    dx[start + j] = entry(g[start + j], y[start + j], t)
-                    j += width
-            first += groups * blocks()
+    @scalar
+    def body(inputs, dx, row, live, place, room):
+        t = summed(inputs, place, room)
+        if live:
+            fill(inputs, dx, place, (t,))
 
-    return kernel(run)
+    return rows_kernel(body, 2, dtype)
 
 
 def lines_of(length: int, *arrays: Any) -> int:

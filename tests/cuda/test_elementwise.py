@@ -4,9 +4,13 @@
 
 import numpy as np
 import pytest
-from devices import put
+from devices import get, put
 
 from nbgrad import kernels
+from nbgrad.formulas.table import Elementwise
+from nbgrad.jit import scalar
+from nbgrad.kernels.elementwise import Kernel
+from nbgrad.place import place_of
 
 
 def test_lines_begin_on_multiples_of_16_bytes(dtype):
@@ -28,6 +32,55 @@ def test_lines_begin_on_multiples_of_16_bytes(dtype):
         for length in range(1, 9):
             aligned = (cuda_target.address(base[start:])) % 16 == 0 and length % size == 0
             assert cuda_rows.lines_of(length, base[start:]) == (length // size if aligned else 0)
+
+
+@scalar
+def cubic(x, a, b, c):
+    return a + x * (b + x * c)
+
+
+@scalar
+def d_cubic(x, a, b, c):
+    return b + x * (c + c)
+
+
+@scalar
+def quartic(x, a, b, c, d):
+    return a + x * (b + x * (c + x * d))
+
+
+@scalar
+def d_quartic(x, a, b, c, d):
+    return b + x * ((c + c) + x * (d + d + d))
+
+
+@scalar
+def weighted(x, target, a, b, c):
+    return (x - target) * a + b * x + c
+
+
+@scalar
+def d_weighted(x, target, a, b, c):
+    return a + b
+
+
+@pytest.mark.parametrize("count", [3, 4])
+def test_any_number_of_parameters(count, dtype):
+    f, df = {3: (cubic, d_cubic), 4: (quartic, d_quartic)}[count]
+    kernel, x, p = Kernel(Elementwise(f, df, dict.fromkeys("abcd"[:count], 1.0))), np.arange(-9, 10, dtype=dtype), [2.0, -1.0, 3.0, 5.0][:count]
+    np.testing.assert_array_equal(get(kernel.forward(put(x), None, *p)), f(x, *map(dtype, p)), strict=True)
+    np.testing.assert_array_equal(get(kernel.backward(put(-x), put(x), None, *p)), -x * df(x, *map(dtype, p)), strict=True)
+
+
+def test_any_number_of_parameters_of_a_loss(dtype):
+    op, x, t = Elementwise(weighted, d_weighted, {"a": 1.0, "b": 1.0, "c": 1.0}), np.arange(37, dtype=dtype), np.ones(37, dtype)
+    with place_of(x=put(x), target=put(t)) as place:
+        arrays, _ = place.as_floats({"x": put(x), "target": put(t)})
+        each = place.elementwise("loss", op, arrays, x.shape, None, (2.0, 3.0, 4.0))
+        total, grad = place.loss_sum(op, *arrays, (2.0, 3.0, 4.0), False, True, None)
+        each, total, grad = (get(place.result(a, None)) for a in (each, total, grad))
+    np.testing.assert_array_equal(each, (x - 1) * 2 + 3 * x + 4)
+    assert total == each.sum() and grad.tolist() == [5.0] * 37
 
 
 def test_mixed_arguments_are_refused_by_name():

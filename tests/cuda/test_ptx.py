@@ -13,8 +13,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from numba import boolean, float32, float64, int64, uint64
+from numba.types import UniTuple
 
-from nbgrad.formulas.table import LOSSES, OPS
+from nbgrad.formulas.table import LOSSES, OPS, Elementwise
+from nbgrad.jit import scalar
 
 if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0"):
     pytest.skip("the simulator compiles nothing", allow_module_level=True)
@@ -27,13 +29,16 @@ L, B, i = int64[::1], boolean[::1], int64
 def elementwise(op, kinds):
     from nbgrad.cuda import elementwise as ce
 
+    def numbers(t):
+        return UniTuple(t, len(op.parameters))
+
     return {
-        "forward": lambda T, t, a: (ce.forward(op, T), (a, a, i, t, t)),
-        "backward": lambda T, t, a: (ce.backward(op, T), (a, a, a, i, t, t)),
-        "value": lambda T, t, a: (ce.loss(op, False, T), (a, a, a, i, t, t)),
-        "slope": lambda T, t, a: (ce.loss(op, True, T), (a, a, a, i, t, t)),
-        "sum": lambda T, t, a: (_losses().sums(op, False, T), (a, a, a, i, t, t)),
-        "sum_and_slope": lambda T, t, a: (_losses().sums(op, True, T), (a, a, a, a, i, t, t, t)),
+        "forward": lambda T, t, a: (ce.forward(op, T), (a, a, i, numbers(t))),
+        "backward": lambda T, t, a: (ce.backward(op, T), (a, a, a, i, numbers(t))),
+        "value": lambda T, t, a: (ce.loss(op, False, T), (a, a, a, i, numbers(t))),
+        "slope": lambda T, t, a: (ce.loss(op, True, T), (a, a, a, i, numbers(t))),
+        "sum": lambda T, t, a: (_losses().sums(op, False, T), (a, a, a, i, numbers(t))),
+        "sum_and_slope": lambda T, t, a: (_losses().sums(op, True, T), (a, a, a, a, i, numbers(t), t)),
     }[kinds]
 
 
@@ -79,11 +84,23 @@ def _maxout():
     return cuda_maxout
 
 
+@scalar
+def quartic(x, a, b, c, d):
+    return a + x * (b + x * (c + x * d))
+
+
+@scalar
+def d_quartic(x, a, b, c, d):
+    return b + x * ((c + c) + x * (d + d + d))
+
+
+FOUR_PARAMETERS = Elementwise(quartic, d_quartic, dict.fromkeys("abcd", 1.0))
+
 # name: (whether it loads and stores 16 bytes, (dtype, number, array) → (kernel, its arguments' types))
 KERNELS = {
     **{
         f"{name}_{kind}": (True, lambda T, t, a, op=op, kind=kind: elementwise(op, kind)(T, t, a))
-        for name, op in OPS.items()
+        for name, op in (OPS | {"four_parameters": FOUR_PARAMETERS}).items()
         for kind in ("forward", "backward")
     },
     **{
@@ -104,7 +121,7 @@ KERNELS = {
     },
     "logsumexp": (True, lambda T, t, a: (_rows().logsumexp(T), (a, i, i, i, i, a))),
     "logsumexp_backward": (True, lambda T, t, a: (_rows().logsumexp_backward(T), (a, a, i, i, i, i, a))),
-    "array_sums": (True, lambda T, t, a: (_losses().array_sums(T), (a, a, a, i, t, t))),
+    "array_sums": (True, lambda T, t, a: (_losses().array_sums(T), (a, a, a, i, UniTuple(t, 0)))),
     "finish": (False, lambda T, t, a: (_losses().finish(T), (a, i, t, a, a))),
     "count_labels": (False, lambda T, t, a: (_losses().count_labels(T), (L, a, i, i, a))),
     "cross_entropy": (True, lambda T, t, a: (_labels().cross_entropy(False, T), (L, a, i, a, L, a, i, i, i, i, a))),

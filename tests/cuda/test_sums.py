@@ -25,7 +25,7 @@ def compiled(dtype):
 
     @njit
     def run(x, whole, lane, width, largest):
-        return alone(x, 0, x.size, x.size // lines if whole else 0, lane, width, largest)[1]
+        return alone(x, (0, x.size, x.size // lines if whole else 0, lane, width), largest)[1]
 
     return run
 
