@@ -219,12 +219,103 @@ print("used")
 """
 
 
+def used(copy, use, simulator):
+    """What is added to the copy, in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(copy.parent)} | ({"NUMBA_ENABLE_CUDASIM": "1"} if simulator else {})
+    answer = subprocess.run(
+        [sys.executable, "-c", use.replace("{simulator}", str(simulator))], env=environment, cwd=copy.parent, capture_output=True, text=True
+    )
+    assert answer.stdout == "used\n", answer.stderr
+
+
 @pytest.mark.parametrize("simulator", [False, True])
 def test_an_activation_touches_two_files(copy, simulator):
     add(copy / "formulas" / "piecewise.py", FORMULA)
     add(copy / "kernels" / "activations_piecewise.py", PUBLIC)
-    environment = {**os.environ, "PYTHONPATH": str(copy.parent)} | ({"NUMBA_ENABLE_CUDASIM": "1"} if simulator else {})
-    answer = subprocess.run(
-        [sys.executable, "-c", USE.format(simulator=simulator)], env=environment, cwd=copy.parent, capture_output=True, text=True
-    )
-    assert answer.stdout == "used\n", answer.stderr
+    used(copy, USE, simulator)
+
+
+MODEL = '''
+
+from nbgrad.elementary.exponential import exp
+
+
+@scalar
+def exponential_loss(x, target):
+    """−ln of the density e^x·e^(−t·e^x)"""
+    return target * exp(x) - x
+
+
+@scalar
+def d_exponential_loss(x, target):
+    """t·eˣ − 1"""
+    return target * exp(x) - type(x)(1)
+
+
+@scalar
+def d2_exponential_loss(x, target):
+    """t·eˣ"""
+    return target * exp(x)
+
+
+@scalar
+def is_duration(t):
+    return (t >= type(t)(0)) & is_finite(t)
+
+
+SCORE_MODELS["exponential"] = ScoreModel(
+    exponential_loss, d_exponential_loss, d2_exponential_loss, is_duration,
+    targets="finite numbers >= 0",
+    text="Negative logarithm of the density of an exponential distribution with the rate e^s, averaged.",
+)
+'''
+USE_MODEL = """
+import pickle
+import numpy as np, scipy.optimize, scipy.sparse
+from nbgrad import regression
+from nbgrad.regression import Problem, dispatch
+from nbgrad.testing import check_hessp, check_objective
+rng = np.random.default_rng(0)
+X, y, w, v = rng.normal(size=(40, 3)), rng.exponential(size=40), rng.normal(size=4), rng.normal(size=4)
+objective, hessp = regression.exponential_value_and_grad, regression.exponential_hessp
+scores = X @ w[:3] + w[3]
+value, grad = objective(w, X, y, l2=0.5)
+assert abs(value - ((y * np.exp(scores) - scores).mean() + 0.25 * w[:3] @ w[:3])) < 1e-12
+check_objective(lambda w: objective(w, X, y, l2=0.5), w)
+check_hessp(lambda w: objective(w, X, y)[1], lambda w, v: hessp(w, v, X, y), w)
+assert scipy.optimize.check_grad(lambda w: objective(w, X, y)[0], lambda w: objective(w, X, y)[1], w) < 1e-5
+product = hessp(w, v, X, y, l2=0.5)
+def same(a, b):
+    np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+same(regression.exponential_hessian(w, X, y, l2=0.5) @ v, product)
+loss, total, count = regression.exponential_sums(w, X, y)
+same(loss / count + 0.25 * w[:3] @ w[:3], value)
+for problem in (
+    Problem("exponential", X, y, l2=0.5), Problem("exponential", scipy.sparse.csr_array(X), y, l2=0.5),
+    dispatch.as_problem("exponential", [(X[:15], y[:15]), (X[15:], y[15:])], l2=0.5),
+):
+    same(problem.value_and_grad(w)[0], value)
+    same(problem.value_and_grad(w)[1], grad)
+    same(problem.hessian(w) @ v, product)
+try:
+    objective(w, X, np.where(y == y[7], -1.0, y))
+except ValueError as error:
+    assert str(error) == "y: expected finite numbers >= 0, got -1.0 at position 7", error
+assert "finite numbers >= 0" in objective.__doc__.lower() and pickle.loads(pickle.dumps(objective)) is objective
+if {simulator}:
+    from numba import cuda
+    there = Problem("exponential", cuda.to_device(X), cuda.to_device(y), l2=0.5)
+    same(there.value_and_grad(w)[1], grad)
+    same(there.hessp(w, v), product)
+import sys
+sys.path.append("REPOSITORY")
+from bench.suites.regression import PASSES
+assert "exponential" in [row[0] for row in PASSES]
+print("used")
+"""
+
+
+@pytest.mark.parametrize("simulator", [False, True])
+def test_a_regression_model_touches_one_file(copy, simulator):
+    add(copy / "formulas" / "regression.py", MODEL)
+    used(copy, USE_MODEL.replace("REPOSITORY", str(PACKAGE.parent)), simulator)

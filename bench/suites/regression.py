@@ -22,6 +22,7 @@ from bench.record import Record, Spread
 from bench.session import Call, Case, Job, Key, Session
 from bench.suites.startup import first_calls
 from nbgrad.datasets import load_digits
+from nbgrad.formulas.regression import SCORE_MODELS
 from nbgrad.regression import Problem, logistic_hessp, objectives, softmax_hessp
 
 #: (model, rows, features, classes)
@@ -32,6 +33,7 @@ PASSES = (
     ("logistic", 60_000, 784, 1),
     ("logistic", 500_000, 100, 1),
     ("logistic", 2_000_000, 30, 1),
+    *((model, 500_000, 100, 1) for model in SCORE_MODELS if model != "logistic"),
 )
 QUICK = (("softmax", 6000, 784, 10), ("logistic", 6000, 784, 1))
 OURS = {"scaled-lbfgs": "by scaled L-BFGS", "lbfgs": "by L-BFGS", "newton-cg": "by Newton-CG"}
@@ -50,8 +52,17 @@ def drawn(place: Any, model: str, n: int, features: int, classes: int) -> tuple[
     X = place.normal((n, features), "float32")
     shape = (classes, features + 1) if model == "softmax" else (features + 1,)
     params = place.normal(shape, "float32", 1) * np.float32(0.03)
-    y = np.random.default_rng(2).integers(0, max(classes, 2), n)
-    return params, X, place.put(y if model == "softmax" else y.astype(np.float32))
+    rng = np.random.default_rng(2)
+    if model == "softmax":
+        return params, X, place.put(rng.integers(0, classes, n))
+    targets = np.array([t for t in TARGETS if SCORE_MODELS[model].is_target(t)], np.float32)
+    return params, X, place.put(targets[rng.integers(0, len(targets), n)])
+
+
+#: Of these a model takes what it can.
+TARGETS = (0.0, 1.0, 2.5, -1.0)
+#: The models that the peers have.
+PEERED = ("softmax", "logistic")
 
 
 def _shape(n: int, features: int, classes: int) -> str:
@@ -62,7 +73,7 @@ def _pass(session: Session, model: str, n: int, features: int, classes: int) -> 
     params, X, y = drawn(session.place, model, n, features, classes)
     function = getattr(objectives, model + "_value_and_grad")
     calls: dict[Key, Call] = {Key("nbgrad", "value_and_grad", "new"): lambda: function(params, X, y)}
-    for peer in session.peers.values():
+    for peer in session.peers.values() if model in PEERED else ():
         calls |= {Key(peer.title, *key): call for key, call in peer.regression(model, params, X, y).items()}
     limits = (session.place.reading(X.nbytes), session.place.products())
     case = Case(

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any
 
 from nbgrad.cpu.labels import label_terms
 from nbgrad.cpu.lanes import LANES, strip
-from nbgrad.cpu.one_pass import Model
+from nbgrad.cpu.one_pass import Terms
 from nbgrad.formulas.regression import SCORE_MODELS
+from nbgrad.formulas.row import ScoreModel
 from nbgrad.jit import outlined, scalar
 from nbgrad.jit.memory import move, unchecked_view
 from nbgrad.jit.vector_map import vector_map
 
-__all__ = ["models"]
+__all__ = ["terms_of"]
 
 
 @scalar
@@ -23,27 +22,26 @@ def _product(a, b):
 
 
 @scalar
-def _bent(u, kept, w, intercept):
+def _change(u, kept, w, intercept):
     T = type(u)
     return T(0) if w == T(0) else kept * (u + intercept)
 
 
-def _of_numbers(
-    f: Callable[..., Any], df: Callable[..., Any], d2f: Callable[..., Any], good: Callable[..., Any]
-) -> Model:
-    """A model with one score a row, a target that is a number, and a loss f(score, target)."""
+def _of_numbers(row: ScoreModel) -> Terms:
+    """One score a row, a target that is a number."""
+    f, df, d2f, is_target = row.loss, row.derivative, row.second_derivative, row.is_target
 
     # a row of weight 0 is absent, even where its loss is infinite
     @scalar
-    def slope_and_loss(score, target, w, intercept):
+    def slope_and_loss(score, target, w, intercept, *parameters):
         T, x = type(score), score + intercept
         absent = w == T(0)
-        return T(0) if absent else w * df(x, target), T(0) if absent else w * f(x, target)
+        return T(0) if absent else w * df(x, target, *parameters), T(0) if absent else w * f(x, target, *parameters)
 
     @scalar
-    def curve(score, target, w, intercept):
+    def weighted_curvature(score, target, w, intercept, *parameters):
         T = type(score)
-        return T(0) if w == T(0) else w * d2f(score + intercept, target)
+        return T(0) if w == T(0) else w * d2f(score + intercept, target, *parameters)
 
     @scalar
     def load(target, at, count, t):
@@ -52,33 +50,33 @@ def _of_numbers(
             t[r] = t.dtype.type(0)
 
     @outlined
-    def residuals(s, classes, intercept, target, at, count, w, work, rest):
+    def residuals(s, classes, intercept, target, at, count, w, parameters, work, rest):
         losses, t = strip(work, 1), strip(work, 2)
         load(target, at, count, t)
-        vector_map(slope_and_loss, (s, t, w), 0, LANES, (s, losses), 0, (intercept[0],))
+        vector_map(slope_and_loss, (s, t, w), 0, LANES, (s, losses), 0, (intercept[0], *parameters))
 
     @outlined
-    def curvature(s, kept, classes, intercept, target, at, count, w, work, rest):
+    def curvature(s, kept, classes, intercept, target, at, count, w, parameters, work, rest):
         t = strip(work, 2)
         load(target, at, count, t)
-        vector_map(curve, (s, t, w), 0, LANES, (kept,), 0, (intercept[0],))
+        vector_map(weighted_curvature, (s, t, w), 0, LANES, (kept,), 0, (intercept[0], *parameters))
 
     @outlined
-    def bend(u, kept, classes, intercept, w, work):
-        vector_map(_bent, (u, kept, w), 0, LANES, (u,), 0, (intercept[0],))
+    def hvp_residual(u, kept, classes, intercept, w, work):
+        vector_map(_change, (u, kept, w), 0, LANES, (u,), 0, (intercept[0],))
 
     @outlined
-    def bad(target, at, count, classes):
+    def bad_target(target, at, count, classes):
         wrong, t = 0, unchecked_view(target, at, count)
         for r in range(t.size):
-            wrong += not good(t[r])
+            wrong += not is_target(t[r])
         if wrong:
             for r in range(t.size):
-                if not good(t[r]):
+                if not is_target(t[r]):
                     return at + r
         return -1
 
-    return Model(f.__name__, residuals, curvature, bend, bad, matrix=False)
+    return Terms(f.__name__, residuals, curvature, hvp_residual, bad_target, matrix=False)
 
 
 # Softmax
@@ -98,7 +96,7 @@ def _own_and_weight(s, intercept, classes, label, at, count, w, work):
 
 
 @outlined
-def _residuals(s, classes, intercept, label, at, count, w, work, rest):
+def _residuals(s, classes, intercept, label, at, count, w, parameters, work, rest):
     T, losses, factor, own = s.dtype.type, strip(work, 1), strip(work, 2), strip(work, 4)
     _own_and_weight(s, intercept, classes, label, at, count, w, work)
     label_terms(s, classes, work, rest, 1.0)
@@ -115,7 +113,7 @@ def _residuals(s, classes, intercept, label, at, count, w, work, rest):
 
 
 @outlined
-def _curvature(s, kept, classes, intercept, label, at, count, w, work, rest):
+def _curvature(s, kept, classes, intercept, label, at, count, w, parameters, work, rest):
     """The probabilities."""
     T, factor = s.dtype.type, strip(work, 2)
     _own_and_weight(s, intercept, classes, label, at, count, w, work)
@@ -140,13 +138,13 @@ def _deviation(u, p, reference, mean):
 
 
 @scalar
-def _bent_class(d, p, mean, w):
+def _class_change(d, p, mean, w):
     T = type(d)
     return T(0) if w == T(0) else w * p * (d - mean)
 
 
 @outlined
-def _bend(u, kept, classes, intercept, w, work):
+def _hvp_residual(u, kept, classes, intercept, w, work):
     """p_c(u_c − Σ p·u), of differences from the likeliest class's u: where one class is sure nothing cancels."""
     T, best, reference, mean = u.dtype.type, strip(work, 3), strip(work, 4), strip(work, 5)
     for r in range(LANES):
@@ -161,7 +159,7 @@ def _bend(u, kept, classes, intercept, w, work):
         vector_map(_deviation, (lane, strip(kept, c), reference, mean), 0, LANES, (lane, mean), 0, ())
     for c in range(classes):
         lane = strip(u, c)
-        vector_map(_bent_class, (lane, strip(kept, c), mean, w), 0, LANES, (lane,), 0, ())
+        vector_map(_class_change, (lane, strip(kept, c), mean, w), 0, LANES, (lane,), 0, ())
 
 
 @outlined
@@ -177,8 +175,7 @@ def _bad_label(label, at, count, classes):
 
 
 @functools.cache
-def models() -> dict[str, Model]:
-    return {
-        **{name: _of_numbers(*row) for name, row in SCORE_MODELS.items()},
-        "softmax": Model("softmax", _residuals, _curvature, _bend, _bad_label, matrix=True),
-    }
+def terms_of(model: str) -> Terms:
+    if model == "softmax":
+        return Terms("softmax", _residuals, _curvature, _hvp_residual, _bad_label, matrix=True)
+    return _of_numbers(SCORE_MODELS[model])

@@ -6,8 +6,8 @@ the residuals' product with the block, added to the gradient. Sums over rows are
 the precision of the products, and every `FLUSH` rows added up in float64. The ranges follow from the shapes alone, and
 their sums are added in order: the same bits for any number of threads.
 
-`slopes` makes the sum of the losses and its gradient, `curvatures` the product of its Hessian with a vector, `scores`
-the scores alone: predictions.
+`value_and_grad` makes the sum of the losses and its gradient, `hessian_product` the product of its Hessian with a
+vector, `scores` the scores alone: predictions.
 """
 
 from __future__ import annotations
@@ -25,30 +25,35 @@ from nbgrad.jit import Loop, scalar
 from nbgrad.jit.memory import move, unchecked_view
 from nbgrad.jit.vector_map import vector_map
 
-__all__ = ["FLUSH", "Model", "curvatures", "of_scores", "scores", "slopes", "wide_size", "work_size"]
+__all__ = [
+    "FLUSH", "Terms", "first_bad_target", "hessian_product", "of_scores", "scores", "value_and_grad", "wide_size",
+    "work_size",
+]  # fmt: skip
 
 #: Rows whose gradient is summed up in the precision of the products: 10 000 of them would cost float32 a digit.
 FLUSH = 512
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class Terms:
     """What distinguishes the models. Scores, residuals and all that is of the size of a block lie in strips, one for
-    each class. ``work`` has `WORK` numbers of scratch, ``rest`` a strip of float64.
+    each class. ``parameters`` are the model's own, a tuple; ``work`` has `WORK` numbers of scratch, ``rest`` a strip of
+    float64.
 
-    * ``residuals(s, classes, intercept, target, at, count, w, work, rest)``: scores become residuals, weighted with w;
-      the losses, weighted too, are left in strip 1 of work.
-    * ``curvature(s, kept, classes, intercept, target, at, count, w, work, rest)``: what `bend` needs of the scores.
-    * ``bend(u, kept, classes, intercept, w, work)``: scores u of a direction become the change of the residuals.
-    * ``bad(target, at, count, classes)``: the place of the first target that there cannot be, or −1.
+    * ``residuals(s, classes, intercept, target, at, count, w, parameters, work, rest)``: scores become residuals,
+      weighted with w; the losses, weighted too, are left in strip 1 of work.
+    * ``curvature(s, kept, classes, intercept, target, at, count, w, parameters, work, rest)``: what `hvp_residual`
+      needs of the scores.
+    * ``hvp_residual(u, kept, classes, intercept, w, work)``: scores u of a direction become the residuals' change.
+    * ``bad_target(target, at, count, classes)``: the place of the first target that there cannot be, or −1.
     * ``matrix``: whether a row of X has a score for each class.
     """
 
     name: str
     residuals: Callable[..., Any]
     curvature: Callable[..., Any]
-    bend: Callable[..., Any]
-    bad: Callable[..., Any]
+    hvp_residual: Callable[..., Any]
+    bad_target: Callable[..., Any]
     matrix: bool
 
 
@@ -97,7 +102,7 @@ def _load_weights(weight, i, count, weights):
         move(weight, i, weights, 0, count)
 
 
-def _pass(model: Model, convert: bool, middle: Callable[..., Any], name: str) -> Loop:
+def _pass(terms: Terms, convert: bool, middle: Callable[..., Any], name: str) -> Loop:
     """``loop(x, features, step, rows, first, last, since, end, target, weight, coefficients, w_step, kept, have, work,
     wide)``: over rows first..last − 1, taken ``rows`` ≤ `LANES` at a time. Returns the place of a bad target, or −1.
 
@@ -106,11 +111,11 @@ def _pass(model: Model, convert: bool, middle: Callable[..., Any], name: str) ->
     last part. The sums are those of the range in one part.
 
     ``x``: flat, row i at i·step; with ``convert`` its rows are contiguous and of another dtype than the coefficients:
-    (w, intercept, v, v_intercept), w and v with rows of ``w_step`` numbers, flat. ``weight`` may be empty. ``work`` is
-    scratch, to ``wide`` the range's sums are added. ``kept``: what depends on w alone, a strip for each block and
-    class, or for one block where it is not to be kept; with ``have`` it is there already.
+    (w, intercept, v, v_intercept, parameters), w and v with rows of ``w_step`` numbers, flat. ``weight`` may be empty.
+    ``work`` is scratch, to ``wide`` the range's sums are added. ``kept``: what depends on w alone, a strip for each
+    block and class, or for one block where it is not to be kept; with ``have`` it is there already.
     """
-    rows_of, first_bad, matrix = _converted if convert else _in_place, model.bad, model.matrix
+    rows_of, bad_target, matrix = _converted if convert else _in_place, terms.bad_target, terms.matrix
 
     def loop(
         x, features, step, rows, first, last, since, end, target, weight, coefficients, w_step, kept, have, work, wide
@@ -132,7 +137,7 @@ def _pass(model: Model, convert: bool, middle: Callable[..., Any], name: str) ->
         ahead = 0 if convert else rows * step
         for i in range(first, last, rows):
             count = min(rows, last - i)
-            wrong = first_bad(target, i, count, classes)
+            wrong = bad_target(target, i, count, classes)
             if wrong >= 0:
                 return wrong
             if count < LANES or weight.size:
@@ -156,7 +161,7 @@ def _pass(model: Model, convert: bool, middle: Callable[..., Any], name: str) ->
                     g[j] = T(0)
         return -1
 
-    return Loop(loop, name=f"{model.name}_{name}{'_converted' if convert else ''}")
+    return Loop(loop, name=f"{terms.name}_{name}{'_converted' if convert else ''}")
 
 
 def _scores(matrix: bool) -> Callable[..., Any]:
@@ -176,37 +181,48 @@ def _scores(matrix: bool) -> Callable[..., Any]:
 
 
 @functools.cache
-def slopes(model: Model, convert: bool) -> Loop:
-    """Value and gradient: see `_pass`; v, v_intercept, kept and have are not used."""
-    scores, residuals = _scores(model.matrix), model.residuals
+def first_bad_target(terms: Terms) -> Loop:
+    """``loop(target, classes)``: its place, or −1."""
+    bad_target = terms.bad_target
 
-    @scalar
-    def middle(x_rows, y_rows, coefficients, w_step, kept, have, s, work, rest):
-        w, intercept, _, _ = coefficients
-        target, i, count, weights = y_rows
-        scores(x_rows, count, w, w_step, intercept.size, s, 0, 0)
-        residuals(s, intercept.size, intercept, target, i, count, weights, work, rest)
+    def loop(target, classes):
+        return bad_target(target, 0, target.size, classes)
 
-    return _pass(model, convert, middle, "slopes")
+    return Loop(loop, name=f"{terms.name}_first_bad_target")
 
 
 @functools.cache
-def curvatures(model: Model, convert: bool) -> Loop:
-    """The Hessian's product with v, v_intercept: see `_pass`."""
-    scores, curvature, bend = _scores(model.matrix), model.curvature, model.bend
+def value_and_grad(terms: Terms, convert: bool) -> Loop:
+    """See `_pass`; v, v_intercept, kept and have are not used."""
+    scores, residuals = _scores(terms.matrix), terms.residuals
 
     @scalar
     def middle(x_rows, y_rows, coefficients, w_step, kept, have, s, work, rest):
-        w, intercept, v, v_intercept = coefficients
+        w, intercept, _, _, parameters = coefficients
+        target, i, count, weights = y_rows
+        scores(x_rows, count, w, w_step, intercept.size, s, 0, 0)
+        residuals(s, intercept.size, intercept, target, i, count, weights, parameters, work, rest)
+
+    return _pass(terms, convert, middle, "value_and_grad")
+
+
+@functools.cache
+def hessian_product(terms: Terms, convert: bool) -> Loop:
+    """The Hessian's product with v, v_intercept: see `_pass`."""
+    scores, curvature, hvp_residual = _scores(terms.matrix), terms.curvature, terms.hvp_residual
+
+    @scalar
+    def middle(x_rows, y_rows, coefficients, w_step, kept, have, s, work, rest):
+        w, intercept, v, v_intercept, parameters = coefficients
         target, i, count, weights = y_rows
         classes = intercept.size
         if not have:
             t = scores(x_rows, count, w, w_step, classes, s, classes * LANES, 0)
-            curvature(t, kept, classes, intercept, target, i, count, weights, work, rest)
+            curvature(t, kept, classes, intercept, target, i, count, weights, parameters, work, rest)
         u = scores(x_rows, count, v, w_step, classes, s, 0, 0)
-        bend(u, kept, classes, v_intercept, weights, work)
+        hvp_residual(u, kept, classes, v_intercept, weights, work)
 
-    return _pass(model, convert, middle, "curvatures")
+    return _pass(terms, convert, middle, "hessian_product")
 
 
 @functools.cache
@@ -231,32 +247,34 @@ def scores(matrix: bool) -> Loop:
 
 
 @functools.cache
-def of_scores(model: Model, bent: bool) -> Loop:
-    """``loop(scores, u, n, target, weight, intercept, v_intercept, work, wide)``: what is between the products, for a
-    matrix X that others multiply. ``scores`` (classes, n), flat, become residuals; with ``bent`` the scores ``u`` of a
-    direction become the change of the residuals. The sums are added to ``wide``.
+def of_scores(terms: Terms, hessian: bool) -> Loop:
+    """``loop(scores, u, n, target, weight, intercept, v_intercept, parameters, work, wide)``: what is between the
+    products, for a matrix X that others multiply. ``scores`` (classes, n), flat, become residuals; with ``hessian`` the
+    scores ``u`` of a direction become the change of the residuals. The sums are added to ``wide``.
     """
-    residuals, curvature, bend, first_bad = model.residuals, model.curvature, model.bend, model.bad
+    residuals, curvature, hvp_residual, bad_target = (
+        terms.residuals, terms.curvature, terms.hvp_residual, terms.bad_target
+    )  # fmt: skip
 
     @scalar
-    def slopes_of(s, u, classes, intercept, v_intercept, target, i, count, weights, work, rest):
-        residuals(s, classes, intercept, target, i, count, weights, work, rest)
+    def of_values(s, u, classes, intercept, v_intercept, target, i, count, weights, parameters, work, rest):
+        residuals(s, classes, intercept, target, i, count, weights, parameters, work, rest)
         return s
 
     @scalar
-    def curvatures_of(s, u, classes, intercept, v_intercept, target, i, count, weights, work, rest):
-        curvature(s, s, classes, intercept, target, i, count, weights, work, rest)
-        bend(u, s, classes, v_intercept, weights, work)
+    def of_products(s, u, classes, intercept, v_intercept, target, i, count, weights, parameters, work, rest):
+        curvature(s, s, classes, intercept, target, i, count, weights, parameters, work, rest)
+        hvp_residual(u, s, classes, v_intercept, weights, work)
         return u
 
-    middle = curvatures_of if bent else slopes_of
+    middle = of_products if hessian else of_values
 
-    def loop(scores, u, n, target, weight, intercept, v_intercept, work, wide):
+    def loop(scores, u, n, target, weight, intercept, v_intercept, parameters, work, wide):
         classes = intercept.size
         weights, strips = unchecked_view(work, WORK, LANES), classes * LANES
         s, t = unchecked_view(work, WORK + LANES, strips), unchecked_view(work, WORK + LANES + strips, strips)
         rest, loss, slope = strip(wide, 0), strip(wide, 1), unchecked_view(wide, 2 * LANES, strips)
-        wrong = first_bad(target, 0, n, classes)
+        wrong = bad_target(target, 0, n, classes)
         if wrong >= 0:
             return wrong
         for i in range(0, n, LANES):
@@ -264,13 +282,13 @@ def of_scores(model: Model, bent: bool) -> Loop:
             _load_weights(weight, i, count, weights)
             for c in range(classes):
                 move(scores, c * n + i, s, c * LANES, count)
-                if bent:
+                if hessian:
                     move(u, c * n + i, t, c * LANES, count)
-            result = middle(s, t, classes, intercept, v_intercept, target, i, count, weights, work, rest)
+            result = middle(s, t, classes, intercept, v_intercept, target, i, count, weights, parameters, work, rest)
             vector_map(_add, (strip(work, 1), loss), 0, LANES, (loss,), 0, ())
             vector_map(_add, (result, slope), 0, strips, (slope,), 0, ())
             for c in range(classes):
-                move(result, c * LANES, u if bent else scores, c * n + i, count)
+                move(result, c * LANES, u if hessian else scores, c * n + i, count)
         return -1
 
-    return Loop(loop, name=f"{model.name}_{'curvatures' if bent else 'slopes'}_of_scores")
+    return Loop(loop, name=f"{terms.name}_{'hessian_product' if hessian else 'value_and_grad'}_of_scores")

@@ -1,14 +1,11 @@
-"""What the regression models need beyond the losses: the logistic loss of a label that is 0 or 1, and second
-derivatives in the score, ``d2_f``; and the table of the models of one score a row.
+"""What the regression models need beyond the losses: losses of a score and its target, second derivatives in the score,
+``d2_f``; and the table of the models of one score a row.
 
-z is the negative margin, the score as the label wants it small: x for t = 0, −x for t = 1. (The labels are checked
-before: another one, nan among them, is taken for 1.)
+The logistic losses know labels, 0 or 1, by `neg_margin`. (The labels are checked before: another one, nan among them,
+is taken for 1.)
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any, NamedTuple
 
 from nbgrad.formulas.classic import d_sigmoid, sigmoid
 from nbgrad.formulas.losses import (
@@ -17,6 +14,7 @@ from nbgrad.formulas.losses import (
     half_squared_error,
     logistic_squared_error,
 )
+from nbgrad.formulas.row import RegressionModel, ScoreModel
 from nbgrad.formulas.smooth import softplus
 from nbgrad.jit import scalar
 
@@ -29,19 +27,24 @@ def d2_half_squared_error(x, target):
 
 
 @scalar
+def neg_margin(x, target):
+    """The score as the label wants it small: x for t = 0, −x for t = 1."""
+    return x if target == type(x)(0) else -x
+
+
+@scalar
 def logistic_loss(x, target):
-    """−ln σ(x) for t = 1, −ln σ(−x) for t = 0: softplus of z."""
+    """−ln σ(x) for t = 1, −ln σ(−x) for t = 0: softplus of the negative margin."""
     T = type(x)
-    return softplus(x if target == T(0) else -x, T(1))
+    return softplus(neg_margin(x, target), T(1))
 
 
 @scalar
 def d_logistic_loss(x, target):
-    """σ(z) or −σ(z): a sure label keeps its digits (σ(x) − 1 is 0 from x = 17 on in float32)."""
+    """σ or −σ of the negative margin: a sure label keeps its digits (σ(x) − 1 is 0 from x = 17 on in float32)."""
     T = type(x)
-    negative = target == T(0)
-    slope = sigmoid(x if negative else -x)
-    return slope if negative else -slope
+    slope = sigmoid(neg_margin(x, target))
+    return slope if target == T(0) else -slope
 
 
 @scalar
@@ -52,9 +55,9 @@ def d2_logistic_loss(x, target):
 
 @scalar
 def d2_logistic_squared_error(x, target):
-    """2σσ'(2 − 3σ) at z: the loss is σ(z)²"""
+    """2σσ'(2 − 3σ), σ at the negative margin z: the loss is σ(z)²"""
     T = type(x)
-    y = sigmoid(x if target == T(0) else -x)
+    y = sigmoid(neg_margin(x, target))
     return (y + y) * d_sigmoid(x) * (T(2) - T(3) * y)
 
 
@@ -69,17 +72,76 @@ def is_binary(t):
     return (t == T(0)) | (t == T(1))
 
 
-class ScoreModel(NamedTuple):
-    """A model of one score a row: a loss of the score and a target that is a number."""
-
-    loss: Callable[..., Any]
-    derivative: Callable[..., Any]  # in the score, as the next
-    second_derivative: Callable[..., Any]
-    is_target: Callable[..., Any]
-
-
+#: The models of one score a row. A new one is a row: what it minimises, `regression.NAME_value_and_grad` and its like,
+#: Hessians, `Problem`, blocks, Dask, GPUs, tests and benchmarks follow.
 SCORE_MODELS = {
-    "linear": ScoreModel(half_squared_error, d_half_squared_error, d2_half_squared_error, is_finite),
-    "logistic": ScoreModel(logistic_loss, d_logistic_loss, d2_logistic_loss, is_binary),
-    "logistic_mse": ScoreModel(logistic_squared_error, d_logistic_squared_error, d2_logistic_squared_error, is_binary),
-}
+    "linear": ScoreModel(
+        half_squared_error, d_half_squared_error, d2_half_squared_error, is_finite,
+        targets="finite numbers (in {dtype})",
+        text="""Half the squared residual ½(s − y)² of the scores s = x·w + b, averaged: linear regression (ridge with
+        ``l2``).
+
+        Derivative in the score: s − y; second derivative: 1, so that the Hessian depends neither on ``params`` nor on
+        ``y``.
+
+        Source: A.-M. Legendre, Nouvelles méthodes pour la détermination des orbites des comètes (1805).
+        """,
+        example="""
+        >>> linear_value_and_grad(np.array([1.0, 0.5]), np.array([[1.0], [2.0]]), np.array([1.5, 3.5]))
+        (np.float64(0.25), array([-1. , -0.5]))
+        """,
+    ),
+    "logistic": ScoreModel(
+        logistic_loss, d_logistic_loss, d2_logistic_loss, is_binary,
+        targets="labels 0 or 1",
+        classifies=True,
+        text="""Cross-entropy −y·ln σ(s) − (1 − y)·ln σ(−s) of the scores s = x·w + b, averaged: logistic regression.
+
+        Derivative in the score: (1 − y)·σ(s) − y·σ(−s), which keeps its digits where σ(s) − y cancels; second
+        derivative: σ'(s), from both tails: it is not 0 where σ(s) rounds to 1.
+
+        Source: D. R. Cox, The regression analysis of binary sequences, J. R. Stat. Soc. B 20 (1958) 215.
+        """,
+        example="""
+        >>> logistic_value_and_grad(np.zeros(2), np.array([[1.0], [2.0]]), np.array([0, 1]))
+        (np.float64(0.6931471805599453), array([-0.25,  0.  ]))
+        """,
+    ),
+    "logistic_mse": ScoreModel(
+        logistic_squared_error, d_logistic_squared_error, d2_logistic_squared_error, is_binary,
+        targets="labels 0 or 1",
+        classifies=True,
+        text="""Squared error (σ(s) − y)² of the scores s = x·w + b, averaged: 1/m Σ (σ(wᵀx) − y)², without a half.
+
+        Derivative in the score: 2(σ(s) − y)·σ'(s), with σ(s) − 1 computed as −σ(−s); second derivative:
+        2σ(z)σ'(z)(2 − 3σ(z)) at z, which is s for y = 0, −s for y = 1: negative where the model is sure and wrong. Not
+        convex, and flat there: the cross-entropy of `logistic_value_and_grad` is neither.
+
+        Source: G. W. Brier, Verification of forecasts expressed in terms of probability, Mon. Weather Rev. 78 (1950) 1.
+        """,
+        example="""
+        >>> logistic_mse_value_and_grad(np.zeros(2), np.array([[1.0], [2.0]]), np.array([0, 1]))
+        (np.float64(0.25), array([-0.125,  0.   ]))
+        """,
+    ),
+}  # fmt: skip
+
+#: Of a whole row of scores: its formulas are in `nbgrad.formulas.rows`.
+SOFTMAX = RegressionModel(
+    targets="labels in 0..{last}",
+    classifies=True,
+    text="""Cross-entropy −ln softmax(s)[y] of the scores s = W·x + b, averaged: softmax (multinomial) regression.
+
+    Derivative in the scores: softmax(s) − onehot(y), the label's entry as −(the sum of the others). The Hessian's
+    product with scores u is p∘(u − Σ p·u), computed from differences to the likeliest class's u, so that a sure class
+    keeps its digits. Labels are checked before any memory is read with them.
+
+    Two classes with ``params`` (0, w) are logistic regression with w.
+
+    Source: J. S. Bridle, Training stochastic model recognition algorithms as networks, NIPS 2 (1990) 211.
+    """,
+    example="""
+    >>> softmax_value_and_grad(np.zeros((2, 2)), np.array([[1.0], [2.0]]), np.array([0, 1]))
+    (np.float64(0.6931471805599453), array([[ 0.25,  0.  ], [-0.25,  0.  ]]))
+    """,
+)

@@ -1,4 +1,4 @@
-"""What a row of the table says of an elementwise operator."""
+"""What a row of the table says of an elementwise operator, and of a regression model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Elementwise"]
+__all__ = ["Elementwise", "RegressionModel", "ScoreModel"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,3 +38,32 @@ class Elementwise:
         """The kinks for these parameters; for the defaults if there are none."""
         values = dict(zip(self.parameters, parameters or self.parameters.values(), strict=True))
         return tuple(values[k] if isinstance(k, str) else k for k in self.kinks)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RegressionModel:
+    """What a model's public functions and errors say of it.
+
+    ``targets``: what y may be, as errors say it ({dtype}: the products' precision, {last}: the last class).
+    ``classifies``: whether they are labels. ``text``: the documentation, what is minimised in its first line;
+    ``example``: its doctest. ``parameters``, ``ranges``: as `Elementwise` has them.
+    """
+
+    targets: str
+    text: str
+    example: str = ""
+    classifies: bool = False
+    parameters: dict[str, float] = field(default_factory=dict)
+    ranges: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreModel(RegressionModel):
+    """A model of one score a row: ``loss(score, target, *parameters)``, its derivatives in the score, and
+    ``is_target(target)``, whether there can be such a target; plain functions of numbers.
+    """
+
+    loss: Callable[..., Any]
+    derivative: Callable[..., Any]
+    second_derivative: Callable[..., Any]
+    is_target: Callable[..., Any]

@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 
+from nbgrad.arrays import check_choice
+from nbgrad.formulas.regression import SCORE_MODELS
 from nbgrad.regression.blocks import Summary, scan
-from nbgrad.regression.data import precision
+from nbgrad.regression.data import MODELS, parameters, product_dtype
 from nbgrad.regression.passes.host import mean_with_penalty
 from nbgrad.regression.problem import Problem
 
@@ -21,7 +23,7 @@ __all__ = ["BlockProblem"]
 
 
 @dataclass(frozen=True)
-class _Model:
+class _Task:
     """What a task needs beside the block and the parameters."""
 
     classes: NDArray[Any] | None
@@ -38,13 +40,13 @@ class _Model:
         return Problem(X=X, y=y, sample_weight=weight, **self.options)
 
 
-def _block_sums(i: int, block: tuple[Any, Any, Any], argument: tuple[_Model, NDArray[Any]]) -> tuple[Any, ...]:
+def _block_sums(i: int, block: tuple[Any, Any, Any], argument: tuple[_Task, NDArray[Any]]) -> tuple[Any, ...]:
     """(Σ weight·loss, gradient, Σ weight, rows) of a block."""
     model, params = argument
     return (*model.problem(block).sums(params), len(block[1]))
 
 
-def _block_product(i: int, block: tuple[Any, Any, Any], argument: tuple[_Model, Any, Any]) -> tuple[Any, ...]:
+def _block_product(i: int, block: tuple[Any, Any, Any], argument: tuple[_Task, Any, Any]) -> tuple[Any, ...]:
     """(Σ weight·Hessian of the losses times v, Σ weight, rows) of a block."""
     model, params, v = argument
     problem = model.problem(block)
@@ -53,7 +55,7 @@ def _block_product(i: int, block: tuple[Any, Any, Any], argument: tuple[_Model, 
     return product, weight, len(block[1])
 
 
-def _block_moments(i: int, block: tuple[Any, Any, Any], argument: tuple[_Model, int, bool]) -> tuple[Any, ...]:
+def _block_moments(i: int, block: tuple[Any, Any, Any], argument: tuple[_Task, int, bool]) -> tuple[Any, ...]:
     model, step, full = argument
     return *model.problem(block).moments(step, full), len(block[1])
 
@@ -75,11 +77,12 @@ def _add(*parts: tuple[Any, ...]) -> tuple[Any, ...]:
 class BlockProblem:
     """Σ weight·loss / Σ weight + ½·l2·‖weights‖² over blocks of rows, and its gradient.
 
-    ``model`` is "linear", "logistic", "logistic_mse" or "softmax". The labels may be anything that can be sorted: the
-    first pass finds ``summary.classes``, and a label counts as its position there; with ``num_classes`` they are taken
-    as 0..num_classes − 1. ``summary`` is that of a first pass already made. ``class_weight`` (num_classes,) multiplies
-    the rows' weights, ``l2`` does not touch the intercept; both may be set between construction and use, when
-    ``summary`` is known. ``dtype`` is the precision of the kernels: that of X by default, float64 for integers.
+    ``model`` is one of `nbgrad.regression.Problem`, ``parameters`` are its own. Labels may be anything that can be
+    sorted: the first pass finds ``summary.classes``, and a label counts as its position there; with ``num_classes``
+    they are taken as 0..num_classes − 1. ``summary`` is that of a first pass already made. ``class_weight``
+    (num_classes,) multiplies the rows' weights, ``l2`` does not touch the intercept; both may be set between
+    construction and use, when ``summary`` is known. ``dtype`` is the precision of the kernels: that of X by default,
+    float64 for integers.
     Parameters, shapes: `nbgrad.regression.objectives`.
 
     Memory: what the blocks hold, in their own dtype, and a few numbers for each row of the block at work; nothing grows
@@ -108,13 +111,16 @@ class BlockProblem:
     x_scale: float = 1.0
     dtype: Any = None
     summary: Summary = None  # type: ignore[assignment]  # None: of the pass that the constructor makes
+    parameters: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        classify = self.model != "linear" and self.num_classes is None
+        check_choice(self.model, "model", tuple(MODELS))
+        self.parameters = parameters(self.model, self.parameters)
+        classify = MODELS[self.model].classifies and self.num_classes is None
         if self.summary is None:
             self.summary = scan(self.blocks, classify=classify)
         if self.dtype is None:
-            self.dtype = precision(None, self.summary.dtype)
+            self.dtype = product_dtype(None, self.summary.dtype)
         if classify:
             classes = self.summary.classes
             assert classes is not None
@@ -123,7 +129,7 @@ class BlockProblem:
             self._classes = None if plain else classes  # labels that are their own positions need no search
         else:
             self._classes = None
-        if self.model.startswith("logistic") and self.num_classes is not None and self.num_classes > 2:
+        if self.model in SCORE_MODELS and self.num_classes is not None and self.num_classes > 2:
             raise ValueError(f"y: expected 2 classes for logistic regression, got {self.num_classes}")
 
     @property
@@ -161,8 +167,9 @@ class BlockProblem:
         """What ``function`` finds of the blocks, added up, without the number of rows, which comes last."""
         options = {
             "model": self.model, "fit_intercept": self.fit_intercept, "x_scale": self.x_scale, "dtype": self.dtype,
+            **self.parameters,
         }  # fmt: skip
-        model = _Model(self._classes, self.class_weight, options)
+        model = _Task(self._classes, self.class_weight, options)
         *found, rows = self.blocks.reduce(f"{self.model}_{name}", function, _add, (model, *vectors))
         if rows != self.summary.rows:
             raise ValueError(f"X: expected the {self.summary.rows} rows of the first pass, got {rows}")

@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 from nbgrad.arguments import check_number
 from nbgrad.arrays import FLOAT32, FLOAT64, as_array, as_float, as_labels, contiguous
 from nbgrad.cpu.add_up import add_up
+from nbgrad.formulas.regression import SCORE_MODELS, SOFTMAX
+from nbgrad.formulas.row import RegressionModel
 
 __all__ = [
-    "coefficients", "dtype_of", "expected_targets", "finite", "flag", "matrix", "penalty", "precision", "targets",
-    "weight_unit", "weights", "wrong_target",
+    "MODELS", "coefficients", "dtype_of", "expected_targets", "finite", "flag", "matrix", "parameters", "penalty",
+    "product_dtype", "targets", "weight_unit", "weights", "wrong_target",
 ]  # fmt: skip
+
+MODELS: dict[str, RegressionModel] = {**SCORE_MODELS, "softmax": SOFTMAX}
 
 
 def matrix(X: Any) -> Any:
@@ -58,8 +62,19 @@ def penalty(l2: Any) -> Any:
     return l2
 
 
-def precision(dtype: Any, x_dtype: Any) -> np.dtype[Any]:
-    """Of the products: what was asked for, else that of X, in either byte order."""
+def parameters(model: str, given: dict[str, Any]) -> dict[str, float]:
+    """The model's own parameters, in its row's order, from the caller's keywords."""
+    row = MODELS[model]
+    for name in given:
+        if name not in row.parameters:
+            known = f"of its own {', '.join(row.parameters)}" if row.parameters else "none of its own"
+            raise TypeError(f"{name}: unexpected keyword argument, model {model!r} takes {known}")
+    values = {**row.parameters, **given}
+    return {name: float(check_number(v, name, FLOAT64, row.ranges.get(name, ""))) for name, v in values.items()}
+
+
+def product_dtype(dtype: Any, x_dtype: Any) -> np.dtype[Any]:
+    """The precision of the products: what was asked for, else that of X, in either byte order."""
     if dtype is None:
         return FLOAT32 if x_dtype.newbyteorder("=") == FLOAT32 else FLOAT64
     native = np.dtype(dtype).newbyteorder("=")
@@ -106,8 +121,7 @@ def targets(model: str, y: Any, n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def expected_targets(model: str, dtype: np.dtype[Any], num_classes: int) -> str:
-    of_model = {"linear": f"finite numbers (in {dtype})", "softmax": f"labels in 0..{num_classes - 1}"}
-    return of_model.get(model, "labels 0 or 1")
+    return MODELS[model].targets.format(dtype=dtype, last=num_classes - 1)
 
 
 def wrong_target(model: str, value: Any, at: int, dtype: np.dtype[Any], num_classes: int) -> ValueError:

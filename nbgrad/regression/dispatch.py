@@ -10,6 +10,7 @@ from typing import Any
 
 from nbgrad.regression.block_problem import BlockProblem
 from nbgrad.regression.blocks import Blocks
+from nbgrad.regression.data import MODELS
 from nbgrad.regression.problem import Problem
 
 __all__ = ["as_blocks", "as_problem", "is_dask_array"]
@@ -25,7 +26,8 @@ def as_problem(model: str, X: Any, y: Any = None, *, sample_weight: Any = None, 
     blocks = as_blocks(X, y, sample_weight)
     if blocks is None:
         return Problem(model, X, y, sample_weight=sample_weight, **options)
-    return BlockProblem(model, blocks, **options)
+    own = {name: options.pop(name) for name in MODELS[model].parameters if name in options}
+    return BlockProblem(model, blocks, parameters=own, **options)
 
 
 def as_blocks(X: Any, y: Any = None, sample_weight: Any = None) -> Any:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from nbgrad.arguments import check_choice
 from nbgrad.arrays import FLOAT64, as_float, on_device
-from nbgrad.formulas.regression import SCORE_MODELS
 from nbgrad.regression import data
 from nbgrad.regression.passes.host import Passes
 from nbgrad.regression.passes.one_pass import Curvature
@@ -19,9 +18,7 @@ from nbgrad.regression.passes.one_pass import Curvature
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
 
-__all__ = ["MODELS", "Problem"]
-
-MODELS = (*SCORE_MODELS, "softmax")
+__all__ = ["Problem"]
 
 
 def _passes(X: Any) -> type[Passes]:
@@ -36,9 +33,10 @@ def _passes(X: Any) -> type[Passes]:
 class Problem:
     """A model on a data set: mean loss, its gradient and its Hessian in float64, at any ``params``.
 
-    ``model``: ``"linear"``, ``"logistic"``, ``"logistic_mse"`` or ``"softmax"``; what it minimises and the other
-    arguments: `nbgrad.regression.objectives`. ``dtype`` is the precision of the products over the features, float32 or
-    float64; without it X's own, float64 if that is neither. Whatever it is, the sums over the rows are float64.
+    ``model`` is the name of an objective, ``"linear"`` of `linear_value_and_grad` and so on; what it minimises, the
+    other arguments and the model's own ``parameters``: `nbgrad.regression.objectives`. ``dtype`` is the precision of
+    the products over the features, float32 or float64; without it X's own, float64 if that is neither. Whatever it is,
+    the sums over the rows are float64.
 
     X is not copied: what is written to it later is seen. ``params`` are float64, flat or in the shape of the model.
 
@@ -63,12 +61,16 @@ class Problem:
         fit_intercept: bool = True,
         x_scale: float = 1.0,
         dtype: Any = None,
+        **parameters: float,
     ) -> None:
-        check_choice(model, "model", MODELS)
+        check_choice(model, "model", tuple(data.MODELS))
+        self.parameters = data.parameters(model, parameters)
         self.model, self.l2 = model, data.penalty(l2)
         self.fit_intercept = data.flag(fit_intercept, "fit_intercept")
         x_scale = data.finite(x_scale, "x_scale")
-        self._passes = _passes(X)(model, X, y, sample_weight, self.fit_intercept, x_scale, dtype)
+        self._passes = _passes(X)(
+            model, X, y, sample_weight, self.fit_intercept, x_scale, dtype, self.parameters
+        )
         self.rows, self.n_features, self.weight_sum = (
             self._passes.rows, self._passes.n_features, self._passes.weight_sum
         )  # fmt: skip

@@ -114,7 +114,7 @@ def test_params_on_the_gpu_stay_there(model, dtype):
 
 
 def test_sure_labels_keep_their_digits(dtype):
-    """A slope of 1e-9 is 1e-9, and so is the bend."""
+    """A slope of 1e-9 is 1e-9, and so is the curvature."""
     X, y = np.array([[20.0], [-20.0]], dtype), np.array([1, 0])
     for model, params in (("logistic", np.array([1.0, 0.0])), ("softmax", np.array([[0.0, 0.0], [1.0, 0.0]]))):
         there, here = (make(model, X, y) for make in (on_gpu, Problem))

@@ -55,10 +55,10 @@ def test_passes(case, capability, tmp_path):
         return
     from nbgrad.cuda.regression import one_pass as cuda_regression
 
-    model, bent, classes, features, x_dtype, name = case
+    model, hessian, classes, features, x_dtype, name = case
     dtype, x, numbers = np.dtype(name), getattr(numba, x_dtype)[::1], getattr(numba, name)[::1]
     tile = cuda_regression.tile_of(classes, features, dtype, x_dtype, True)
-    kernel = cuda_regression.pass_kernel(model, bent, dtype, tile)
+    kernel = cuda_regression.pass_kernel(model, hessian, dtype, tile)
     target = L if model == "softmax" else numbers
     threads, side_by_side = bounds = kernel.targetoptions["launch_bounds"]
     ptx = code(kernel, (x, i, i, target, numbers, numbers, x, L, numbers), capability, bounds)
@@ -77,8 +77,8 @@ def test_what_is_around_them(number, capability, tmp_path):
     a, dtype = number[::1], np.dtype(str(number))
     for kernel, types in (
         (cuda_regression.collect(dtype), (a, i, i, a)),
-        (cuda_terms.terms_kernel("logistic", False, dtype), (a, a, a, a, a, a)),
-        (cuda_terms.terms_kernel("logistic_mse", True, dtype), (a, a, a, a, a, a)),
+        (cuda_terms.terms_kernel("logistic", False, dtype), (a, a, a, a, a, a, a)),
+        (cuda_terms.terms_kernel("logistic_mse", True, dtype), (a, a, a, a, a, a, a)),
         (cuda_terms.targets_kernel("linear"), (a, i, L)),
         (cuda_terms.targets_kernel("softmax"), (int64[::1], i, L)),
     ):

@@ -23,7 +23,9 @@ from nbgrad.formulas import rows
 from nbgrad.formulas.regression import SCORE_MODELS
 from nbgrad.jit import scalar
 
-__all__ = ["check_targets", "label_terms", "number_terms", "targets_kernel", "terms_kernel", "terms_of"]
+__all__ = [
+    "check_targets", "label_terms", "number_terms", "parameters_of", "targets_kernel", "terms_kernel", "terms_of",
+]  # fmt: skip
 
 
 def _over_lanes(combine: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -46,25 +48,34 @@ _largest = _over_lanes(lambda own, other: larger(other, own))
 _first = _over_lanes(lambda own, other: other if other < own else own)
 
 
-def _number_terms(model: str, bent: bool) -> Any:
-    f, df, d2f, good = SCORE_MODELS[model]
+def _parameters_at(count: int) -> Callable[[Any, Any], Any]:
+    """A function of (an array, a place): the tuple of ``count`` numbers from there."""
+    if not count:
+        return scalar(lambda numbers, at: ())
+    before, last = _parameters_at(count - 1), count - 1
+    return scalar(lambda numbers, at: (*before(numbers, at), numbers[at + last]))
+
+
+def _number_terms(model: str, hessian: bool) -> Any:
+    row = SCORE_MODELS[model]
+    f, df, d2f, is_target = row.loss, row.derivative, row.second_derivative, row.is_target
 
     @scalar
     def is_good(target, classes):
-        return good(target)
+        return is_target(target)
 
     @scalar
-    def slopes(s, u, target, w, c, classes, room):
-        return w * f(s, target), w * df(s, target)
+    def loss_and_residual(s, u, target, w, c, classes, room, parameters):
+        return w * f(s, target, *parameters), w * df(s, target, *parameters)
 
     @scalar
-    def curves(s, u, target, w, c, classes, room):
-        return type(s)(0), w * d2f(s, target) * u
+    def hvp_residual(s, u, target, w, c, classes, room, parameters):
+        return type(s)(0), w * d2f(s, target, *parameters) * u
 
-    return is_good, curves if bent else slopes
+    return is_good, hvp_residual if hessian else loss_and_residual
 
 
-def _label_terms(bent: bool) -> Any:
+def _label_terms(hessian: bool) -> Any:
     @scalar
     def is_good(label, classes):
         return (label >= 0) & (label < classes)
@@ -79,7 +90,7 @@ def _label_terms(bent: bool) -> Any:
         return largest, e, others
 
     @scalar
-    def slopes(s, u, label, w, c, classes, room):
+    def loss_and_residual(s, u, label, w, c, classes, room, parameters):
         T = type(s)
         largest, e, others = sums(s, room)
         loss = w * rows.nll(s, largest, rows.logarithm(T, others))
@@ -87,7 +98,7 @@ def _label_terms(bent: bool) -> Any:
         return loss if c == label else T(0), own if c == label else other
 
     @scalar
-    def curves(s, u, label, w, c, classes, room):
+    def hvp_residual(s, u, label, w, c, classes, room, parameters):
         """p(u − Σ p·u), of differences from the likeliest class's u: where one class is sure nothing cancels."""
         T = type(s)
         largest, e, others = sums(s, room)
@@ -98,12 +109,19 @@ def _label_terms(bent: bool) -> Any:
         mean = _sum(p * d, room)
         return T(0), w * p * (d - mean)
 
-    return is_good, curves if bent else slopes
+    return is_good, hvp_residual if hessian else loss_and_residual
 
 
-def terms_of(model: str, bent: bool) -> Any:
-    """(whether a target is good, (loss, residual) or, ``bent``, (0, its change)) as compiled functions."""
-    return _label_terms(bent) if model == "softmax" else _number_terms(model, bent)
+def parameters_of(model: str) -> Callable[[Any, Any], Any]:
+    """A function of (an array, a place): the tuple of the model's own parameters, which stand there."""
+    return _parameters_at(len(SCORE_MODELS[model].parameters) if model in SCORE_MODELS else 0)
+
+
+def terms_of(model: str, hessian: bool) -> Any:
+    """(whether a target is good, (loss, residual) or, for the Hessian's product, (0, its change)) as compiled
+    functions.
+    """
+    return _label_terms(hessian) if model == "softmax" else _number_terms(model, hessian)
 
 
 # What is between two matrix products
@@ -125,20 +143,21 @@ def targets_kernel(model: str) -> Any:
 
 
 @functools.cache
-def terms_kernel(model: str, bent: bool, dtype: Any) -> Any:
-    """``kernel(s, u, target, weight, losses, slopes)`` for a model with one score a row."""
+def terms_kernel(model: str, hessian: bool, dtype: Any) -> Any:
+    """``kernel(s, u, target, weight, parameters, losses, residuals)`` for a model with one score a row."""
     T: Any = dtype.type
-    is_good, terms = terms_of(model, bent)
+    is_good, terms = terms_of(model, hessian)
+    own = parameters_of(model)
     nan = T(np.nan)
 
-    def run(s, u, target, weight, losses, slopes):
+    def run(s, u, target, weight, parameters, losses, residuals):
         i = block() * block_size() + thread()
         while i < s.size:
             t, w = target[i], weight[i] if weight.size else T(1)
-            value, change = terms(s[i], u[i], t, w, 0, 1, 1)
+            value, change = terms(s[i], u[i], t, w, 0, 1, 1, own(parameters, 0))
             absent, bad = w == T(0), not is_good(t, 1)
             losses[i] = T(0) if absent else nan if bad else value
-            slopes[i] = T(0) if absent else nan if bad else change
+            residuals[i] = T(0) if absent else nan if bad else change
             i += block_size() * blocks()
 
     return kernel(run)
@@ -149,11 +168,13 @@ def check_targets(model: str, target: Any, classes: int, flag: Any) -> None:
     launch_each(targets_kernel(model), target.size, target, classes, flag, per_processor=32)
 
 
-def number_terms(model: str, scores: Any, target: Any, weight: Any, losses: Any, slopes: Any) -> None:
+def number_terms(
+    model: str, scores: Any, target: Any, weight: Any, parameters: Any, losses: Any, residuals: Any
+) -> None:
     """`terms_kernel` of scores (rows, 1), with a second array of a direction's."""
     flat = [a.reshape(-1) for a in (scores[0], scores[-1])]
     compiled = terms_kernel(model, len(scores) > 1, losses.dtype)
-    arguments = *flat, target, weight, losses, slopes.reshape(-1)
+    arguments = *flat, target, weight, parameters, losses, residuals.reshape(-1)
     launch_each(compiled, losses.size, *arguments, per_processor=32)
 
 

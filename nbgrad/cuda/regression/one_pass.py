@@ -21,7 +21,7 @@ import numpy as np
 from nbgrad.cuda.device import BLOCK, WARP, cuda, kernel, launch, module, processors
 from nbgrad.cuda.device.intrinsics import barrier, block, block_size, blocks, thread
 from nbgrad.cuda.reduce import add
-from nbgrad.cuda.regression.models import terms_of
+from nbgrad.cuda.regression.models import parameters_of, terms_of
 from nbgrad.cuda.regression.registers import words
 from nbgrad.cuda.regression.tiles import Tile
 from nbgrad.jit import scalar
@@ -58,13 +58,13 @@ def tile_of(classes: int, features: int, dtype: Any, x_dtype: Any, aligned: bool
     return None
 
 
-def bounds(tile: Tile, bent: bool, dtype: Any) -> tuple[int, int]:
+def bounds(tile: Tile, hessian: bool, dtype: Any) -> tuple[int, int]:
     """(threads of a block, blocks that a multiprocessor holds at a time): its 65 536 registers are shared out, and the
     compiler told so (the tests hold it to do without memory).
     """
     size, threads = np.dtype(dtype).itemsize // 4, 4 * WARP if tile.threads == WARP else tile.threads
-    numbers = tile.own * (tile.classes + 2 * tile.rows) + tile.slots * (2 if bent else 1)
-    others = 120 if size == 2 else 64 if bent else 16  # places of lines and what the formulas take
+    numbers = tile.own * (tile.classes + 2 * tile.rows) + tile.slots * (2 if hessian else 1)
+    others = 120 if size == 2 else 64 if hessian else 16  # places of lines and what the formulas take
     needed = max(112, size * numbers + 4 * tile.lines + others)
     return threads, max(1, min(65536 // (threads * needed), 2048 // threads))
 
@@ -75,16 +75,16 @@ def slots_of(tile: Tile) -> int:
 
 
 @functools.cache
-def pass_kernel(model: str, bent: bool, dtype: Any, tile: Tile) -> Any:
+def pass_kernel(model: str, hessian: bool, dtype: Any, tile: Tile) -> Any:
     """``kernel(x, n, features, target, weight, coefficients, nothing, flag, sums)``
 
-    ``coefficients``: w (classes, pitch) and a warp's numbers that begin with the intercepts (lines remain lines); with
-    ``bent`` the same of the direction. ``weight`` may be empty. ``sums``: (2, groups, `slots_of`), in two parts, zeros
-    before; behind it (groups, classes · pitch) of scratch. The place + 1 of a bad target goes to ``flag[0]``, and its
-    row's numbers are nan.
+    ``coefficients``: w (classes, pitch) and a warp's numbers that begin with the intercepts and the model's own
+    parameters (lines remain lines); with ``hessian`` the same of the direction. ``weight`` may be empty. ``sums``: (2,
+    groups, `slots_of`), in two parts, zeros before; behind it (groups, classes · pitch) of scratch. The place + 1 of a
+    bad target goes to ``flag[0]``, and its row's numbers are nan.
     """
     T: Any = dtype.type
-    is_good, terms = terms_of(model, bent)
+    (is_good, terms), parameters = terms_of(model, hessian), parameters_of(model)
     of = words(tile, dtype)
     zeros, load_rows, dots, scatter = of.zeros, of.load_rows, of.dots, of.scatter
     broadcast, outer, put = of.broadcast, of.outer, of.put
@@ -129,18 +129,19 @@ def pass_kernel(model: str, bent: bool, dtype: Any, tile: Tile) -> Any:
         group, groups = block() * at_once + thread() // width, blocks() * at_once
         slot, c = lane % slots // room, lane % room
         first, step = group * count, groups * count
-        v = coefficients[size + WARP :] if bent else coefficients
+        v = coefficients[size + WARP :] if hessian else coefficients
         b = coefficients[size + c] if c < classes else -infinity
-        b_v = v[size + c] if bent and c < classes else T(0)
+        b_v = v[size + c] if hessian and c < classes else T(0)
+        own_parameters = parameters(coefficients, size + classes)
         rounds = (n + step - 1) // step  # all threads of a block go round together
         loss, loss_low, slope, slope_low = T(0), T(0), T(0), T(0)
         here = load_rows(x, first, n, features, own, nothing)
         g = zeros(here)
         for k in range(rounds):
             ahead = load_rows(x, first + step, n, features, own, nothing)
-            s = over_warps(scatter(dots(here, coefficients, own)), parts, 0 if bent else k % 2) + b
+            s = over_warps(scatter(dots(here, coefficients, own)), parts, 0 if hessian else k % 2) + b
             u = s
-            if bent:
+            if hessian:
                 u = over_warps(scatter(dots(here, v, own)), parts, 1) + b_v
             i = first + slot
             row = i if i < n else n - 1
@@ -149,7 +150,7 @@ def pass_kernel(model: str, bent: bool, dtype: Any, tile: Tile) -> Any:
             if bad and i < n:
                 flag[0] = row + 1
             absent = i >= n or w == T(0)
-            value, change = terms(s, u, t, w, c, classes, room)
+            value, change = terms(s, u, t, w, c, classes, room, own_parameters)
             value = T(0) if absent else nan if bad else value
             change = T(0) if absent else nan if bad else change
             loss, loss_low = add(loss, loss_low, value, T(0))
@@ -165,7 +166,7 @@ def pass_kernel(model: str, bent: bool, dtype: Any, tile: Tile) -> Any:
             sums[place], sums[plane + place] = slope, slope_low
             sums[WARP + place], sums[WARP + plane + place] = loss, loss_low
 
-    return kernel(run, bounds(tile, bent, dtype))
+    return kernel(run, bounds(tile, hessian, dtype))
 
 
 @functools.cache
@@ -199,12 +200,12 @@ def collect(dtype: Any) -> Any:
 
 
 def one_pass(
-    model: str, bent: bool, tile: Tile, x: Any, n: int, features: int, target: Any, weight: Any, coefficients: Any,
+    model: str, hessian: bool, tile: Tile, x: Any, n: int, features: int, target: Any, weight: Any, coefficients: Any,
     nothing: Any, flag: Any,
 ) -> Any:  # fmt: skip
     """(2, `slots_of`): the sums in two parts, on the device; n > 0."""
     dtype = coefficients.dtype
-    threads, resident = bounds(tile, bent, dtype)
+    threads, resident = bounds(tile, hessian, dtype)
     at_once = threads // tile.threads
     worth = -(-n // (TILES * tile.rows * at_once))
     number = max(1, min(worth, resident * processors()))
@@ -212,22 +213,24 @@ def one_pass(
     sums = module().empty(groups * (2 * length + tile.classes * tile.pitch), dtype)
     sums[: 2 * groups * length] = 0
     launch(
-        pass_kernel(model, bent, dtype, tile), number, threads, x, n, features, target, weight, coefficients, nothing,
-        flag, sums,
+        pass_kernel(model, hessian, dtype, tile), number, threads, x, n, features, target, weight, coefficients,
+        nothing, flag, sums,
     )  # fmt: skip
     out = module().empty(2 * length, dtype)
     launch(collect(dtype), -(-length // WARP), BLOCK, sums, groups, length, out)
     return out.reshape(2, length)
 
 
-def packed(parts: Any, tile: Tile, xp: Any) -> Any:
+def packed(parts: Any, parameters: Any, tile: Tile, xp: Any) -> Any:
     """``coefficients`` of `pass_kernel` from (w, intercepts) and with them, for the Hessian, those of the direction."""
     size = tile.classes * tile.pitch
-    room = xp.zeros((len(parts), size + WARP), parts[0][0].dtype)
-    for line, (w, b) in zip(room, parts, strict=True):
+    lines = xp.zeros((len(parts), size + WARP), parts[0][0].dtype)
+    for line, (w, b) in zip(lines, parts, strict=True):
         line[:size].reshape(tile.classes, tile.pitch)[:, : w.shape[1]] = w
         line[size : size + tile.classes] = b
-    return room.reshape(-1)
+    for k, parameter in enumerate(parameters):
+        lines[0, size + tile.classes + k] = parameter
+    return lines.reshape(-1)
 
 
 def unpacked(sums: Any, tile: Tile, features: int, xp: Any) -> tuple[Any, Any, Any]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nbgrad.arrays import FLOAT64
 from nbgrad.cpu import one_pass as cpu_regression
 from nbgrad.cpu.lanes import LANES
-from nbgrad.cpu.one_pass import Model, wide_size, work_size
+from nbgrad.cpu.one_pass import Terms, wide_size, work_size
 
 __all__ = ["one_pass_csr"]
 
@@ -22,19 +22,20 @@ BLOCK_BYTES = 16 * 1024 * 1024
 
 
 def one_pass_csr(
-    model: Model,
+    terms: Terms,
     X: Any,
     target: NDArray[Any],
     weight: NDArray[Any],
     w: NDArray[Any],
     intercept: NDArray[Any],
+    parameters: tuple[Any, ...] = (),
     direction: tuple[NDArray[Any], NDArray[Any]] | None = None,
 ) -> tuple[int, np.float64, NDArray[Any], NDArray[Any]]:
     """As `nbgrad.regression.passes.one_pass.one_pass`."""
     classes = len(w)
     work, wide = np.empty(work_size(classes, 0)), np.zeros(wide_size(classes, 0))
     gradient = np.zeros(w.shape)
-    loop = cpu_regression.of_scores(model, direction is not None).serial
+    loop = cpu_regression.of_scores(terms, direction is not None).serial
     v, v_intercept = direction or (w, intercept)
     for start, block in _blocks(X, max(BLOCK_BYTES // (8 * classes), LANES)):
         n = block.shape[0]
@@ -42,7 +43,7 @@ def one_pass_csr(
         u = np.ascontiguousarray((block @ v.T).T, FLOAT64) if direction else scores
         bad = loop(
             scores.reshape(-1), u.reshape(-1), n, target[start : start + n], weight[start : start + n], intercept,
-            v_intercept, work, wide,
+            v_intercept, parameters, work, wide,
         )  # fmt: skip
         if bad >= 0:
             return start + bad, np.float64(np.nan), w, intercept

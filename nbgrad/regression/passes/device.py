@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from nbgrad.arrays import FLOAT32, FLOAT64, as_float, check_labels, on_device
+from nbgrad.cpu.one_pass import first_bad_target
 from nbgrad.cuda.alarm import alarm
 from nbgrad.place import place_of
 from nbgrad.regression import data
@@ -43,7 +44,7 @@ class DevicePasses(Passes):
             if x.ndim != 2:
                 raise ValueError(f"X: expected shape (rows, features), got {x.shape}")
             self.rows, self.n_features = x.shape
-            self._dtype = data.precision(dtype, x.dtype)
+            self._dtype = data.product_dtype(dtype, x.dtype)
             if x.dtype not in (FLOAT32, FLOAT64, np.uint8):
                 x = call.cast(call.as_float(X, "X"), self._dtype)
             self._flat = call.contiguous(x, x.shape)
@@ -108,7 +109,7 @@ class DevicePasses(Passes):
     def _scaled(self, array: Any, name: str, xp: Any) -> tuple[Any, Any]:
         """(coefficients times x_scale, intercepts) in the precision of the products"""
         features = self.n_features
-        matrix = data.coefficients(array, features, self.fit_intercept, self._loops.matrix, name)
+        matrix = data.coefficients(array, features, self.fit_intercept, self._terms.matrix, name)
         w = (matrix[:, :features].astype(FLOAT64) * self._x_scale).astype(self._dtype)
         b = matrix[:, features] if self.fit_intercept else xp.zeros(len(matrix))
         return w, b.astype(self._dtype)
@@ -128,7 +129,7 @@ class DevicePasses(Passes):
                 return loss, gradient, slopes
             return target.to_host(loss), target.to_host(gradient), target.to_host(slopes)
         beside = xp if stays else np
-        packed = xp.asarray(cuda_regression.packed(parts, tile, beside))
+        packed = xp.asarray(cuda_regression.packed(parts, self._parameters, tile, beside))
         x, y, weight, nothing = self._views
         sums = cuda_regression.one_pass(
             self.model, len(parts) > 1, tile, x, self.rows, self.n_features, y, weight, packed, nothing, flag
@@ -145,24 +146,25 @@ class DevicePasses(Passes):
             at = slice(start, start + step)
             x = self._X[at].astype(self._dtype, copy=False)
             scores = [x @ w.T + b for w, b in ((w, b), *v)]
-            losses, change = self._terms(scores, self._y[at], self._weight[at])
+            losses, change = self._between(scores, self._y[at], self._weight[at])
             loss = loss + losses.sum(dtype=FLOAT64)
             gradient += change.T @ x
             slopes += change.sum(axis=0, dtype=FLOAT64)
         return loss, gradient, slopes
 
-    def _terms(self, scores: list[Any], y: Any, weight: Any) -> tuple[Any, Any]:
+    def _between(self, scores: list[Any], y: Any, weight: Any) -> tuple[Any, Any]:
         """(weighted losses of the rows, weighted residuals or their change (rows, classes))"""
         from nbgrad.cuda.regression import models as cuda_terms
 
         n, classes = scores[0].shape
-        xp, losses, bent = self._xp, self._xp.zeros(n, self._dtype), len(scores) > 1
+        xp, losses, hessian = self._xp, self._xp.zeros(n, self._dtype), len(scores) > 1
         if self.model != "softmax":
             change = xp.empty((n, 1), self._dtype)
-            cuda_terms.number_terms(self.model, scores, y, weight, losses, change)
+            parameters = xp.asarray(np.array(self._parameters, self._dtype))
+            cuda_terms.number_terms(self.model, scores, y, weight, parameters, losses, change)
             return losses, change
         change = cuda_terms.label_terms(scores, y, losses)
-        if bent:
+        if hessian:
             top = change.argmax(axis=1)[:, np.newaxis]
             d = scores[1] - xp.take_along_axis(scores[1], top, axis=1)
             change = change * (d - (change * d).sum(axis=1, keepdims=True))
@@ -174,14 +176,9 @@ class DevicePasses(Passes):
         return losses, change
 
     def _wrong_target(self, classes: int) -> ValueError:
-        xp, y = self._xp, self._y
-        if self.model == "linear":
-            wrong = ~xp.isfinite(y)
-        else:
-            wrong = (y < 0) | (y >= classes) if self.model == "softmax" else (y != 0) & (y != 1)
-        at = int(wrong.argmax())
-        value = self._target.to_host(y[at : at + 1])[0]
-        return data.wrong_target(self.model, value, at, self._dtype, classes)
+        y = self._target.to_host(self._y)
+        at = first_bad_target(self._terms).serial(y, classes)
+        return data.wrong_target(self.model, y[at], at, self._dtype, classes)
 
     def _answers(self, params: Any, direction: Any, penalty: Any, dtype: Any = None) -> tuple[Any, Any]:
         """Value and gradient (or product), as ``params``' kind of array; divided, with a penalty if there is one."""

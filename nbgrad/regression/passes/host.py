@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arrays import FLOAT64, as_float
-from nbgrad.cpu.models import models
+from nbgrad.arrays import FLOAT64, as_float, check_number
+from nbgrad.cpu.models import terms_of
 from nbgrad.regression import data
 from nbgrad.regression.passes.csr import one_pass_csr
 from nbgrad.regression.passes.one_pass import Curvature, one_pass
@@ -44,20 +44,24 @@ def with_penalty(problem: Any, loss: Any, grad: Any, weight_sum: Any, params: An
 
 
 class Passes:
-    """``model``, ``fit_intercept`` and ``x_scale`` are checked; X, y and the weights are checked here."""
+    """``model``, its ``parameters``, ``fit_intercept`` and ``x_scale`` are checked; X, y and the weights are checked
+    here.
+    """
 
     def __init__(
-        self, model: str, X: Any, y: Any, sample_weight: Any, fit_intercept: bool, x_scale: float, dtype: Any
-    ) -> None:
+        self, model: str, X: Any, y: Any, sample_weight: Any, fit_intercept: bool, x_scale: float, dtype: Any,
+        parameters: dict[str, float],
+    ) -> None:  # fmt: skip
         self.model, self.fit_intercept, self._x_scale = model, fit_intercept, x_scale
-        self._loops = models()[model]
+        self._terms = terms_of(model)
         self._hold(X, y, sample_weight, dtype)
+        self._parameters = tuple(check_number(v, name, self._dtype) for name, v in parameters.items())
 
     def _hold(self, X: Any, y: Any, sample_weight: Any, dtype: Any) -> None:
         self._X = data.matrix(X)
         self.rows, self.n_features = n, _ = self._X.shape
         self._dense = isinstance(self._X, np.ndarray)
-        self._dtype = data.precision(dtype, self._X.dtype) if self._dense else FLOAT64
+        self._dtype = data.product_dtype(dtype, self._X.dtype) if self._dense else FLOAT64
         self._y = data.targets(self.model, y, n, self._dtype)
         self._weight, self._unit, self.weight_sum = data.weights(sample_weight, n, self._dtype)
 
@@ -88,7 +92,7 @@ class Passes:
     def _split(self, params: Any, name: str = "params") -> tuple[NDArray[Any], NDArray[Any]]:
         """(coefficients times x_scale, intercepts) as the loops take them."""
         matrix = data.coefficients(
-            as_float(params, name), self.n_features, self.fit_intercept, self._loops.matrix, name
+            as_float(params, name), self.n_features, self.fit_intercept, self._terms.matrix, name
         )
         coefficients = (matrix[:, : self.n_features].astype(FLOAT64) * self._x_scale).astype(self._dtype)
         intercept = np.zeros(len(matrix), self._dtype)
@@ -104,9 +108,9 @@ class Passes:
             (w, intercept), shape = self._split(params), np.shape(params)
             v = None if direction is None else self._split(direction, "v")
             classes = len(w)
-            if self._loops.matrix and classes == 1:
+            if self._terms.matrix and classes == 1:
                 w, intercept, v = self._with_impossible_class(w, intercept, v)
-            arguments = self._loops, self._X, self._y, self._weight, w, intercept, v
+            arguments = self._terms, self._X, self._y, self._weight, w, intercept, self._parameters, v
             bad, loss, gradient, slopes = (
                 one_pass(*arguments, curvature) if self._dense else one_pass_csr(*arguments)
             )

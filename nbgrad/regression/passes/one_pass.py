@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nbgrad.arrays import FLOAT32, FLOAT64, contiguous
 from nbgrad.cpu import one_pass as cpu_regression
 from nbgrad.cpu.lanes import LANES
-from nbgrad.cpu.one_pass import FLUSH, Model, wide_size, work_size
+from nbgrad.cpu.one_pass import FLUSH, Terms, wide_size, work_size
 from nbgrad.cpu.products import ROWS, padded
 from nbgrad.cpu.transpose import Rows
 from nbgrad.jit.thread_map import thread_map
@@ -46,15 +46,15 @@ class _Plan:
     """
 
     def __init__(
-        self, n: int, features: int, classes: int, model: Model, dtype: np.dtype[Any], convert: bool
+        self, n: int, features: int, classes: int, terms: Terms, dtype: np.dtype[Any], convert: bool
     ) -> None:
         row = max(1, features * dtype.itemsize)
-        self.rows = min(max((MATRIX_BLOCK_BYTES if model.matrix else BLOCK_BYTES) // row // 8 * 8, 8), LANES)
+        self.rows = min(max((MATRIX_BLOCK_BYTES if terms.matrix else BLOCK_BYTES) // row // 8 * 8, 8), LANES)
         self.w_step = padded(features, dtype.itemsize)
         narrow, wide = work_size(classes, self.w_step), wide_size(classes, self.w_step)
         operations, buffer = n * max(features, 1) * classes, self.rows * features
-        room = n * row // 16 // ((narrow + buffer) * dtype.itemsize + wide * 8)
-        self.ranges = max(1, min(operations // RANGE_WORK, RANGES, max(room, 2), n // LANES))
+        most = n * row // 16 // ((narrow + buffer) * dtype.itemsize + wide * 8)
+        self.ranges = max(1, min(operations // RANGE_WORK, RANGES, max(most, 2), n // LANES))
         self.small = operations < 2 * RANGE_WORK
         step = -(-n // (self.ranges * LANES)) * LANES
         self.bounds = [min(k * step, n) for k in range(self.ranges + 1)]
@@ -94,11 +94,11 @@ def _as_it_lies(X: NDArray[Any], dtype: np.dtype[Any]) -> tuple[NDArray[Any], in
 
 
 class Curvature:
-    """What the Hessian needs of params, once it has been computed."""
+    """What the Hessian needs of params, once it has been computed: second derivatives, of softmax the probabilities."""
 
     kept: NDArray[Any] | None = None
 
-    def room(self, shape: tuple[int, int], dtype: np.dtype[Any]) -> tuple[NDArray[Any], bool]:
+    def memory(self, shape: tuple[int, int], dtype: np.dtype[Any]) -> tuple[NDArray[Any], bool]:
         """(where it lies, whether it is there already)"""
         have = self.kept is not None
         if self.kept is None:
@@ -107,31 +107,34 @@ class Curvature:
 
 
 def one_pass(
-    model: Model,
+    terms: Terms,
     X: NDArray[Any],
     target: NDArray[Any],
     weight: NDArray[Any],
     w: NDArray[Any],
     intercept: NDArray[Any],
+    parameters: tuple[Any, ...] = (),
     direction: tuple[NDArray[Any], NDArray[Any]] | None = None,
     curvature: Curvature | None = None,
 ) -> tuple[int, np.float64, NDArray[Any], NDArray[Any]]:
     """(place of a bad target or −1, Σ w·loss, its gradient in w, in the intercept), float64; with a ``direction`` the
     product of the Hessian with it, what it needs of w kept in ``curvature``.
 
-    ``w`` (classes, features), ``intercept`` (classes,) in the precision of the products.
+    ``w`` (classes, features), ``intercept`` (classes,) and the model's own ``parameters`` in the precision of the
+    products.
     """
     (n, features), dtype, classes = X.shape, w.dtype, len(w)
     v, v_intercept = direction or (w[:0], intercept)
     flat, step = _as_it_lies(X, dtype) or (None, features)
     convert = flat is not None and flat.dtype != dtype
     others = Rows(X, dtype)
-    plan = _Plan(n, features, classes, model, dtype, convert)
-    coefficients = plan.filled(w), intercept, plan.filled(v), v_intercept
-    loop = (cpu_regression.slopes if direction is None else cpu_regression.curvatures)(model, convert).serial
+    plan = _Plan(n, features, classes, terms, dtype, convert)
+    coefficients = plan.filled(w), intercept, plan.filled(v), v_intercept, parameters
+    kernel = cpu_regression.value_and_grad if direction is None else cpu_regression.hessian_product
+    loop = kernel(terms, convert).serial
     kept, have = np.empty((plan.ranges, classes * LANES), dtype), False
     if curvature is not None:
-        kept, have = curvature.room(plan.kept_shape(classes), dtype)
+        kept, have = curvature.memory(plan.kept_shape(classes), dtype)
 
     def part(k: int, x: NDArray[Any], ends: Any, since: int, end: bool, targets: Any, kept: NDArray[Any]) -> int:
         rows, sums = (x, features, step, plan.rows, *ends), (plan.work[k], plan.wide[k])
