@@ -104,7 +104,7 @@ def distributions(tmp_path_factory):
 def test_the_wheel_holds_every_module_the_data_and_nothing_else(distributions):
     wheel, again, _ = distributions
     files = zipfile.ZipFile(wheel).namelist()
-    sources = [path.relative_to(ROOT).as_posix() for path in (ROOT / "nbgrad").rglob("*.py")]
+    sources = [path.relative_to(ROOT).as_posix() for path in (ROOT / "nbgrad").rglob("*.py*") if path.suffix in (".py", ".pyi")]
     data = [f"nbgrad/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "data").glob("*.*")]
     metadata = [file for file in files if file.startswith(f"nbgrad-{nbgrad.__version__}.dist-info/")]
     assert sorted(files) == sorted([*sources, *data, "nbgrad/py.typed", *metadata])
