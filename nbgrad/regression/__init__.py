@@ -1,17 +1,10 @@
 """Regression models: as objectives, loss and gradient in one pass over the data, ready for scipy.optimize; and as
 estimators with scikit-learn's methods.
 
-<<<<<<< HEAD
-`objectives`: linear, logistic, logistic_mse and softmax, each as ``..._value_and_grad`` and as additive
-``..._sums``; `hessians`: ``..._hessp`` and ``..._hessian``. `Problem` is a model on a data set, for many calls.
-`linear` and `estimators`: `LinearRegression`, `LogisticRegression`, `SoftmaxRegression`; they load scikit-learn where
-it is installed, and are themselves loaded when first asked for.
-=======
 `objectives`: each model as ``..._value_and_grad`` and as additive ``..._sums``; `hessians`: ``..._hessp`` and
-``..._hessian``. `Problem` is a model on a data set, for many calls.
-`estimators`: `LinearRegression`, `LogisticRegression`, `SoftmaxRegression`; they load scikit-learn where it is
-installed, and are themselves loaded when first asked for.
->>>>>>> a4a9bdb (The wheel brings the regression functions' stubs)
+``..._hessian``. `Problem` is a model on a data set, for many calls. `linear` and `estimators`: `LinearRegression`,
+`LogisticRegression`, `SoftmaxRegression`; they load scikit-learn where it is installed, and are themselves loaded when
+first asked for.
 """
 
 import importlib
