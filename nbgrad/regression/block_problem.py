@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 
-from nbgrad.arrays import check_choice
+from nbgrad.arguments import check_choice
 from nbgrad.formulas.regression import SCORE_MODELS
 from nbgrad.regression.blocks import Summary, scan
 from nbgrad.regression.data import MODELS, parameters, product_dtype

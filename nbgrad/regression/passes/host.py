@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arrays import FLOAT64, as_float, check_number
+from nbgrad.arguments import check_number
+from nbgrad.arrays import FLOAT64, as_float
 from nbgrad.cpu.models import terms_of
 from nbgrad.regression import data
 from nbgrad.regression.passes.csr import one_pass_csr
