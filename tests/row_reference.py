@@ -1,5 +1,7 @@
 """The row functions in exact arithmetic, rows that are hard for them, and each of nbgrad's loops on rows, called by name."""
 
+import math
+
 import mpmath
 import numpy as np
 from mpmath import mpf
@@ -104,3 +106,32 @@ def rounding(x):
     d = [largest - v if e_v else mpf(0) for v, e_v in zip(x, e, strict=True)]
     others = sum(e) - 1
     return d, sum(a * b for a, b in zip(d, e, strict=True)) / others if others else mpf(0)
+
+
+def cross_entropy_by_definition(logits, target, weight=None, ignore_index=-100, label_smoothing=0.0, reduction="mean"):
+    """cross_entropy one row after the other in Python's arithmetic; the classes along axis 1 (or the only axis)."""
+    x = np.asarray(logits, float)
+    axis = min(1, x.ndim - 1)
+    classes = x.shape[axis]
+    w = [1.0] * classes if weight is None else [float(v) for v in weight]
+    rows = np.moveaxis(x, axis, -1).reshape(-1, classes)
+    target = np.asarray(target)
+    probabilities = target.dtype.kind == "f"
+    targets = np.moveaxis(target, axis, -1).reshape(-1, classes) if probabilities else target.reshape(-1)
+    losses, divisor = [], 0.0
+    for row, t in zip(rows, targets, strict=True):
+        if not probabilities and t == ignore_index:
+            losses.append(0.0)
+            continue
+        largest = max(row)
+        log_sum = largest + math.log(math.fsum(math.exp(v - largest) for v in row))
+        q = [float(v) for v in t] if probabilities else [float(j == t) for j in range(classes)]
+        q = [(1 - label_smoothing) * v + label_smoothing / classes for v in q]
+        losses.append(
+            math.fsum(wj * qj * (log_sum - v) for wj, qj, v in zip(w, q, row, strict=True) if wj * qj)
+        )
+        divisor += 1.0 if probabilities else w[t]
+    if reduction == "none":
+        return np.reshape(losses, x.shape[:axis] + x.shape[axis + 1 :])
+    total = math.fsum(losses)
+    return total if reduction == "sum" else (total / divisor if divisor else math.nan)

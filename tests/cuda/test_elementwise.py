@@ -98,3 +98,7 @@ def test_mixed_arguments_are_refused_by_name():
         kernels.sigmoid_backward(d, [1.0])
     with pytest.raises(TypeError, match="y: expected a CUDA array as grad_output is"):
         kernels.softmax_backward(d, x)
+    for weight in ({}, {"weight": x}):
+        target = np.array([0]) if not weight else put(np.array([0]))
+        with pytest.raises(TypeError, match="(target|weight): expected a CUDA array as logits is, got a numpy.ndarray"):
+            kernels.cross_entropy(put(np.ones((1, 3))), target, **weight)

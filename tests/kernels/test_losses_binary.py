@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import DTYPES, same_bits
+from reference import differences
+from strategies import DTYPES
 
 from nbgrad.kernels import (
     binary_cross_entropy_with_logits,
     binary_cross_entropy_with_logits_value_and_grad,
     cross_entropy_value_and_grad,
-    sigmoid,
 )
 
 precisions = pytest.mark.parametrize("dtype", DTYPES)
@@ -29,65 +29,59 @@ def test_bce_is_right_in_both_tails():
     assert grad.tolist() == [1, -1, 1, -1, 1, -1]
 
 
+WEIGHTS = {"weight": (4, 1), "pos_weight": (3,)}  # and their shapes
+
+
+def definition(x, t, weight=1.0, pos_weight=1.0, reduction="mean"):
+    """A term with factor 0 is absent."""
+    x, t, w = (np.asarray(a, np.longdouble) for a in (x, t, pos_weight * np.asarray(t, np.longdouble)))
+    with np.errstate(invalid="ignore"):
+        each = weight * (np.where(w == 0, 0, w * np.logaddexp(0, -x)) + np.where(t == 1, 0, (1 - t) * np.logaddexp(0, x)))
+    return each if reduction == "none" else each.sum() if reduction == "sum" else each.mean()
+
+
 @precisions
-def test_bce_weights(dtype):
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_bce_weights(dtype, reduction, device):
     rng = np.random.default_rng(0)
-    x, t = rng.standard_normal((4, 3)).astype(dtype), rng.random((4, 3)).astype(dtype)
-    weight, pos_weight = rng.random((4, 1)).astype(dtype), (rng.random(3) + 0.5).astype(dtype)
-    rtol = 8 * float(np.finfo(dtype).eps)
-    y = sigmoid(x.astype(np.float64))
-    each = weight * (-pos_weight * t * np.log(y) - (1 - t) * np.log1p(-y))
-    got = binary_cross_entropy_with_logits(x, t, weight=weight, pos_weight=pos_weight, reduction="none")
-    assert got.dtype == dtype
-    np.testing.assert_allclose(got, each, rtol=4 * rtol)
-    h = 1e-6
-    for keywords in (
-        {"weight": weight},
-        {"pos_weight": pos_weight},
-        {"weight": weight, "pos_weight": pos_weight},
-        {"pos_weight": 2},
-        {},
-    ):
-        for reduction in ("mean", "sum", "none"):
-            value, grad = binary_cross_entropy_with_logits_value_and_grad(
-                x, t, **keywords, reduction=reduction
-            )
-            same_bits(value, binary_cross_entropy_with_logits(x, t, **keywords, reduction=reduction))
+    x, t = (rng.standard_normal((4, 3)) * 3).astype(dtype), rng.random((4, 3)).astype(dtype)
+    t[0] = 1, 0, 0.5
+    given = {name: (rng.random(shape) + 0.5).astype(dtype) for name, shape in WEIGHTS.items()}
+    given |= {"pos_weight by row": given["weight"], "weight by column": given["pos_weight"]}
+    for names in (["weight"], ["pos_weight"], ["weight", "pos_weight"], ["weight by column", "pos_weight by row"], []):
+        keywords = {name.split()[0]: given[name] for name in names} or {"pos_weight": 2}
+        there = device.arrays(keywords)
+        value, grad = binary_cross_entropy_with_logits_value_and_grad(*device.arrays((x, t)), **there, reduction=reduction)
+        device.near(value, definition(x, t, **keywords, reduction=reduction).astype(dtype), ulps=32)
+        alone = binary_cross_entropy_with_logits(*device.arrays((x, t)), **there, reduction=reduction)
+        device.alike(alone, device.numpy(value))
+        slopes = differences(lambda v, k=keywords: definition(v, t, **k, reduction=reduction).sum(), x, 2.0**-20)
+        rtol, atol = 1e-5 + device.slack(dtype), 1e-7 + device.slack(dtype)
+        np.testing.assert_allclose(device.numpy(grad), slopes.astype(np.float64), rtol=rtol, atol=atol)
+        out = device.array(np.full(x.shape, 7, dtype))
+        arguments = device.arrays((x, t))
+        assert binary_cross_entropy_with_logits_value_and_grad(*arguments, **there, reduction=reduction, grad_out=out)[1] is out
+        device.alike(out, device.numpy(grad), 1)
 
-            def total(v, keywords=keywords, reduction=reduction):
-                return binary_cross_entropy_with_logits(v, t, **keywords, reduction=reduction).sum()
 
-            wide = x.astype(np.float64)
-            slopes = np.empty_like(wide)
-            for place in np.ndindex(x.shape):
-                up, down = wide.copy(), wide.copy()
-                up[place] += h
-                down[place] -= h
-                slopes[place] = (total(up) - total(down)) / (2 * h)
-            np.testing.assert_allclose(grad, slopes, rtol=1e-5, atol=1e-7)
-            out = np.full(x.shape, 7, dtype)
-            assert (
-                binary_cross_entropy_with_logits_value_and_grad(
-                    x, t, **keywords, reduction=reduction, grad_out=out
-                )[1]
-                is out
-            )
-            same_bits(out, grad)
+@precisions
+def test_a_pos_weight_of_one_is_none(dtype, device):
+    rng = np.random.default_rng(0)
+    x, t = device.arrays((rng.standard_normal((4, 3)).astype(dtype), rng.random((4, 3)).astype(dtype)))
+    alone = device.numpy(binary_cross_entropy_with_logits(x, t))
     for one in (np.ones(3, dtype), 1, 1.0, np.float64(1), np.ones(())):
-        np.testing.assert_allclose(
-            binary_cross_entropy_with_logits(x, t, pos_weight=one),
-            binary_cross_entropy_with_logits(x, t),
-            rtol=rtol,
-        )
+        got = binary_cross_entropy_with_logits(x, t, pos_weight=device.arrays(one))
+        device.near(got, alone, ulps=8)
 
 
-def test_bce_of_masked_logits_with_weights(recwarn):
+def test_bce_of_masked_logits_with_weights(recwarn, device):
     """A term with factor 0 is absent where the other one is infinite; 0 times inf by a weight is nan, as in PyTorch, and no warning."""
-    x = np.array([np.inf, -np.inf])
-    same_bits(
-        binary_cross_entropy_with_logits(x, [1.0, 0], pos_weight=[2.0, 3], reduction="none"), np.zeros(2)
-    )
-    assert np.isnan(binary_cross_entropy_with_logits(x, [0.0, 1], weight=[0.0, 1], reduction="none")[0])
+    x, t, weight, pos_weight = device.arrays(tuple(map(np.array, ([np.inf, -np.inf], [1.0, 0], [0.0, 1], [2.0, 3]))))
+    both = binary_cross_entropy_with_logits_value_and_grad(x, t, pos_weight=pos_weight, reduction="none")
+    for got in both:
+        device.same(got, np.zeros(2))
+    wrong = device.array(np.array([0.0, 1]))
+    assert np.isnan(device.numpy(binary_cross_entropy_with_logits(x, wrong, weight=weight, reduction="none"))[0])
     assert not recwarn
 
 
