@@ -24,10 +24,10 @@ import numpy as np
 from nbgrad.arguments import check_number
 from nbgrad.arrays import FLOAT64
 from nbgrad.autograd import rules_kernels as rules
-from nbgrad.autograd.arithmetic import apply
 from nbgrad.autograd.combine import as_tensors
 from nbgrad.autograd.devices import on_cpu
-from nbgrad.autograd.shaping import choose_axis
+from nbgrad.autograd.operators.apply import apply
+from nbgrad.autograd.operators.axes import choose_axis
 from nbgrad.autograd.tensor import Tensor
 from nbgrad.formulas.table import OPS
 

@@ -7,15 +7,30 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.autograd import rules_arithmetic, rules_shape
-from nbgrad.autograd.arithmetic import apply, binary
 from nbgrad.autograd.devices import device_name, on_cpu
 from nbgrad.autograd.inputs import as_array, integer_dtype
-from nbgrad.autograd.shaping import choose_axis
+from nbgrad.autograd.operators.apply import apply, binary
+from nbgrad.autograd.operators.axes import choose_axis
+from nbgrad.autograd.operators.elementwise import elementwise
+from nbgrad.autograd.operators.functions import Maximum, Minimum
 from nbgrad.autograd.tape import Node
 from nbgrad.autograd.tensor import Tensor
 
 __all__ = ["as_tensors", "cat", "maximum", "minimum", "stack", "where"]
+
+
+class Cat(Node):
+    __slots__ = ()
+    _shares = True
+
+    def forward(self, *args):
+        *arrays, axis = args
+        y = np.concatenate(arrays, axis)
+        self._saved = np.cumsum([x.shape[axis] for x in arrays])[:-1].tolist(), axis
+        return y
+
+    def vjp(self, g):
+        return np.split(g, *self._saved)
 
 
 def cat(tensors: Any, axis: int = 0, *, dim: int | None = None) -> Tensor:
@@ -25,7 +40,19 @@ def cat(tensors: Any, axis: int = 0, *, dim: int | None = None) -> Tensor:
     >>> cat([tensor([1, 2]), tensor([3])])
     tensor([1, 2, 3])
     """
-    return apply(rules_shape.Cat(), _as_tensors(tensors), _axis(axis, dim))
+    return apply(Cat(), _as_tensors(tensors), _axis(axis, dim))
+
+
+class Stack(Node):
+    __slots__ = ()
+    _shares = True
+
+    def forward(self, *args):
+        *arrays, self._saved = args
+        return np.stack(arrays, self._saved)
+
+    def vjp(self, g):
+        return np.moveaxis(g, self._saved, 0)
 
 
 def stack(tensors: Any, axis: int = 0, *, dim: int | None = None) -> Tensor:
@@ -36,7 +63,7 @@ def stack(tensors: Any, axis: int = 0, *, dim: int | None = None) -> Tensor:
     tensor([[1, 3],
             [2, 4]])
     """
-    return apply(rules_shape.Stack(), _as_tensors(tensors), _axis(axis, dim))
+    return apply(Stack(), _as_tensors(tensors), _axis(axis, dim))
 
 
 def maximum(input: Any, other: Any) -> Tensor:
@@ -48,7 +75,7 @@ def maximum(input: Any, other: Any) -> Tensor:
     >>> maximum(tensor([1.0, 5.0]), 3.0)
     tensor([3., 5.])
     """
-    return _pair(rules_arithmetic.Maximum, input, other)
+    return _pair(Maximum, input, other)
 
 
 def minimum(input: Any, other: Any) -> Tensor:
@@ -60,7 +87,20 @@ def minimum(input: Any, other: Any) -> Tensor:
     >>> minimum(tensor([1.0, 5.0]), 3.0)
     tensor([1., 3.])
     """
-    return _pair(rules_arithmetic.Minimum, input, other)
+    return _pair(Minimum, input, other)
+
+
+def _fitting(x: Any, y: Any) -> Any:
+    """A Python integer beside integers in their dtype: OverflowError where that does not hold it."""
+    return y.dtype.type(x) if type(x) is int and y.dtype.kind in "iu" else x
+
+
+Where = elementwise(
+    "Where",
+    lambda x, y, condition: np.where(condition, _fitting(x, y), _fitting(y, x)),
+    lambda g, condition: np.where(condition, g, 0),  # no products: 0·inf
+    lambda g, condition: np.where(condition, 0, g),
+)
 
 
 def where(condition: Any, input: Any, other: Any) -> Tensor:
@@ -81,7 +121,7 @@ def where(condition: Any, input: Any, other: Any) -> Tensor:
         raise TypeError(f"condition: expected one on {elsewhere[0].device}, got one on {device_name(condition)}")
     if condition.dtype != bool:
         raise TypeError(f"condition: expected bools, got {condition.dtype}")
-    return _pair(rules_arithmetic.Where, input, other, condition)
+    return _pair(Where, input, other, condition)
 
 
 def as_tensors(*values: Any) -> tuple[Tensor, ...]:

@@ -16,18 +16,21 @@ from nbgrad.arrays import FLOATING_POINT, on_device, quietly
 from nbgrad.cpu import add_up as sums
 
 __all__ = [
+    "OF_NUMPY",
     "add_at", "add_up", "check_device", "check_same_device", "device_name", "empty", "last", "move", "on_cpu",
     "overlap", "picks_by_number", "same_place", "together", "write_at", "zeros",
 ]  # fmt: skip
 
 
+#: The types of what most tensors hold: `on_cpu` answers for them without being asked.
+OF_NUMPY = frozenset({np.ndarray, *np.sctypeDict.values()})
+
+
 def on_cpu(data: Any) -> bool:
     """Whether an array of a tensor or beside one, or a NumPy scalar, is in the CPU's memory: an ndarray of any class
-    is, but for the simulator's.
+    is, but for the simulator's. (Of whatever a caller may give `nbgrad.arrays.on_device` tells whether it is on a GPU.)
     """
-    if type(data) is np.ndarray or isinstance(data, np.generic):
-        return True
-    return isinstance(data, np.ndarray) and not on_device(data)
+    return type(data) in OF_NUMPY or (isinstance(data, np.ndarray | np.generic) and not on_device(data))
 
 
 def device_name(data: Any) -> str:
@@ -98,7 +101,7 @@ def together(*operands: Any) -> tuple[Any, ...] | None:
     """The operands with the CPU's arrays of no dimension as numbers; None where that changes nothing. TypeError, as
     `check_same_device`.
     """
-    numbers = tuple(a[()] if type(a) is np.ndarray and not a.ndim else a for a in operands)
+    numbers = tuple(a[()] if isinstance(a, np.ndarray) and not a.ndim and on_cpu(a) else a for a in operands)
     check_same_device(*numbers)
     return None if all(map(on_cpu, numbers)) or all(map(lambda a, b: a is b, numbers, operands)) else numbers
 

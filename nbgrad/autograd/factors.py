@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from nbgrad.autograd.devices import on_cpu
+
 __all__ = ["in_range", "power", "product", "times", "weighted"]
 
 
@@ -14,7 +16,7 @@ def in_range(quick: Callable[[], Any], careful: Callable[[], Any], like: Any, do
     """``quick()``; where a number over- or underflows in it the elements that are wrong are ``careful()``'s. On a GPU
     (``like`` says where), whose arithmetic does not tell, both are always made.
     """
-    if not doubtful and isinstance(like, (np.ndarray, np.generic)):
+    if not doubtful and on_cpu(like):
         try:
             with np.errstate(all="raise"):
                 return quick()

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from nbgrad.arrays import check_mask
-from nbgrad.autograd.arithmetic import result
 from nbgrad.autograd.devices import on_cpu, zeros
+from nbgrad.autograd.operators.apply import result
 from nbgrad.autograd.sharing import share
 from nbgrad.autograd.tape import Node, mode, no_grad, owner
 from nbgrad.autograd.tensor import Tensor, wrap
@@ -223,11 +223,11 @@ def _read_only(array: Any) -> Tensor:
     """A gradient for `backward`, which must not write into it: other branches of the graph may have the same
     array. On a GPU nothing can be made read-only: there it is a copy.
     """
-    if type(array) is np.ndarray:
+    if not on_cpu(array):
+        array = array.copy()
+    elif isinstance(array, np.ndarray):
         array = array.view()
         array.flags.writeable = False
-    elif not on_cpu(array):
-        array = array.copy()
     return wrap(array)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nbgrad.arrays import check_mask, on_device, quietly
+from nbgrad.autograd.base import TensorBase
 from nbgrad.autograd.modes import mode
 
 __all__ = ["as_array", "as_dtype", "cast", "check_dtype", "integer_dtype"]
@@ -38,9 +39,9 @@ def as_array(data: Any, *, copy: bool, dtype: np.dtype[Any] | None = None, name:
     list: the copy would be outside the graph unseen.
     """
     check_mask(data, name)
-    of_tensor = hasattr(data, "_node")
+    of_tensor = isinstance(data, TensorBase)
     data = _outside_the_graph(data, name) if of_tensor else data
-    if type(data) is not np.ndarray and on_device(data):
+    if on_device(data):
         from nbgrad.cuda import tensor as cuda_tensor
 
         array = data if of_tensor else cuda_tensor.adopt(data)
@@ -111,7 +112,7 @@ def _plain(data: Any, weak: set[type], strong: set[np.dtype[Any]], name: str) ->
         weak.add(float if isinstance(data, float) else int)
         return data + 0
     check_mask(data, name)
-    array = np.asarray(_outside_the_graph(data, name) if hasattr(data, "_node") else data)
+    array = np.asarray(_outside_the_graph(data, name) if isinstance(data, TensorBase) else data)
     check_dtype(array.dtype, name)
     strong.add(array.dtype)
     return array

@@ -11,7 +11,7 @@ from nbgrad import kernels
 from nbgrad.arguments import plain
 from nbgrad.autograd.devices import add_up, on_cpu
 from nbgrad.autograd.factors import times, weighted
-from nbgrad.autograd.rules_arithmetic import for_blas, rows
+from nbgrad.autograd.operators.matmul import for_blas, rows
 from nbgrad.autograd.tape import Node
 
 

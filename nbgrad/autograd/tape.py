@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from nbgrad.autograd.base import TensorBase
 from nbgrad.autograd.devices import add_up
 from nbgrad.autograd.modes import enable_grad, is_grad_enabled, mode, no_grad
 
@@ -57,8 +58,8 @@ class Node:
     _grad: Any
     _saved: Any
 
-    # True where vjp may hand on its argument, or a view of it, or an array that it keeps: a leaf must copy
-    # those.
+    # True where vjp may hand on a view of its argument, or an array that it keeps: a leaf must copy those. (That it
+    # hands on the argument itself is seen.)
     _shares = False
 
     forward: Callable[..., Any]
@@ -120,10 +121,10 @@ class Node:
                 f"{self.name()}: expected {len(shapes)} gradients, one per output, got {len(grad_outputs)}"
             )
         for grad, shape in zip(grad_outputs, shapes, strict=True):
-            if not hasattr(grad, "_node"):
+            if not isinstance(grad, TensorBase):
                 raise TypeError(f"grad_output: expected a Tensor, got {type(grad).__name__}")
-            if grad.shape != shape:
-                raise ValueError(f"grad_output: expected shape {shape}, got {grad.shape}")
+            if grad._data.shape != shape:
+                raise ValueError(f"grad_output: expected shape {shape}, got {grad._data.shape}")
         return type(grad_outputs[0]), [grad._data for grad in grad_outputs]
 
     def _output_shapes(self) -> list[tuple[int, ...]]:
@@ -216,7 +217,7 @@ def propagate(
             if order is None:
                 total = result.get(edge)
                 if total is None:
-                    result[edge] = g.copy() if node._shares else g
+                    result[edge] = g.copy() if g is gradient or node._shares else g
                 else:
                     total += g
                     result[edge] = total

@@ -1,8 +1,6 @@
 """`Tensor`: an array with a gradient. Here: making one, and its place in the graph.
 
-Its operators are in `nbgrad.autograd.arithmetic`; indexing and changes in place in `nbgrad.autograd.indexing`; shapes
-and reductions in `nbgrad.autograd.shaping`; NumPy's ufuncs in `nbgrad.autograd.ufuncs`; conversions, dtypes and devices
-in `nbgrad.autograd.conversions`.
+Its operators, each rule with its method, are in `nbgrad.autograd.operators`.
 """
 
 from __future__ import annotations
@@ -12,18 +10,23 @@ from typing import Any, Self
 
 import numpy as np
 
-from nbgrad.autograd.arithmetic import Arithmetic, result
-from nbgrad.autograd.conversions import Conversions
+from nbgrad.autograd.base import TensorBase
 from nbgrad.autograd.devices import device_name, move, on_cpu, overlap
 from nbgrad.autograd.inputs import as_array, as_dtype
 from nbgrad.autograd.modes import no_grad
+from nbgrad.autograd.operators.apply import result
+from nbgrad.autograd.operators.conversions import Conversions
+from nbgrad.autograd.operators.functions import Functions
+from nbgrad.autograd.operators.matmul import MatrixProducts
+from nbgrad.autograd.operators.reductions import Reductions
+from nbgrad.autograd.operators.shaping import Shaping
 from nbgrad.autograd.sharing import share
 from nbgrad.autograd.tape import Leaf, Node, accumulate, propagate
 
 __all__ = ["Tensor", "tensor"]
 
 
-class Tensor(Conversions):
+class Tensor(Conversions, Shaping, Reductions, Functions, MatrixProducts):
     """An n-dimensional array of float32, float64, integers or bools that can be differentiated through.
 
     `Tensor(array)` shares the memory of a NumPy array (of a byte-swapped one it takes a copy); `tensor(data)`
@@ -236,7 +239,7 @@ class Tensor(Conversions):
         """The attributes that subclasses add, in `__dict__` and in slots."""
         state: Any = self.__getstate__()
         attributes, slots = state if isinstance(state, tuple) else (state, {})
-        return attributes, {name: value for name, value in slots.items() if name not in Arithmetic.__slots__}
+        return attributes, {name: value for name, value in slots.items() if name not in TensorBase.__slots__}
 
 
 def _rebuild(cls: type[Tensor], data: np.ndarray, requires_grad: bool, grad: Tensor | None) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 
 from nbgrad.arrays import on_device
 from nbgrad.autograd.devices import zeros
-from nbgrad.autograd.shaping import integers
+from nbgrad.autograd.operators.axes import integers
 from nbgrad.autograd.tape import Node, enable_grad, propagate
 from nbgrad.autograd.tensor import Tensor, tensor, wrap
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from nbgrad import functional
 from nbgrad.arguments import check_choice
-from nbgrad.autograd.shaping import choose_axis, integers
+from nbgrad.autograd.operators.axes import choose_axis, integers
 from nbgrad.autograd.tensor import Tensor
 from nbgrad.module import Module
 

@@ -10,6 +10,8 @@ from hypothesis.extra import numpy as hnp
 from strategies import check_tensors, grid
 
 from nbgrad.autograd.combine import cat, maximum, minimum, stack, where
+from nbgrad.autograd.operators.apply import apply, binary
+from nbgrad.autograd.operators.elementwise import RULES, UFUNCS, elementwise
 from nbgrad.autograd.tensor import Tensor, tensor
 
 few = settings(max_examples=15)
@@ -217,3 +219,68 @@ def test_values_at_the_kinks():
     assert gradient(lambda x: x**1, [0.0]) == [[1]]
     # 0^y: 0 for y > 0 and, by its limit, for y = 0; the base's derivative is 0, 1, 0
     assert gradient(lambda x, y: x**y, [0.0, 0.0, 0.0], [0.0, 1.0, 2.0]) == [[0, 1, 0], [0, 0, 0]]
+
+
+def test_every_row_of_the_table():
+    """Each that takes operands only; the others are methods and functions, and above."""
+    tried = []
+    for name, rule in RULES.items():
+        if not {*rule.arguments} <= {"x", "y"}:
+            continue
+        x, y = np.array([[0.5, 1.25, 2.0], [3.5, 0.75, 0.125]]), np.array([1.5, 0.25, -0.75])
+        if len(rule.arguments) == 2:
+            check_tensors(lambda a, b, rule=rule: binary(rule, a, b), x, y)
+        else:
+            check_tensors(lambda a, rule=rule: apply(rule(), (a,)), x)
+        tried.append(name)
+    assert {"Add", "Sub", "Mul", "Pow", "Neg", "Exp", "Log", "Sqrt", "Abs", "FloorDiv"} <= {*tried}
+
+
+@pytest.fixture
+def hypot():
+    yield elementwise("Hypot", np.hypot, lambda g, x, z: g * (x / z), lambda g, y, z: g * (y / z))
+    del RULES["Hypot"], UFUNCS[np.hypot]
+
+
+def test_a_row_keeps_what_its_partials_name(hypot):
+    a, b = (tensor([[3.0, 5.0]], requires_grad=True) for _ in range(2))
+    z = binary(hypot, a, b)
+    assert [x is not None for x in z._node._saved] == [True, True, True]
+    z = binary(hypot, a, 4.0)
+    assert [x is not None for x in z._node._saved] == [True, False, True] and z._node.vjp(z._data)[1] is None
+    assert repr(z) == "tensor([[5.       , 6.4031243]], grad_fn=<HypotBackward>)"
+    z.sum().backward()
+    np.testing.assert_allclose(a.grad.numpy(), [[3 / 5, 5 / 41**0.5]], rtol=1e-6)
+    assert not hasattr(binary(RULES["Add"], a, b)._node, "_saved")
+
+
+def test_a_row_is_a_ufunc_of_tensors(hypot):
+    x, y = np.array([[3.0, 5.0]]), np.array([[4.0], [12.0]])
+    check_tensors(np.hypot, x, y)
+    assert np.hypot(tensor(x), y).tolist() == np.hypot(x, y).tolist()
+    small = tensor(np.array([3], np.int8))
+    assert np.hypot(small, tensor(np.array([4], np.uint8))).dtype == np.float64  # NumPy: float16
+    assert np.hypot(small, 4).dtype == np.float64 and np.hypot(small, tensor([4.0])).dtype == np.float32
+    assert np.exp(small).dtype == np.float64 and np.maximum(small, small).dtype == np.int8
+
+
+def test_a_partial_may_return_the_gradient_itself():
+    """The leaf's gradient is not the array that another branch of the graph has."""
+    shift = elementwise("Shift", lambda x, by: x + by, lambda g: g)
+    try:
+        x, w = tensor([1.0, 2.0], requires_grad=True), tensor([1.0, 1.0], requires_grad=True)
+        y = apply(shift(), (x,), 3.0)
+        y.retain_grad()
+        seed = tensor([2.0, 4.0])
+        (y + w).backward(seed)
+        x.grad.zero_()
+        assert y.grad.tolist() == w.grad.tolist() == seed.tolist() == [2.0, 4.0]
+    finally:
+        del RULES["Shift"]
+
+
+@pytest.mark.parametrize("partial", [lambda x, g: g * x, lambda g, y: g * y, lambda g, w: g, lambda: 0.0])
+def test_partials_of_something_else_are_refused(partial):
+    with pytest.raises(TypeError, match="^Wrong: expected partials of g and any of x, z, got one of"):
+        elementwise("Wrong", np.sinh, partial)
+    assert "Wrong" not in RULES and np.sinh not in UFUNCS

@@ -7,18 +7,18 @@ from typing import Any, Self
 
 import numpy as np
 
-from nbgrad.autograd import rules_arithmetic as rules
-from nbgrad.autograd.arithmetic import apply, result
 from nbgrad.autograd.devices import device_name, move, on_cpu
 from nbgrad.autograd.inputs import as_dtype, cast
-from nbgrad.autograd.shaping import Shaping
+from nbgrad.autograd.operators.apply import Move, apply, result
+from nbgrad.autograd.operators.arithmetic import Cast
+from nbgrad.autograd.operators.indexing import Indexing
+from nbgrad.autograd.operators.ufuncs import ArrayUfunc
 from nbgrad.autograd.tape import mode
-from nbgrad.autograd.ufuncs import ArrayUfunc
 
 __all__ = ["Conversions"]
 
 
-class Conversions(Shaping):
+class Conversions(Indexing):
     """The part of `nbgrad.Tensor` that leads out of it, to another dtype or to another device; see there."""
 
     __slots__ = ()
@@ -140,7 +140,7 @@ class Conversions(Shaping):
             return self
         if dtype.kind != "f":
             return result(type(self), None, cast(self._data, dtype, "to"), False)
-        return apply(rules.Cast(), (self,), dtype)
+        return apply(Cast(), (self,), dtype)
 
     def cpu(self) -> Self:
         """The tensor in the CPU's memory; itself if it is there already."""
@@ -154,4 +154,4 @@ class Conversions(Shaping):
         data = move(self._data, device)
         if data is self._data:
             return self
-        return apply(rules.Move(), (self,), data)
+        return apply(Move(), (self,), data)

@@ -4,16 +4,15 @@ error.
 
 from __future__ import annotations
 
-import functools
-import operator
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from nbgrad.autograd import rules_arithmetic as rules
-from nbgrad.autograd.arithmetic import Arithmetic, apply, binary, compare
+from nbgrad.autograd.base import TensorBase
+from nbgrad.autograd.operators.apply import apply
+from nbgrad.autograd.operators.elementwise import UFUNCS
 from nbgrad.autograd.rules_kernels import Activation
 
 __all__ = ["ArrayUfunc"]
@@ -23,21 +22,7 @@ def _activation(name: str) -> Callable[[Any], Any]:
     return lambda x: apply(Activation(name), (x,))
 
 
-_COMPUTE: dict[Any, Callable[..., Any]] = {
-    np.negative: operator.neg, np.positive: operator.pos, np.absolute: abs, np.invert: operator.invert,
-    np.exp: lambda x: x.exp(), np.log: lambda x: x.log(), np.sqrt: lambda x: x.sqrt(), np.square: lambda x: x * x,
-    np.tanh: _activation("tanh"),
-    **{ufunc: functools.partial(binary, rule) for ufunc, rule in (
-        (np.add, rules.Add), (np.subtract, rules.Sub), (np.multiply, rules.Mul), (np.divide, rules.Div),
-        (np.power, rules.Pow), (np.floor_divide, rules.FloorDiv), (np.remainder, rules.Mod),
-        (np.matmul, rules.MatMul), (np.maximum, rules.Maximum), (np.minimum, rules.Minimum),
-    )},
-    **{ufunc: functools.partial(compare, function) for ufunc, function in (
-        (np.equal, operator.eq), (np.not_equal, operator.ne), (np.less, operator.lt), (np.less_equal, operator.le),
-        (np.greater, operator.gt), (np.greater_equal, operator.ge), (np.bitwise_and, operator.and_),
-        (np.bitwise_or, operator.or_), (np.bitwise_xor, operator.xor),
-    )},
-}  # fmt: skip
+UFUNCS[np.tanh] = _activation("tanh")
 _OF_SCIPY = {"expit": _activation("sigmoid"), "log_expit": _activation("log_sigmoid")}  # in scipy.special
 
 
@@ -48,7 +33,7 @@ def _find_of_scipy(ufunc: Any) -> Callable[..., Any] | None:
 
 def _array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
     """What `ufunc(*inputs)` gives, one of `inputs` or of `out` a tensor."""
-    compute = _COMPUTE.get(ufunc)
+    compute = UFUNCS.get(ufunc)
     if compute is not None and method == "__call__" and not keywords:  # an operator beside an array
         value = compute(*inputs)
         if value is not NotImplemented:
@@ -60,7 +45,7 @@ def _array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **keywords: A
     (out,) = keywords.pop("out", (None,))
     if keywords:
         raise TypeError(f"{name}: expected no {', '.join(keywords)}= with a Tensor")
-    if not any(isinstance(value, Arithmetic) for value in inputs):
+    if not any(isinstance(value, TensorBase) for value in inputs):
         raise TypeError(f"{name}: expected a Tensor among the operands, as out is one")
     value = compute(*inputs)
     if value is NotImplemented:
@@ -70,7 +55,7 @@ def _array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **keywords: A
 
 
 def _into(out: Any, value: Any, name: str) -> Any:
-    if isinstance(out, Arithmetic):
+    if isinstance(out, TensorBase):
         return out._replace(value)  # type: ignore[attr-defined]
     if value._node is not None:
         raise RuntimeError(

@@ -8,17 +8,92 @@ from typing import Any, Self
 import numpy as np
 
 from nbgrad.arrays import check_mask, on_device, quietly
-from nbgrad.autograd import rules_shape as rules
-from nbgrad.autograd.arithmetic import Arithmetic, apply, result
-from nbgrad.autograd.devices import check_same_device, device_name, move, on_cpu, same_place, write_at
+from nbgrad.autograd.base import TensorBase
+from nbgrad.autograd.devices import (
+    add_at,
+    check_same_device,
+    device_name,
+    last,
+    move,
+    on_cpu,
+    picks_by_number,
+    same_place,
+    write_at,
+    zeros,
+)
 from nbgrad.autograd.inputs import as_array
+from nbgrad.autograd.operators.apply import apply, result
+from nbgrad.autograd.operators.arithmetic import Arithmetic
 from nbgrad.autograd.sharing import lineage, others, share
 from nbgrad.autograd.tape import Leaf, Node, mode, note_mutation, owner
 
-__all__ = ["Indexing", "view"]
+__all__ = ["Indexing", "View", "view"]
 
 
-def view(node: rules.View, tensor: Any, argument: Any) -> Any:
+class View(Node):
+    """A rule whose result may be a view of x."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def undo(saved: Any, shape: tuple[int, ...]) -> Node:
+        """For the history of x after a change of its view: the node that makes the new x of the view (`SetItem`: of
+        the old x and the view), but for its edges. `saved`: what this rule had saved; `shape`: the view's.
+        """
+        raise NotImplementedError
+
+
+class GetItem(View):
+    """x[key] for a tuple `key`."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def undo(saved, shape):
+        node = SetItem()
+        node._saved = saved[1]
+        return node
+
+    def forward(self, x, key):
+        self._saved = x.shape, key
+        return x[key]
+
+    def vjp(self, g):
+        shape, key = self._saved
+        out = zeros(shape, g)
+        if picks_by_number(key):
+            add_at(out, key, g)
+        else:
+            out[key] = g
+        return (out,)
+
+
+class SetItem(Node):
+    """x[key] = value, in place: the result is x."""
+
+    __slots__ = ()
+    _shares = True
+
+    def forward(self, x, value, key):
+        self._saved = key
+        write_at(x, key, value)
+        return x
+
+    def vjp(self, g):
+        key = self._saved
+        a, b = self._edges
+        if b:
+            b = g[key]
+            if picks_by_number(key):  # of several values for one element the last has the gradient
+                staying, numbers = last(g, key)
+                b = np.where(staying == numbers, b, 0)
+        if a:
+            a = np.array(g) if isinstance(g, np.generic) else g.copy()
+            a[key] = 0
+        return a, b
+
+
+def view(node: View, tensor: Any, argument: Any) -> Any:
     """`apply` for a result that may share the tensor's memory."""
     out = apply(node, (tensor,), argument)
     data = out._data
@@ -59,7 +134,7 @@ def _plain_key(key: Any, data: Any) -> tuple[tuple[Any, ...], bool]:
 
 def _integer_or_array(part: Any) -> Any:
     check_mask(part, "index")
-    if isinstance(part, Arithmetic):
+    if isinstance(part, TensorBase):
         part = part._data
     if on_device(part):
         return as_array(part, copy=True, name="index")
@@ -78,12 +153,12 @@ class Indexing(Arithmetic):
 
     def __getitem__(self, key: Any) -> Self:
         key, basic = _plain_key(key, self._data)
-        return view(rules.GetItem(), self, key) if basic else apply(rules.GetItem(), (self,), key)
+        return view(GetItem(), self, key) if basic else apply(GetItem(), (self,), key)
 
     def __contains__(self, value: Any) -> bool:
         """Whether an element equals the value."""
         equal = self == value
-        if not isinstance(equal, Arithmetic):
+        if not isinstance(equal, TensorBase):
             raise TypeError(f"in: expected a number, an array or a Tensor, got {type(value).__name__}")
         return bool(equal._data.any())
 
@@ -121,7 +196,7 @@ class Indexing(Arithmetic):
 
     def _write(self, key: tuple[Any, ...], basic: bool, value: Any) -> None:
         data = self._own()
-        of_graph = isinstance(value, Arithmetic) and value._node is not None
+        of_graph = isinstance(value, TensorBase) and value._node is not None
         if not (mode.enabled and (of_graph or self._node is not None)):
             value = self._beside(value)
             check_same_device(data, value)
@@ -144,18 +219,18 @@ class Indexing(Arithmetic):
             raise RuntimeError(
                 "a tensor that shares its memory with a view cannot be changed in place; change a clone()"
             )
-        if not isinstance(value, Arithmetic):
+        if not isinstance(value, TensorBase):
             value = result(type(self), None, self._beside(value), False)
         check_same_device(data, value._data)
         note_mutation(data)
-        self._continue_at(apply(rules.SetItem(), (self, value), key)._node)
+        self._continue_at(apply(SetItem(), (self, value), key)._node)
         changed: Any = self
         while changed._view_of is not None:  # what it is a view of has changed too
             tensor, op, saved = changed._view_of
             if owner(tensor._data) is not owner(data):  # moved to another device since
                 break
             node = op.undo(saved, changed._data.shape)
-            node._edges = (tensor._node, changed._node) if type(node) is rules.SetItem else (changed._node,)
+            node._edges = (tensor._node, changed._node) if type(node) is SetItem else (changed._node,)
             tensor._continue_at(result(type(tensor), node, tensor._data, True)._node)
             changed = tensor
 
