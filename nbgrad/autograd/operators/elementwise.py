@@ -75,9 +75,10 @@ def elementwise(name: str, value: Callable[..., Any], *partials: Callable[..., A
         for edge, x, partial, use in zip(edges, operands, partials, uses, strict=True)
     ]
     saved = [one if len(users[one]) == len(edges) else f"{users[one][0]} and {one}" for one in kept]
+    convert = "x, y = floats(x, y)" if two else "x = x if x.dtype.kind == 'f' else x.astype('f8')"
     source = _METHODS.format(
         arguments=", ".join([*operands, *constants]),
-        floats=f"{', '.join(operands)}, = floats({', '.join(operands)})" if floats_only else "",
+        floats=convert if floats_only else "",
         edges="a, b = self._edges" if two else "",
         save=f"self._saved = {', '.join(saved)}" if kept else "",
         load=f"{', '.join(kept)} = self._saved" if kept else "",
@@ -96,8 +97,8 @@ def elementwise(name: str, value: Callable[..., Any], *partials: Callable[..., A
     return rule
 
 
-def _floats(*operands: Any) -> tuple[Any, ...]:
-    """Operands of a function of floats: if all are integers or bools, as float64."""
-    if any(type(x) is float or getattr(x, "dtype", np.dtype(int)).kind == "f" for x in operands):
-        return operands
-    return tuple(x.astype(np.float64) if hasattr(x, "dtype") else x for x in operands)
+def _floats(x: Any, y: Any) -> tuple[Any, Any]:
+    """Two operands of a function of floats: if both are integers or bools, as float64."""
+    if any(type(v) is float or getattr(v, "dtype", np.dtype(int)).kind == "f" for v in (x, y)):
+        return x, y
+    return tuple(v.astype(np.float64) if hasattr(v, "dtype") else v for v in (x, y))  # type: ignore[return-value]

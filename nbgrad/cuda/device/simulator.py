@@ -29,13 +29,13 @@ __all__ = [
 
 # Few threads are enough to meet every branch.
 WARP, BLOCK, PER_LANE, FEW = 4, 16, 8, 32
-#: NumPy's functions that the rules call with a GPU's arrays: CuPy has each (``tests/cuda/test_ptx.py`` asks it).
+#: NumPy's functions of arrays that the rules call with a GPU's: CuPy has each (``tests/cuda/test_ptx.py`` asks it).
 USED = frozenset(
-    """absolute add argmax argmin broadcast_to clip concatenate divide equal exp expand_dims floor_divide greater
-    greater_equal less less_equal log logaddexp matmul maximum minimum moveaxis multiply negative not_equal ones_like
-    power put_along_axis remainder reshape shape sign split sqrt square stack subtract swapaxes take_along_axis where
-    bitwise_and bitwise_or bitwise_xor invert""".split()
+    """argmax argmin broadcast_to clip concatenate expand_dims moveaxis ones_like put_along_axis reshape shape split
+    stack swapaxes take_along_axis where""".split()
 )
+#: NumPy's ufuncs that CuPy lacks: it has all others.
+LACKING = frozenset({"bitwise_count", "isnat", "matvec", "spacing", "vecdot", "vecmat"})
 
 
 # Inside a kernel
@@ -149,7 +149,9 @@ class Simulated(np.ndarray):
     __cuda_ndarray__ = True  # Numba's mark: `nbgrad.arrays.on_device` knows it
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
-        _check(ufunc.__name__, method in ("__call__", "reduce"))  # `reduce`: what the method `sum` does
+        name: Any = ufunc.__name__
+        known = getattr(np, name, None) is ufunc and name not in LACKING
+        _check(name, known and method in ("__call__", "reduce"))  # `reduce`: what the method `sum` does
         out = keywords.get("out")
         if out is not None:
             keywords["out"] = tuple(map(_plain, out))
@@ -157,7 +159,7 @@ class Simulated(np.ndarray):
         return _marked(result) if out is None or out[0] is None else out[0]
 
     def __array_function__(self, function: Any, types: Any, args: Any, keywords: Any) -> Any:
-        _check(function.__name__)
+        _check(function.__name__, function.__name__ in USED)
         keywords = {key: _plain(value) for key, value in keywords.items()}
         return _marked(function(*map(_plain, args), **keywords))
 
@@ -173,9 +175,9 @@ class Simulated(np.ndarray):
         self.view(np.ndarray)[_key(key)] = _plain(value)
 
 
-def _check(name: str, known: bool = True) -> None:
-    if not known or name not in USED:
-        raise TypeError(f"numpy.{name}: not among the functions that tensors on a GPU use ({__name__}.USED)")
+def _check(name: Any, known: bool) -> None:
+    if not known:
+        raise TypeError(f"numpy.{name}: none of the functions that tensors on a GPU use, or that CuPy has ({__name__})")
 
 
 def _key(key: Any) -> Any:
