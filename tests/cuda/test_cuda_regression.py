@@ -277,6 +277,18 @@ def test_linear_regression_of_a_high_condition_is_refined():
     np.testing.assert_allclose(there.coef_, here.coef_, rtol=1e-11)
 
 
+@pytest.mark.parametrize("unit", [1e-200, 1e-6, 1.0, 1e155])
+def test_linear_regression_in_any_units(unit):
+    rng = np.random.default_rng(4)
+    levels, z, weight = np.eye(3)[np.arange(90) % 3], rng.normal(size=90), rng.integers(0, 3, 90).astype(float)
+    X = np.column_stack([levels, np.full(90, 1.7e9), unit * z, unit * z])
+    X[weight == 0] = 1e300  # as if removed
+    y = levels @ [1.0, 2.0, 3.0] + 4 * z + 1e6
+    there = LinearRegression().fit(put(X), put(y), put(weight))
+    assert there.rank_ == 3
+    np.testing.assert_allclose(there.coef_ * [1, 1, 1, 1, unit, unit], [-1, 0, 1, 0, 2, 2], atol=1e-8)
+
+
 def test_a_model_of_the_cpu_answers_on_the_gpu(dtype):
     X = np.random.default_rng(0).normal(size=(6, 2)).astype(dtype)
     model = LinearRegression().fit(X, X @ [1, 2])

@@ -30,10 +30,11 @@ __all__ = ["LinearRegression"]
 class LinearRegression(RegressorMixin, BaseEstimator):
     """Least squares, solved directly: minimizes mean ½(x·coef + intercept − y)² + ½·l2·‖coef‖².
 
-    One pass over X brings it to a triangle by Householder reflections, whatever its columns' units are. Where
-    rounding would cost more than 11 digits (high condition and large residuals), a second pass takes the
-    residuals in twice the precision. Where the data leave a choice, ``coef_`` is the shortest solution, as
-    `numpy.linalg.lstsq` has it. Memory, beside X: 8·(n_features + 2)² bytes or a little more.
+    One pass over X brings it to a triangle by Householder reflections, whatever its columns' units and offsets are:
+    constant is a column, and dependent on others, of which no more is left than rounding of its own length. Where
+    rounding would cost more than 11 digits (high condition and large residuals), a second pass takes the residuals in
+    twice the precision. Where the data leave a choice, ``coef_`` is the shortest solution, as `numpy.linalg.lstsq` has
+    it. Memory, beside X: 8·(n_features + 2)² bytes or a little more.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ class LinearRegression(RegressorMixin, BaseEstimator):
     coef_ : (n_features,)
     intercept_ : float
     rank_ : int
-        The rank of the (centred) columns of X, each scaled to length 1.
+        The rank of the (centred) columns of X.
     n_features_in_ : int
     feature_names_in_ : names of the columns, if X was a DataFrame.
 
