@@ -17,6 +17,7 @@ from nbgrad.formulas.regression import SCORE_MODELS
 from nbgrad.regression.blocks import Summary, scan
 from nbgrad.regression.data import MODELS, parameters, product_dtype
 from nbgrad.regression.passes.host import mean_with_penalty
+from nbgrad.regression.passes.second_order import Extent, Frame, Ranges
 from nbgrad.regression.problem import Problem
 
 __all__ = ["BlockProblem"]
@@ -28,6 +29,7 @@ class _Task:
 
     classes: NDArray[Any] | None
     class_weight: NDArray[Any] | None
+    place: NDArray[Any] | None
     options: dict[str, Any]
 
     def problem(self, block: tuple[Any, Any, Any]) -> Problem:
@@ -37,6 +39,8 @@ class _Task:
         if self.class_weight is not None:
             of_class = np.take(self.class_weight, y, mode="clip")  # a label out of range: the pass refuses it
             weight = of_class if weight is None else weight * of_class
+        if self.place is not None:
+            y = self.place[y]
         return Problem(X=X, y=y, sample_weight=weight, **self.options)
 
 
@@ -55,9 +59,25 @@ def _block_product(i: int, block: tuple[Any, Any, Any], argument: tuple[_Task, A
     return product, weight, len(block[1])
 
 
-def _block_moments(i: int, block: tuple[Any, Any, Any], argument: tuple[_Task, int, bool]) -> tuple[Any, ...]:
-    model, step, full = argument
-    return *model.problem(block).moments(step, full), len(block[1])
+def _block_moments(i: int, block: tuple[Any, Any, Any], argument: tuple[_Task, Frame, float]) -> tuple[Any, ...]:
+    model, frame, share = argument
+    return *model.problem(block).moments(frame, share), len(block[1])
+
+
+def _block_ranges(i: int, block: tuple[Any, Any, Any], argument: tuple[_Task]) -> tuple[Any, ...]:
+    (model,) = argument
+    problem = model.problem(block)
+    return problem.ranges(), problem.sparse, len(block[1])
+
+
+def _block_second_order(i: int, block: tuple[Any, Any, Any], argument: tuple[_Task, Any, Any, str]) -> tuple[Any, ...]:
+    model, params, frame, kind = argument
+    return *model.problem(block).second_order(params, frame, kind), len(block[1])
+
+
+def _block_margins(i: int, block: tuple[Any, Any, Any], argument: tuple[_Task, Any, Any]) -> tuple[Any, ...]:
+    model, several, frame = argument
+    return model.problem(block).margins(several, frame), len(block[1])
 
 
 def _codes(y: NDArray[Any], classes: NDArray[Any]) -> NDArray[Any]:
@@ -79,11 +99,11 @@ class BlockProblem:
 
     ``model`` is one of `nbgrad.regression.Problem`, ``parameters`` are its own. Labels may be anything that can be
     sorted: the first pass finds ``summary.classes``, and a label counts as its position there; with ``num_classes``
-    they are taken as 0..num_classes − 1. ``summary`` is that of a first pass already made. ``class_weight``
-    (num_classes,) multiplies the rows' weights, ``l2`` does not touch the intercept; both may be set between
-    construction and use, when ``summary`` is known. ``dtype`` is the precision of the kernels: that of X by default,
-    float64 for integers.
-    Parameters, shapes: `nbgrad.regression.objectives`.
+    they are taken as 0..num_classes − 1; ``place`` (a number for each class) changes the positions. ``summary`` is that
+    of a first pass already made. ``class_weight`` (for each class found) multiplies the rows' weights, ``l2`` does not
+    touch the intercept; both may be set between construction and use, when ``summary`` is known. ``dtype`` is the
+    precision of the kernels: that of X by default, float64 for integers. Parameters, shapes:
+    `nbgrad.regression.objectives`.
 
     Memory: what the blocks hold, in their own dtype, and a few numbers for each row of the block at work; nothing grows
     with the number of blocks but the logarithm of it, in gradients.
@@ -110,6 +130,7 @@ class BlockProblem:
     fit_intercept: bool = True
     x_scale: float = 1.0
     dtype: Any = None
+    place: NDArray[Any] | None = None
     summary: Summary = None  # type: ignore[assignment]  # None: of the pass that the constructor makes
     parameters: dict[str, float] = field(default_factory=dict)
 
@@ -126,6 +147,8 @@ class BlockProblem:
             assert classes is not None
             self.num_classes = len(classes)
             plain = classes.dtype.kind in "iu" and np.array_equal(classes, np.arange(len(classes)))
+            if self.place is not None:
+                self.num_classes, plain = int(self.place.max()) + 1, False
             self._classes = None if plain else classes  # labels that are their own positions need no search
         else:
             self._classes = None
@@ -143,9 +166,27 @@ class BlockProblem:
     def rows(self) -> int:
         return self.summary.rows
 
-    def moments(self, step: int, full: bool) -> tuple[NDArray[np.float64], float]:
-        """`nbgrad.regression.scaling.moments` of every ``step``-th row of each block; one pass over the blocks."""
-        return self._pass("moments", _block_moments, step, full)
+    def moments(self, frame: Frame, share: float) -> tuple[NDArray[np.float64], float]:
+        """`nbgrad.regression.scaling.moments` of a random ``share`` of each block's rows; one pass over the blocks."""
+        return self._pass("moments", _block_moments, frame, share)
+
+    def ranges(self) -> Ranges:
+        """What the columns show; one pass over the blocks."""
+        found, self._sparse = self._pass("ranges", _block_ranges)
+        return found
+
+    def second_order(self, params: Any, frame: Frame, kind: str) -> tuple[Any, ...]:
+        """`nbgrad.regression.passes.second_order.second_order`; one pass over the blocks."""
+        return self._pass("second_order", _block_second_order, params, frame, kind)
+
+    def margins(self, several: Any, frame: Frame) -> Extent:
+        """`nbgrad.regression.passes.second_order.margins`; one pass over the blocks."""
+        return self._pass("margins", _block_margins, several, frame)[0]
+
+    @property
+    def sparse(self) -> bool:
+        """Whether blocks are sparse matrices; after `ranges`."""
+        return bool(self._sparse)
 
     def value_and_grad(self, params: Any) -> tuple[float, NDArray[Any]]:
         """Value and gradient in float64, the gradient in the shape of ``params``; one pass over the blocks."""
@@ -169,7 +210,7 @@ class BlockProblem:
             "model": self.model, "fit_intercept": self.fit_intercept, "x_scale": self.x_scale, "dtype": self.dtype,
             **self.parameters,
         }  # fmt: skip
-        model = _Task(self._classes, self.class_weight, options)
+        model = _Task(self._classes, self.class_weight, self.place, options)
         *found, rows = self.blocks.reduce(f"{self.model}_{name}", function, _add, (model, *vectors))
         if rows != self.summary.rows:
             raise ValueError(f"X: expected the {self.summary.rows} rows of the first pass, got {rows}")

@@ -52,13 +52,18 @@ class LogisticRegression(Classifier):
     fit_intercept : bool
         Whether there is an intercept; it is not penalised.
     tol : float
-        The minimizer stops where no entry of the (mean's) gradient exceeds it.
-    solver : "lbfgs", "newton-cg" or "scaled-lbfgs"
-        L-BFGS, which takes the steps that scikit-learn's takes and warns where it warns; Newton's method by conjugate
-        gradients in a trust region, for a small ``tol``; or L-BFGS in variables in which the second moments of the
-        features are 1, the fastest where the features are correlated or their units differ.
+        How near the minimum the answer is: Newton's decrement √(gᵀH⁻¹g) there, the root of the mean over the rows of
+        p(1 − p)·(change of the score)², is at most that, in any units; with more than 256 parameters that of each one
+        alone. 1e-13 is the smallest that means something. "lbfgs": L-BFGS stops where no entry of the (mean's)
+        gradient exceeds it, and warns where the decrement is above 25·tol.
+    solver : "auto", "newton-cholesky", "scaled-lbfgs", "newton-cg" or "lbfgs"
+        Newton's method with the exact Hessian, which takes 5 to 10 passes whatever the data are; L-BFGS in variables
+        in which the second moments of the features are 1, the fastest where there are many; Newton's method by
+        conjugate gradients in these variables; or L-BFGS with the steps that scikit-learn's takes. "auto" is the first
+        where classes·(n_features + 1) ≤ 256, else the second.
     max_iter : int
-        Iterations, at most: if they do not suffice, `fit` ends with a ConvergenceWarning.
+        Iterations, at most. Where the answer is not as near as ``tol`` says, or without a penalty the classes are
+        separated, `fit` ends with a ConvergenceWarning that says why and what helps.
     class_weight : dict, "balanced" or None
         {label: weight}, which multiplies ``sample_weight``; "balanced": n_samples / (n_classes·count of the label).
     warm_start : bool
@@ -141,13 +146,18 @@ class SoftmaxRegression(Classifier):
     fit_intercept : bool
         Whether there is an intercept; it is not penalised.
     tol : float
-        The minimizer stops where no entry of the (mean's) gradient exceeds it.
-    solver : "lbfgs", "newton-cg" or "scaled-lbfgs"
-        L-BFGS, which takes the steps that scikit-learn's takes and warns where it warns; Newton's method by conjugate
-        gradients in a trust region, for a small ``tol``; or L-BFGS in variables in which the second moments of the
-        features are 1, the fastest where the features are correlated or their units differ.
+        How near the minimum the answer is: Newton's decrement √(gᵀH⁻¹g) there, the root of the mean over the rows of
+        p(1 − p)·(change of the score)², is at most that, in any units; with more than 256 parameters that of each one
+        alone. 1e-13 is the smallest that means something. "lbfgs": L-BFGS stops where no entry of the (mean's)
+        gradient exceeds it, and warns where the decrement is above 25·tol.
+    solver : "auto", "newton-cholesky", "scaled-lbfgs", "newton-cg" or "lbfgs"
+        Newton's method with the exact Hessian, which takes 5 to 10 passes whatever the data are; L-BFGS in variables
+        in which the second moments of the features are 1, the fastest where there are many; Newton's method by
+        conjugate gradients in these variables; or L-BFGS with the steps that scikit-learn's takes. "auto" is the first
+        where classes·(n_features + 1) ≤ 256, else the second.
     max_iter : int
-        Iterations, at most: if they do not suffice, `fit` ends with a ConvergenceWarning.
+        Iterations, at most. Where the answer is not as near as ``tol`` says, or without a penalty the classes are
+        separated, `fit` ends with a ConvergenceWarning that says why and what helps.
     class_weight : dict, "balanced" or None
         {label: weight}, which multiplies ``sample_weight``; "balanced": n_samples / (n_classes·count of the label).
     warm_start : bool

@@ -14,6 +14,7 @@ from nbgrad.arrays import FLOAT64, as_float, on_device
 from nbgrad.regression import data
 from nbgrad.regression.passes.host import Passes
 from nbgrad.regression.passes.one_pass import Curvature
+from nbgrad.regression.passes.second_order import Extent, Frame, Ranges, margins, ranges, second_order
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
@@ -79,9 +80,26 @@ class Problem:
         """(Σ weight·loss, its gradient, Σ weight), additive over the rows; without ``l2``. float64, beside params."""
         return *self._passes.sums(params), self.weight_sum
 
-    def moments(self, step: int, full: bool) -> tuple[NDArray[np.float64], float]:
-        """`nbgrad.regression.scaling.moments` of every ``step``-th row, on the CPU."""
-        return self._passes.moments(step, full)
+    def moments(self, frame: Frame, share: float) -> tuple[NDArray[np.float64], float]:
+        """`nbgrad.regression.scaling.moments` of a random ``share`` of the rows, on the CPU."""
+        return self._passes.moments(frame, share)
+
+    def ranges(self) -> Ranges:
+        """What the columns show: `nbgrad.regression.passes.second_order.Ranges`."""
+        return ranges(self._passes)
+
+    def second_order(self, params: NDArray[np.float64], frame: Frame, kind: str) -> tuple[Any, ...]:
+        """`nbgrad.regression.passes.second_order.second_order` at ``params`` (classes, columns) of the frame."""
+        return second_order(self._passes, params, frame, kind)
+
+    def margins(self, several: NDArray[np.float64], frame: Frame) -> Extent:
+        """`nbgrad.regression.passes.second_order.margins` of ``several`` parameters (classes, columns) of the frame."""
+        return margins(self._passes, several, frame)
+
+    @property
+    def sparse(self) -> bool:
+        """Whether X is a sparse matrix."""
+        return self._passes.sparse
 
     def value_and_grad(self, params: Any) -> tuple[Any, Any]:
         """(mean loss + ½·l2·‖w‖², its gradient in the shape of ``params``), where ``params`` are."""

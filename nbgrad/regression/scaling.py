@@ -1,10 +1,11 @@
 """Other variables for a minimizer, in which the objective is nearly round, so that few passes over X suffice.
 
 With f the mean curvature of the loss in a score, the Hessian is about A = f·M + l2, one block for each class, M being
-the mean of x·xᵀ. It hardly depends on the parameters, and a sample of the rows tells it. With A = L·Lᵀ and
-params = L⁻ᵀ·u the Hessian in u is about 1. MNIST, softmax, passes of L-BFGS down to the objective that scikit-learn's
-reaches in 100 iterations, and to that of its Newton-CG: 105 and 447 in params themselves; 64 and 319 where each feature
-is divided by its root mean square; 16 and 78 in u.
+the mean of x·xᵀ of the columns in their frame (`nbgrad.regression.passes.second_order.Frame`). It hardly depends on the
+parameters: all rows tell its diagonal, a sample of them the rest. With A = L·Lᵀ and params = L⁻ᵀ·u the Hessian in u is
+about 1. MNIST, softmax, passes of L-BFGS down to the objective that scikit-learn's reaches in 100 iterations, and to
+that of its Newton-CG: 105 and 447 in params themselves; 64 and 319 where each feature is divided by its root mean
+square; 16 and 78 in u.
 
 Source: D. Böhning, Multinomial logistic regression algorithm, Ann. Inst. Stat. Math. 44 (1992) 197, who bounds the
 Hessian by such a product; the sample and the smaller f are ours.
@@ -18,7 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Scaling", "moments", "scaling"]
+from nbgrad.regression.passes.second_order import Frame
+
+__all__ = ["Scaling", "moments", "sample", "scaling"]
 
 # Rows of the sample, at least and for each feature: the sample's M is that of all rows within a factor of 2 or 4, in
 # every direction (the eigenvalues of their quotient lie between (1 ± √¼)²). MNIST: 4, 8, 19 rows a feature: 78, 69, 66
@@ -64,56 +67,71 @@ class Scaling:
         return solve_triangular(self.L, rows.T, trans=trans, lower=True, check_finite=False).T
 
 
+def sample(rows: int, share: float) -> NDArray[np.intp]:
+    """Positions of a share of the rows, sorted, at random from a fixed seed: a step would meet a period of the rows."""
+    count = min(rows, -int(-share * rows // 1))
+    if count == rows:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(rows).choice(rows, count, replace=False, shuffle=False))
+
+
 def moments(
-    X: Any, weight: Any, *, step: int, x_scale: float, fit_intercept: bool, full: bool, xp: Any = np
+    X: Any, weight: Any, frame: Frame, *, share: float, x_scale: float, fit_intercept: bool, xp: Any = np
 ) -> tuple[NDArray[np.float64], float]:
-    """(Σ weight·x·xᵀ, or its diagonal; Σ weight) over every ``step``-th row of an array or CSR matrix, x with
-    ``x_scale`` and a 1 for the intercept. Additive over blocks of rows. ``xp``: the library whose arrays they are.
+    """(Σ weight·x·xᵀ; Σ weight) over a random ``share`` of the rows of an array or CSR matrix, x being the columns in
+    their frame and a 1 for the intercept. Additive over blocks of rows. ``xp``: the library whose arrays they are.
     """
     with np.errstate(all="ignore"):  # what overflows is noticed by `scaling`
-        rows = X[::step]
-        weight = xp.ones(rows.shape[0]) if weight is None else weight[::step].astype(np.float64, order="C")
-        columns = rows.shape[1] + fit_intercept
-        if not full and hasattr(rows, "tocsr"):  # which as an array might be larger than memory
-            found = np.ones(columns) * weight.sum()
-            found[: rows.shape[1]] = rows.astype(np.float64).power(2).T @ weight * x_scale**2
-            return found, float(weight.sum())
-        found = xp.zeros((columns, columns) if full else columns)
+        chosen = xp.asarray(sample(X.shape[0], share))
+        weight = xp.ones(len(chosen)) if weight is None else weight[chosen].astype(np.float64, order="C")
+        columns = X.shape[1] + fit_intercept
+        found, unit = xp.zeros((columns, columns)), xp.asarray(frame.unit)
         size = max(1, PIECE // columns)
-        for start in range(0, rows.shape[0], size):
-            x, w = rows[start : start + size], weight[start : start + size, np.newaxis]
+        for start in range(0, len(chosen), size):
+            x, w = X[chosen[start : start + size]], weight[start : start + size]
             x = (x.toarray() if hasattr(x, "tocsr") else x).astype(np.float64, order="C") * x_scale
+            x = (x if frame.centre is None else x - xp.asarray(frame.centre)) * unit
             if fit_intercept:
                 x = xp.concatenate([x, xp.ones((len(x), 1))], axis=1)
-            x *= xp.sqrt(w)
-            found += x.T @ x if full else xp.einsum("ij,ij->j", x, x)
+            x *= xp.sqrt(w)[:, np.newaxis]
+            x[w == 0] = 0.0  # whatever is written there
+            found += x.T @ x
         return found, float(weight.sum())
 
 
-def scaling(problem: Any, shape: tuple[int, ...]) -> Scaling:
-    """For the minimum of ``problem`` (a `Problem` or `BlockProblem` of logistic or softmax regression), whose params
-    have this ``shape``. Without change where the sample's moments are not finite.
+def scaling(smooth: Any) -> Scaling:
+    """For the minimum of a problem in its frame (`nbgrad.regression.solvers.smooth.Smooth`). Without change where
+    nothing is known of the columns.
     """
     from scipy.linalg import cholesky
 
-    columns = shape[-1]
-    classes = shape[0] if len(shape) == 2 else 1
-    sample = min(problem.rows, max(ROWS, ROWS_A_FEATURE * columns))
-    # in multiply-adds; a pass makes two for each number of X and class
-    work = sample * columns**2 / 2 + columns**3 / 6
-    full = columns <= COLUMNS and work <= PASSES * 2 * problem.rows * columns * classes
-    if not full:
-        sample = min(sample, ROWS)
-    found, weight = problem.moments(-(-problem.rows // sample), full)
+    problem, columns, classes, features = smooth.problem, smooth.columns, smooth.classes, smooth.problem.n_features
     with np.errstate(all="ignore"):
-        A = found * (LEFT / max(classes, 2) / np.float64(weight))
-        diagonal = A.diagonal() if full else A
-        scale = diagonal + problem.l2 * (np.arange(columns) < problem.n_features)
-        if not (np.isfinite(A).all() and np.isfinite(scale).all()):
-            return Scaling(np.ones(columns))
-        scale = np.where(scale > 0, 1 / np.sqrt(scale), 1.0)
-        if not (full and np.isfinite(scale).all()):
-            return Scaling(np.where(np.isfinite(scale), scale, 1.0))
-    A *= scale[:, np.newaxis] * scale
-    A[np.diag_indices(columns)] = 1 + RIDGE  # l2 included
+        of, frame = smooth.ranges, smooth.frame
+        f = LEFT / max(classes, 2)
+        M = np.ones(columns)
+        centre = 0.0 if frame.centre is None else frame.centre
+        mean = of.total / of.weight
+        spread = np.maximum(of.high - centre, centre - of.low)
+        square = (of.squares / of.weight - centre * (2 * mean - centre)) * frame.unit * frame.unit
+        most = (spread * frame.unit) ** 2
+        M[:features] = np.where((square > 1e-30 * most) & (square < most), square, most)
+        diagonal = f * M + smooth.penalty
+        rows = min(problem.rows, max(ROWS, ROWS_A_FEATURE * columns))
+        # in multiply-adds; a pass makes two for each number of X and class
+        work = rows * columns**2 / 2 + columns**3 / 6
+        full = columns <= COLUMNS and work <= PASSES * 2 * problem.rows * columns * classes
+        if full:
+            found, weight = problem.moments(frame, rows / problem.rows)
+            A = found * (f / np.float64(weight)) if weight > 0 else np.full_like(found, np.nan)
+            # What few rows have a sample may lack, and all rows show: that column then stands for itself.
+            diagonal = np.maximum(diagonal, A.diagonal() + smooth.penalty)
+        scale = np.where(diagonal > 0, 1 / np.sqrt(diagonal), 1.0)
+        scale = np.where(np.isfinite(scale), scale, 1.0)
+        if not full:
+            return Scaling(scale)
+        A *= scale[:, np.newaxis] * scale
+        A[np.diag_indices(columns)] = 1 + RIDGE  # l2 included
+    if not np.isfinite(A).all():
+        return Scaling(scale)
     return Scaling(scale, cholesky(A, lower=True, overwrite_a=True, check_finite=False))

@@ -15,7 +15,7 @@ from nbgrad.cpu import one_pass as cpu_regression
 from nbgrad.cpu.lanes import LANES
 from nbgrad.cpu.one_pass import Terms, wide_size, work_size
 
-__all__ = ["one_pass_csr"]
+__all__ = ["checked", "one_pass_csr"]
 
 #: The scores of a block.
 BLOCK_BYTES = 16 * 1024 * 1024
@@ -53,15 +53,19 @@ def one_pass_csr(
 
 
 def _blocks(X: Any, rows: int) -> Iterator[tuple[int, Any]]:
-    """Blocks over the memory of a CSR matrix. SciPy trusts the indices in products: they are checked."""
-    n, features = X.shape
-    for start in range(0, n, rows):
-        stop = min(start + rows, n)
-        ends = X.indptr[start : stop + 1]
-        first, last = int(ends[0]), int(ends[-1])
-        indices, data = X.indices[first:last], X.data[first:last]
-        whole = len(ends) == stop - start + 1 and first >= 0 and len(indices) == len(data) == last - first
-        inside = not indices.size or (indices.min() >= 0 and indices.max() < features)
-        if not (whole and inside and (ends[1:] >= ends[:-1]).all()):
-            raise ValueError(f"X: expected valid CSR indices, got invalid ones in rows {start}..{stop - 1}")
-        yield start, type(X)((data, indices, ends - first), shape=(stop - start, features), copy=False)
+    """Blocks over the memory of a CSR matrix."""
+    for start in range(0, X.shape[0], rows):
+        yield start, checked(X, start, min(start + rows, X.shape[0]))
+
+
+def checked(X: Any, start: int, stop: int) -> Any:
+    """Rows of a CSR matrix, over its memory. SciPy trusts the indices in products: they are checked."""
+    features = X.shape[1]
+    ends = X.indptr[start : stop + 1]
+    first, last = int(ends[0]), int(ends[-1])
+    indices, data = X.indices[first:last], X.data[first:last]
+    whole = len(ends) == stop - start + 1 and first >= 0 and len(indices) == len(data) == last - first
+    inside = not indices.size or (indices.min() >= 0 and indices.max() < features)
+    if not (whole and inside and (ends[1:] >= ends[:-1]).all()):
+        raise ValueError(f"X: expected valid CSR indices, got invalid ones in rows {start}..{stop - 1}")
+    return type(X)((data, indices, ends - first), shape=(stop - start, features), copy=False)

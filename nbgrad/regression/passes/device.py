@@ -15,6 +15,7 @@ problem is made, which waits for the GPU. Sums are in two parts of the products'
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,6 @@ from nbgrad.cuda.alarm import alarm
 from nbgrad.place import place_of
 from nbgrad.regression import data
 from nbgrad.regression.passes.host import Passes, with_penalty
-from nbgrad.regression.scaling import moments
 
 __all__ = ["DevicePasses"]
 
@@ -156,11 +156,11 @@ class DevicePasses(Passes):
         """(weighted losses of the rows, weighted residuals or their change (rows, classes))"""
         from nbgrad.cuda.regression import models as cuda_terms
 
-        n, classes = scores[0].shape
-        xp, losses, hessian = self._xp, self._xp.zeros(n, self._dtype), len(scores) > 1
+        n, dtype = len(scores[0]), scores[0].dtype
+        xp, losses, hessian = self._xp, self._xp.zeros(n, dtype), len(scores) > 1
         if self.model != "softmax":
-            change = xp.empty((n, 1), self._dtype)
-            parameters = xp.asarray(np.array(self._parameters, self._dtype))
+            change = xp.empty((n, 1), dtype)
+            parameters = xp.asarray(np.array(self._parameters, dtype))
             cuda_terms.number_terms(self.model, scores, y, weight, parameters, losses, change)
             return losses, change
         change = cuda_terms.label_terms(scores, y, losses)
@@ -169,7 +169,7 @@ class DevicePasses(Passes):
             d = scores[1] - xp.take_along_axis(scores[1], top, axis=1)
             change = change * (d - (change * d).sum(axis=1, keepdims=True))
         if weight.size:
-            zero = self._dtype.type(0)  # a row of weight 0 is absent, even where its loss is infinite
+            zero = dtype.type(0)  # a row of weight 0 is absent, even where its loss is infinite
             losses = xp.where(weight == 0, zero, weight * losses)
             weight = weight[:, np.newaxis]
             change = xp.where(weight == 0, zero, weight * change)
@@ -211,11 +211,34 @@ class DevicePasses(Passes):
             raise ValueError(f"v: expected params' shape {tuple(params.shape)}, got {tuple(v.shape)}")
         return self._answers(params, v, penalty)[1]
 
-    def moments(self, step: int, full: bool) -> tuple[Any, float]:
-        """`nbgrad.regression.scaling.moments` of every ``step``-th row, on the CPU."""
+    # What `nbgrad.regression.passes.second_order` asks of the rows
+
+    sparse = False
+
+    @property
+    def xp(self) -> Any:  # type: ignore[override]
+        return self._xp
+
+    @contextlib.contextmanager
+    def computing(self) -> Any:
         with place_of(X=self._like) as call, call.quiet():
-            found, total = moments(
-                self._X, self._weight if self._weight.size else None,
-                step=step, x_scale=self._x_scale, fit_intercept=self.fit_intercept, full=full, xp=call.xp,
-            )  # fmt: skip
-            return self._target.to_host(found) * self._unit, total * self._unit
+            yield
+
+    def on_host(self, array: Any) -> Any:
+        return self._target.to_host(array) if isinstance(array, self._xp.ndarray) else array
+
+    def numbers(self, at: slice, dense: bool) -> Any:
+        return self._X[at].astype(FLOAT64) * self._x_scale
+
+    def loss_and_residuals(self, at: slice, scores: Any) -> tuple[Any, Any]:
+        losses, change = self._between([self._xp.ascontiguousarray(scores.T)], *self._wide(at))
+        return losses.sum(), change.T
+
+    def curvature(self, at: slice, scores: Any) -> Any:
+        s = self._xp.ascontiguousarray(scores.T)
+        return self._between([s, self._xp.ones_like(s)], *self._wide(at))[1].T
+
+    def _wide(self, at: slice) -> tuple[Any, Any]:
+        """Targets and weights in float64."""
+        y = self._y[at] if self.model == "softmax" else self._y[at].astype(FLOAT64)
+        return y, self._weight[at].astype(FLOAT64)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,14 @@ from numpy.typing import NDArray
 
 from nbgrad.arguments import check_number
 from nbgrad.arrays import FLOAT64, as_float
+from nbgrad.cpu import one_pass as cpu_regression
+from nbgrad.cpu.lanes import LANES
 from nbgrad.cpu.models import terms_of
+from nbgrad.cpu.one_pass import wide_size, work_size
 from nbgrad.regression import data
-from nbgrad.regression.passes.csr import one_pass_csr
+from nbgrad.regression.passes.csr import checked, one_pass_csr
 from nbgrad.regression.passes.one_pass import Curvature, one_pass
+from nbgrad.regression.passes.second_order import Frame
 from nbgrad.regression.scaling import moments
 
 __all__ = ["Passes", "mean_with_penalty", "with_penalty"]
@@ -82,13 +87,14 @@ class Passes:
         _, product = self._pass(params, v, curvature)
         return mean_with_penalty(penalty, 0.0, product, self.weight_sum, v)[1]
 
-    def moments(self, step: int, full: bool) -> tuple[NDArray[np.float64], float]:
-        """`nbgrad.regression.scaling.moments` of every ``step``-th row."""
-        found, total = moments(
-            self._X, self._weight if self._weight.size else None,
-            step=step, x_scale=self._x_scale, fit_intercept=self.fit_intercept, full=full,
-        )  # fmt: skip
-        return found * self._unit, total * self._unit
+    def moments(self, frame: Frame, share: float) -> tuple[NDArray[np.float64], float]:
+        """`nbgrad.regression.scaling.moments`, on the CPU."""
+        with self.computing():
+            found, total = moments(
+                self._X, self._weight if self._weight.size else None, frame,
+                share=share, x_scale=self._x_scale, fit_intercept=self.fit_intercept, xp=self.xp,
+            )  # fmt: skip
+            return self.on_host(found) * self._unit, total * self._unit
 
     def _split(self, params: Any, name: str = "params") -> tuple[NDArray[Any], NDArray[Any]]:
         """(coefficients times x_scale, intercepts) as the loops take them."""
@@ -133,3 +139,60 @@ class Passes:
             return np.concatenate([a, 0 * a]), np.array([b[0], last], b.dtype)
 
         return *extended(w, intercept, -np.inf), None if v is None else extended(v[0], v[1], 0.0)
+
+    # What `nbgrad.regression.passes.second_order` asks of the rows
+
+    xp: Any = np
+
+    @property
+    def sparse(self) -> bool:
+        return not self._dense
+
+    @property
+    def unit(self) -> float:
+        """That of `weights`."""
+        return self._unit
+
+    def computing(self) -> Any:
+        """Within it the rows' arrays may be computed with."""
+        return contextlib.nullcontext()
+
+    def on_host(self, array: Any) -> Any:
+        return array
+
+    def numbers(self, at: slice, dense: bool) -> Any:
+        """A copy of rows in float64, with ``x_scale``."""
+        x = self._X[at] if self._dense else checked(self._X, at.start, at.stop)
+        x = x.toarray() if dense and not self._dense else x
+        return x.astype(FLOAT64, **({"order": "C"} if self._dense else {})) * self._x_scale
+
+    def labels(self, at: slice) -> Any:
+        return self._y[at]
+
+    def weights(self, at: slice) -> Any:
+        """None where all are 1."""
+        return self._weight[at].astype(FLOAT64) if self._weight.size else None
+
+    def loss_and_residuals(self, at: slice, scores: Any) -> tuple[Any, Any]:
+        """(Σ weight·loss, weighted residuals) of float64 scores (classes, n), which are overwritten."""
+        loss = self._of_scores(at, scores, None)
+        return loss, scores
+
+    def curvature(self, at: slice, scores: Any) -> Any:
+        """weight·f'' (1, n) of a model of one score."""
+        change = np.ones_like(scores)
+        self._of_scores(at, scores, change)
+        return change
+
+    def _of_scores(self, at: slice, scores: Any, direction: Any) -> float:
+        classes, n = scores.shape
+        target = self._y[at] if self._terms.matrix else self._y[at].astype(FLOAT64)
+        weight = np.empty(0) if not self._weight.size else self._weight[at].astype(FLOAT64)
+        work, wide, nothing = np.empty(work_size(classes, 0)), np.zeros(wide_size(classes, 0)), np.zeros(classes)
+        u = scores if direction is None else direction
+        parameters = tuple(FLOAT64.type(p) for p in self._parameters)
+        loop = cpu_regression.of_scores(self._terms, direction is not None).serial
+        bad = loop(scores.reshape(-1), u.reshape(-1), n, target, weight, nothing, nothing, parameters, work, wide)
+        if bad >= 0:
+            raise data.wrong_target(self.model, target[bad], at.start + bad, self._dtype, classes)
+        return float(wide[LANES : 2 * LANES].sum())

@@ -154,8 +154,8 @@ _PARAMETERS = {
     "l2": ("a float in the range [0.0, inf)", lambda v: _real(v) and 0 <= v < np.inf),
     "max_iter": ("an int in the range [0, inf)", _count),
     "solver": (
-        "a str among {'lbfgs', 'newton-cg', 'scaled-lbfgs'}",
-        lambda v: isinstance(v, str) and v in ("lbfgs", "newton-cg", "scaled-lbfgs"),
+        "a str among {'auto', 'lbfgs', 'newton-cg', 'newton-cholesky', 'scaled-lbfgs'}",
+        lambda v: isinstance(v, str) and v in ("auto", "lbfgs", "newton-cg", "newton-cholesky", "scaled-lbfgs"),
     ),
     "tol": ("a float in the range [0.0, inf)", lambda v: _real(v) and 0 <= v < np.inf),
     "verbose": ("an int in the range [0, inf) or an instance of 'bool'", lambda v: _flag(v) or _count(v)),

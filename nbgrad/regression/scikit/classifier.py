@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -10,7 +9,6 @@ from numpy.typing import NDArray
 
 from nbgrad.arrays import on_device
 from nbgrad.regression.block_problem import BlockProblem
-from nbgrad.regression.blocks import Blocks
 from nbgrad.regression.dispatch import as_blocks
 from nbgrad.regression.minimize import minimize
 from nbgrad.regression.problem import Problem
@@ -18,7 +16,6 @@ from nbgrad.regression.scikit.answers import by_rows, score
 from nbgrad.regression.scikit.base import (
     BaseEstimator,
     ClassifierMixin,
-    ConvergenceWarning,
     check_blocks,
     check_classification_targets,
     check_parameters,
@@ -49,7 +46,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         C: float = 1.0,
         fit_intercept: bool = True,
         tol: float = 1e-4,
-        solver: Literal["lbfgs", "newton-cg", "scaled-lbfgs"] = "lbfgs",
+        solver: Literal["auto", "lbfgs", "newton-cg", "newton-cholesky", "scaled-lbfgs"] = "auto",
         max_iter: int = 100,
         class_weight: Any = None,
         warm_start: bool = False,
@@ -79,14 +76,10 @@ class Classifier(ClassifierMixin, BaseEstimator):
                 problem, dtype = self._device_problem(X, y, sample_weight)
             elif blocks is None:
                 X, y = check_X_y(self, X, y)
-                problem, dtype, blocks = self._problem(X, y, sample_weight), X.dtype, Blocks([(X, y)])
+                problem, dtype = self._problem(X, y, sample_weight), X.dtype
             else:
                 problem = self._block_problem(blocks)
                 dtype = problem.summary.dtype
-            if not problem.weight_sum > 0:
-                raise ValueError(
-                    f"class_weight: expected a weight above 0 for a class that has samples, got {self.class_weight!r}"
-                )
             problem.l2 = 1 / (float(self.C) * float(problem.weight_sum))
             start = self._start()
             found = minimize(
@@ -97,48 +90,55 @@ class Classifier(ClassifierMixin, BaseEstimator):
             matrix = found.params.reshape(-1, start.shape[-1]).astype(precision(dtype))
             self.coef_ = matrix[:, : self.n_features_in_].copy()
             self.intercept_ = matrix[:, -1].copy() if self.fit_intercept else np.zeros(len(matrix), matrix.dtype)
-            if np.isinf(self.C) and (
-                self.score(X, y) == 1 if device else blocks.reduce("separated", _separated, _all, self)
-            ):
-                warnings.warn(
-                    "The classes are separated without an error, and without a penalty (C=inf) there are no best "
-                    f"coefficients: they grow for ever. Kept are those after {found.n_iter} iteration(s). Use a finite "
-                    "C.",
-                    ConvergenceWarning,
-                    stacklevel=2,
-                )
             return self
 
     def _problem(self, X: Any, y: NDArray[Any], sample_weight: Any) -> Problem:
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
-        self._check_classes()
         weight = check_sample_weight(sample_weight, len(labels))
+        by_class, place = self._present(np.bincount(labels, weights=weight, minlength=len(self.classes_)))
         if self.class_weight is not None:
-            count = np.bincount(labels, weights=weight, minlength=len(self.classes_))
-            by_class = class_weights(self.class_weight, self.classes_, count)[labels]
-            weight = by_class if weight is None else weight * by_class
-        return Problem(self._model, X, labels, sample_weight=weight, **self._options())
+            weight = by_class[labels] if weight is None else weight * by_class[labels]
+        return Problem(self._model, X, place[labels], sample_weight=weight, **self._options())
 
     def _device_problem(self, X: Any, y: Any, sample_weight: Any) -> tuple[Problem, Any]:
         from nbgrad.regression.scikit import device_data
 
         data = device_data.Labelled(self, X, y, sample_weight)
         self.classes_ = data.classes
-        self._check_classes()
+        by_class, place = self._present(data.count())
         if self.class_weight is not None:
-            data.multiply(class_weights(self.class_weight, self.classes_, data.count()))
+            data.multiply(by_class)
+        data.move(place)
         return Problem(self._model, X, data.labels, sample_weight=data.weight, **self._options()), data.dtype
 
     def _block_problem(self, blocks: Any) -> BlockProblem:
         summary = check_blocks(self, blocks, classify=True)
         assert summary.classes is not None and summary.class_weights is not None
         self.classes_ = summary.classes
+        by_class, place = self._present(summary.class_weights)
+        return BlockProblem(
+            self._model, blocks, summary=summary, place=place,
+            class_weight=None if self.class_weight is None else by_class, **self._options(),
+        )  # fmt: skip
+
+    def _present(self, count: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+        """(the weight of each class, its place in ``classes_``), which from here on are those whose rows weigh
+        something: ``count`` each, with ``class_weight``. Rows of the others have weight 0, and any place.
+        """
+        by_class = np.zeros(len(count))
+        there = count > 0
+        if there.any():
+            classes, several = self.classes_[there], count[there]
+            by_class[there] = 1.0 if self.class_weight is None else class_weights(self.class_weight, classes, several)
+        kept = by_class * count > 0
+        if not kept.any():
+            raise ValueError(
+                f"class_weight: expected a weight above 0 for a class that has samples, got {self.class_weight!r}"
+            )
+        self.classes_ = self.classes_[kept]
         self._check_classes()
-        by_class = None
-        if self.class_weight is not None:
-            by_class = class_weights(self.class_weight, self.classes_, summary.class_weights)
-        return BlockProblem(self._model, blocks, summary=summary, class_weight=by_class, **self._options())
+        return by_class, np.maximum(np.cumsum(kept) - 1, 0)
 
     def _options(self) -> dict[str, Any]:
         return {"fit_intercept": bool(self.fit_intercept), "x_scale": float(self.x_scale)}
@@ -187,13 +187,3 @@ class Classifier(ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()  # type: ignore[misc]
         tags.input_tags.sparse = True
         return tags
-
-
-def _separated(i: int, block: tuple[Any, Any, Any], model: Classifier) -> bool:
-    """Whether every label of the block is predicted."""
-    X, y, _ = block
-    return np.array_equal(model._labels(X), y)
-
-
-def _all(*parts: bool) -> bool:
-    return all(parts)

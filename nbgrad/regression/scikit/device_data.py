@@ -118,3 +118,8 @@ class Labelled(_Rows):
             of_class = call.xp.asarray(by_class)[call.arrays["labels"]]
             weight = call.arrays.get("weight")
             self.weight = self._held(of_class if weight is None else weight * of_class)
+
+    def move(self, place: Any) -> None:
+        """Labels to other places."""
+        with place_of(X=self.like, labels=self.labels) as call:
+            self.labels = self._held(call.xp.asarray(place)[call.arrays["labels"]])

@@ -1,0 +1,227 @@
+"""Value, gradient and Hessian (or what else a minimizer wants to know of the rows) in one pass, in float64.
+
+Rows come in pieces that stay in the cache, as (x·x_scale − centre)·unit of each column: `Frame`. The products are
+BLAS's, what is between them is the models' own loop. All sums are additive over blocks of rows; none is divided by
+Σ weight, none has a penalty. A row of weight 0 is absent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Extent", "Frame", "Ranges", "margins", "ranges", "second_order"]
+
+#: Numbers of X in a piece, in float64: 1 MB.
+PIECE = 1 << 17
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What the columns show: Σ weight·x, Σ weight·x², the smallest and the largest x; Σ weight."""
+
+    total: NDArray[np.float64]
+    squares: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    weight: float
+
+    def __add__(self, other: Ranges) -> Ranges:
+        return Ranges(
+            self.total + other.total, self.squares + other.squares, np.minimum(self.low, other.low),
+            np.maximum(self.high, other.high), self.weight + other.weight,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Coordinates of the columns in which Hessians keep their digits: (x − centre)·unit, units being powers of two.
+
+    Without ``centre`` (no intercept, or a sparse matrix of many columns) nothing is subtracted.
+    """
+
+    unit: NDArray[np.float64]
+    centre: NDArray[np.float64] | None = None
+
+    @staticmethod
+    def of(found: Ranges, l2: float, centred: bool) -> Frame:
+        """Columns about as long as 1: those with the penalty, where that is more than their spread."""
+        low, high = found.low, found.high
+        centre = np.zeros(len(low))
+        if centred:
+            centre = np.where(low == high, low, found.total / found.weight)
+            centre = np.where(np.isfinite(centre), centre, low / 2 + high / 2)
+        spread = np.maximum(np.maximum(high - centre, centre - low), min(np.sqrt(l2), 1e150))
+        exponent = np.frexp(np.where(np.isfinite(spread) & (spread > 0), spread, 1.0))[1]
+        return Frame(np.ldexp(1.0, np.clip(-exponent, -1000, 1000)), centre if centred else None)
+
+    def inner(self, params: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Rows of parameters of x, as parameters of the frame's columns."""
+        features = len(self.unit)
+        found = np.array(params, np.float64)
+        found[:, :features] /= self.unit
+        if self.centre is not None:
+            found[:, features] += params[:, :features] @ self.centre
+        return found
+
+    def outer(self, params: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The way back."""
+        features = len(self.unit)
+        found = np.array(params, np.float64)
+        found[:, :features] *= self.unit
+        if self.centre is not None:
+            found[:, features] -= found[:, :features] @ self.centre
+        return found
+
+
+def _pieces(rows: Any, frame: Frame) -> Any:
+    """(range of rows, their columns in the frame and a 1 for the intercept)"""
+    xp, features = rows.xp, rows.n_features
+    sparse = rows.sparse and frame.centre is None
+    unit, centre = xp.asarray(frame.unit), None if frame.centre is None else xp.asarray(frame.centre)
+    step = max(64, PIECE // max(1, min(features, PIECE)))
+    for start in range(0, rows.rows, step):
+        at = slice(start, min(start + step, rows.rows))
+        weight = rows.weights(at)
+        x = rows.numbers(at, dense=not sparse)
+        if sparse:
+            from scipy.sparse import diags_array, hstack
+
+            x = x @ diags_array(unit)
+            if rows.fit_intercept:
+                x = hstack([x, np.ones((x.shape[0], 1))], format="csr")
+            yield at, x.tocsr()
+            continue
+        columns = xp.ones((x.shape[0], features + rows.fit_intercept))
+        columns[:, :features] = x if centre is None else x - centre
+        columns[:, :features] *= unit
+        if weight is not None:
+            columns[weight == 0] = 0.0  # whatever is written there
+        yield at, columns
+
+
+def second_order(rows: Any, params: NDArray[np.float64], frame: Frame, kind: str) -> tuple[Any, ...]:
+    """(Σ weight·loss, its gradient, and by ``kind``: "gradient" nothing more; "hessian": the whole Hessian; "diagonal":
+    of each class's block its diagonal and its intercept's row) at ``params`` (classes, columns) of the frame.
+    """
+    classes, size = params.shape
+    with rows.computing(), np.errstate(all="ignore"):
+        xp = rows.xp
+        V, loss, gradient = xp.asarray(params), 0.0, xp.zeros((classes, size))
+        shape = {"gradient": (0,), "hessian": (classes, size, classes, size), "diagonal": (2, classes, size)}[kind]
+        second = xp.zeros(shape)
+        for at, x in _pieces(rows, frame):
+            scores = xp.ascontiguousarray((x @ V.T).T)
+            curvature: Any = None if kind == "gradient" else _curvature(rows, at, scores, kind == "hessian")
+            found, residuals = rows.loss_and_residuals(at, scores)
+            loss += found
+            gradient += (x.T @ residuals.T).T
+            if kind == "hessian":
+                _add_hessian(second, x, curvature, xp)
+            elif kind == "diagonal":
+                second[0] += ((x.multiply(x) if hasattr(x, "tocsr") else x * x).T @ curvature.T).T
+                second[1] += (x.T @ curvature.T).T
+        if kind == "hessian" and classes > 1:
+            for k in range(classes):
+                for m in range(k):
+                    second[k, :, m] = second[m, :, k].T
+        return tuple(rows.on_host(a) * rows.unit for a in (loss, gradient, *([second] if second.size else ())))
+
+
+def _curvature(rows: Any, at: slice, scores: Any, pairs: bool) -> Any:
+    """weight·f'' (1, n); of softmax weight·p_k(1 − p_k) (classes, n), or with ``pairs`` (weighted p, p, 1 − p). The
+    likeliest class's 1 − p is the others' sum: a sure class keeps its digits.
+    """
+    if rows.model != "softmax":
+        return rows.curvature(at, scores)
+    xp, columns = rows.xp, rows.xp.arange(scores.shape[1])
+    top = scores.argmax(axis=0)
+    e = xp.exp(scores - scores[top, columns])
+    e[top, columns] = 0.0
+    others = e.sum(axis=0)
+    e[top, columns] = 1.0
+    p = e / (1.0 + others)
+    rest = 1.0 - p
+    rest[top, columns] = others / (1.0 + others)
+    weight = rows.weights(at)
+    weighted = p if weight is None else xp.where(weight > 0, p * weight, 0.0)
+    return (weighted, p, rest) if pairs else weighted * rest
+
+
+def _add_hessian(hessian: Any, x: Any, curvature: Any, xp: Any) -> None:
+    if not isinstance(curvature, tuple):
+        y = x * xp.sqrt(curvature[0])[:, np.newaxis]
+        hessian[0, :, 0] += y.T @ y
+        return
+    weighted, p, rest = curvature
+    for k in range(len(p)):
+        y = x * xp.sqrt(weighted[k] * rest[k])[:, np.newaxis]
+        hessian[k, :, k] += y.T @ y
+        for m in range(k + 1, len(p)):
+            hessian[k, :, m] -= (x * (weighted[k] * p[m])[:, np.newaxis]).T @ x
+
+
+def ranges(rows: Any) -> Ranges:
+    """What the columns show, of the rows that have a weight."""
+    with rows.computing(), np.errstate(all="ignore"):
+        xp, features = rows.xp, rows.n_features
+        found = Ranges(
+            xp.zeros(features), xp.zeros(features), xp.full(features, np.inf), xp.full(features, -np.inf), 0.0
+        )
+        step = max(64, PIECE // max(1, min(features, PIECE)))
+        for start in range(0, rows.rows, step):
+            at = slice(start, min(start + step, rows.rows))
+            x, weight = rows.numbers(at, dense=not rows.sparse), rows.weights(at)
+            weight = xp.ones(x.shape[0]) if weight is None else weight
+            if not bool((weight > 0).all()):
+                x, weight = x[weight > 0], weight[weight > 0]
+            if x.shape[0]:
+                low, high = x.min(axis=0), x.max(axis=0)
+                squares = x.multiply(x) if rows.sparse else x * x
+                if rows.sparse:
+                    low, high = low.toarray().ravel(), high.toarray().ravel()
+                found = Ranges(
+                    found.total + x.T @ weight, found.squares + squares.T @ weight,
+                    xp.minimum(found.low, low), xp.maximum(found.high, high), found.weight + float(weight.sum()),
+                )  # fmt: skip
+        parts = [rows.on_host(a) for a in (found.total, found.squares, found.low, found.high)]
+        return Ranges(parts[0] * rows.unit, parts[1] * rows.unit, parts[2], parts[3], found.weight * rows.unit)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """The smallest and the largest of each of several numbers of the rows."""
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    def __add__(self, other: Extent) -> Extent:
+        return Extent(np.minimum(self.low, other.low), np.maximum(self.high, other.high))
+
+
+def margins(rows: Any, several: NDArray[np.float64], frame: Frame) -> Extent:
+    """By how much each row's own class has more than the best of the others, for each of ``several`` parameters
+    (classes, columns) of the frame.
+    """
+    with rows.computing(), np.errstate(all="ignore"):
+        xp = rows.xp
+        low, high = np.full(len(several), np.inf), np.full(len(several), -np.inf)
+        for at, x in _pieces(rows, frame):
+            label, weight = rows.labels(at), rows.weights(at)
+            for i, params in enumerate(several):
+                scores = (x @ xp.asarray(params).T).T
+                if len(params) == 1:
+                    found = xp.where(label > 0, scores[0], -scores[0])
+                else:
+                    columns, label = xp.arange(scores.shape[1]), label.astype(np.int64)
+                    own = scores[label, columns]
+                    scores[label, columns] = -np.inf
+                    found = own - scores.max(axis=0)
+                if weight is not None:
+                    found = found[weight > 0]
+                if found.size:
+                    low[i], high[i] = min(low[i], float(found.min())), max(high[i], float(found.max()))
+        return Extent(low, high)
