@@ -27,6 +27,7 @@ TOOLS = {
     "defects": "what nbgrad.testing has found in PyTorch and JAX, beside mpmath",
     "distributed": "Dask: scaling from 1 to 2 workers, the cost of a task, bytes that travel",
     "false-alarms": "right functions that nbgrad.testing must pass",
+    "foreign-suite": "scikit-learn's own tests of its estimators, run on ours",
     "faults": "planted faults: which nbgrad.testing finds, and which its peers",
     "minimax": "derive the polynomials of nbgrad.elementary again",
     "mutants": "mutations of every formula and derivative: which the gradient tests find",
