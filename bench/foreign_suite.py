@@ -2,8 +2,8 @@
 
 The test modules come with the package. Before one is imported, `sklearn.linear_model` is given our classes under the
 names that it asks for. A test counts where it makes or fits one of ours. What fails and is listed in
-`foreign_reasons.py` does not apply, for the reason there; what fails and is not listed is a failure, and so is a line of
-the list that no failing test needs: the exit code is 1 then.
+`foreign_reasons.py` does not apply, for the reason there; what fails and is not listed is a failure, and so is a line
+of the list that no failing test needs: the exit code is 1 then.
 """
 
 from __future__ import annotations
