@@ -319,3 +319,62 @@ print("used")
 def test_a_regression_model_touches_one_file(copy, simulator):
     add(copy / "formulas" / "regression.py", MODEL)
     used(copy, USE_MODEL.replace("REPOSITORY", str(PACKAGE.parent)), simulator)
+
+
+OPERATORS = '''
+    def cosh(self) -> Self:
+        """(eˣ + e⁻ˣ)/2; derivative sinh x."""
+        return apply(Cosh(), (self,))
+
+    def logaddexp(self, other: Any) -> Self:
+        """ln(eˣ + eʸ); derivatives σ(x − y) and σ(y − x)."""
+        return binary(LogAddExp, self, other)
+
+
+Cosh = elementwise("Cosh", np.cosh, lambda g, x: g * np.sinh(x))
+LogAddExp = elementwise("LogAddExp", np.logaddexp, lambda g, x, z: g * np.exp(x - z), lambda g, y, z: g * np.exp(y - z))
+Sinh = elementwise("Sinh", np.sinh, lambda g, z: g * z)  # wrong: cosh x
+'''
+USE_OPERATORS = """
+import numpy as np, nbgrad
+from nbgrad.autograd.operators.elementwise import RULES
+from nbgrad.testing import GradientError, check_autograd
+x, y = np.array([[0.5, -2.0, 3.0]]), np.array([[1.0], [-0.25]])
+w, v = (nbgrad.tensor(a, requires_grad=True, device="cuda" if {simulator} else "cpu") for a in (x, y))
+z = w.cosh()
+assert z.device == w.device and np.allclose(z.detach().cpu().numpy(), np.cosh(x), rtol=1e-15) and repr(z.grad_fn) == "<CoshBackward>"
+z.sum().backward()
+assert np.allclose(w.grad.cpu().numpy(), np.sinh(x), rtol=1e-15)
+for one in (w.logaddexp(v), np.logaddexp(w, v)):
+    assert one.requires_grad and np.allclose(one.detach().cpu().numpy(), np.logaddexp(x, y), rtol=1e-15)
+assert type(np.cosh(w)) is nbgrad.Tensor and w.logaddexp(1.0).shape == x.shape and np.logaddexp(1.0, w).requires_grad
+assert nbgrad.tensor(np.array([1, 2], np.int8)).cosh().dtype == np.float64
+def there(*tensors):
+    return [t.cuda() if {simulator} else t for t in tensors]
+def check(f, *arrays):
+    check_autograd(lambda *tensors: f(*there(*tensors)).cpu(), *arrays, framework="nbgrad", strict=True)
+check(lambda x: x.cosh(), x)
+check(np.cosh, x)
+check(lambda x, y: x.logaddexp(y), x, y)
+check(lambda x: x.logaddexp(0.5), x)
+try:
+    check(np.sinh, x)
+except GradientError:
+    assert {"Cosh", "LogAddExp"} <= set(RULES)
+    print("used")
+"""
+
+
+@pytest.mark.parametrize("simulator", [False, True])
+def test_an_operator_of_tensors_touches_one_file(copy, simulator):
+    add(copy / "autograd" / "operators" / "functions.py", OPERATORS)
+    used(copy, USE_OPERATORS, simulator)
+
+
+def test_whether_something_is_a_tensor_is_asked_one_way():
+    """By its class: `TensorBase` below `Tensor`, that one above. Where its elements are `autograd/devices.py` knows."""
+    strange = re.compile(r"""hasattr\([^)]*["']_(node|data)["']|type\(\w+\) is (not )?np\.ndarray""")
+    rooms = {"autograd", "functional", "module", "nn", "optim", "training"}
+    found = [f"{path.name}: {line}" for name, path in modules(PACKAGE).items() if room(name) in rooms
+             for line in path.read_text("utf-8").split("\n") if strange.search(line)]  # fmt: skip
+    assert found == []

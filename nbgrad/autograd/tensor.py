@@ -29,9 +29,10 @@ __all__ = ["Tensor", "tensor"]
 class Tensor(Conversions, Shaping, Reductions, Functions, MatrixProducts):
     """An n-dimensional array of float32, float64, integers or bools that can be differentiated through.
 
-    `Tensor(array)` shares the memory of a NumPy array (of a byte-swapped one it takes a copy); `tensor(data)`
-    always copies, and of Python floats makes float32. `requires_grad=True`, for floats only, makes it a leaf
-    of graphs: whatever is computed from it is recorded, and `backward()` of the result puts the gradient into
+    `Tensor(array)` shares the memory of a NumPy array (of a byte-swapped one it takes a copy), or of an array on a GPU:
+    CuPy's, PyTorch's, Numba's, or whatever has `__cuda_array_interface__` or DLPack; then it is on "cuda".
+    `tensor(data)` always copies, and of Python floats makes float32. `requires_grad=True`, for floats only, makes it a
+    leaf of graphs: whatever is computed from it is recorded, and `backward()` of the result puts the gradient into
     its `.grad`.
 
     The names are PyTorch's, but an axis is called `axis` (`dim` works too). A change in place is recorded, and refused
@@ -266,7 +267,7 @@ def forget_gradients(tensors: Iterable[Tensor], set_to_none: bool) -> None:
 
 
 def tensor(data: Any, dtype: Any = None, *, requires_grad: bool = False, device: Any = None) -> Tensor:
-    """A new leaf tensor with a copy of `data`: numbers, nested lists of numbers, an array or a tensor.
+    """A new leaf tensor with a copy of `data`: numbers, nested lists of numbers, an array (on a GPU, too) or a tensor.
 
     Of Python floats it makes float32, as PyTorch does, of Python integers int64; NumPy's values keep their
     dtype. `dtype` overrides that. `device`: "cpu" or "cuda"; None leaves the

@@ -5,45 +5,43 @@ NumPy's fifteen passes for Adam take twice as long (269 000 weights, one thread)
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from numba import prange
 
-from nbgrad.formulas import updates
+from nbgrad.formulas.updates import UPDATES
 from nbgrad.jit import Loop
 
 __all__ = ["run"]
 
 
-def _sgd(p, g, lr, weight_decay):
-    for i in prange(p.size):
-        p[i] = updates.sgd(p[i], g[i], lr, weight_decay)
+@functools.cache
+def _loop(name: str) -> Loop:
+    """``loop(work, p, g, *memory, *numbers)``"""
+    step = UPDATES[name].step
 
+    def none(p, g, *numbers):
+        for i in prange(p.size):
+            p[i] = step(p[i], g[i], *numbers)
 
-def _sgd_momentum(p, g, buffer, lr, weight_decay, momentum, nesterov):
-    for i in prange(p.size):
-        p[i], buffer[i] = updates.sgd_momentum(p[i], g[i], buffer[i], lr, weight_decay, momentum, nesterov)
+    def one(p, g, a, *numbers):
+        for i in prange(p.size):
+            p[i], a[i] = step(p[i], g[i], a[i], *numbers)
 
+    def two(p, g, a, b, *numbers):
+        for i in prange(p.size):
+            p[i], a[i], b[i] = step(p[i], g[i], a[i], b[i], *numbers)
 
-def _adam(p, g, mean, square, rate, root, eps, weight_decay, rest1, beta2, rest2):
-    for i in prange(p.size):
-        p[i], mean[i], square[i] = updates.adam(
-            p[i], g[i], mean[i], square[i], rate, root, eps, weight_decay, rest1, beta2, rest2
-        )
+    def three(p, g, a, b, c, *numbers):
+        for i in prange(p.size):
+            p[i], a[i], b[i], c[i] = step(p[i], g[i], a[i], b[i], c[i], *numbers)
 
-
-def _adamw(p, g, mean, square, rate, root, eps, decay, rest1, beta2, rest2):
-    for i in prange(p.size):
-        p[i], mean[i], square[i] = updates.adamw(
-            p[i], g[i], mean[i], square[i], rate, root, eps, decay, rest1, beta2, rest2
-        )
-
-
-# Serial up to 4 million weights. An update follows matrix products whose BLAS threads are still spinning: see
-# `nbgrad.jit.serial_loops`.
-_LOOPS = {f.__name__[1:]: Loop(f, threshold=1 << 22) for f in (_sgd, _sgd_momentum, _adam, _adamw)}
+    # Serial up to 4 million weights. An update follows matrix products whose BLAS threads are still spinning: see
+    # `nbgrad.jit.serial_loops`.
+    return Loop((none, one, two, three)[len(UPDATES[name].memory)], name=name, threshold=1 << 22)
 
 
 def run(name: str, arrays: tuple[Any, ...], numbers: tuple[Any, ...]) -> None:
     """Update flat, contiguous arrays of one size, the parameter first, in place."""
-    _LOOPS[name](arrays[0].size, *arrays, *numbers)
+    _loop(name)(arrays[0].size, *arrays, *numbers)

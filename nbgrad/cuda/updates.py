@@ -2,51 +2,49 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from nbgrad.cuda.device import kernel, launch_each, use
 from nbgrad.cuda.device.intrinsics import block, block_size, blocks, thread
-from nbgrad.formulas import updates
+from nbgrad.formulas.updates import UPDATES
 
-__all__ = ["UPDATES", "run"]
-
-
-def _sgd(p, g, lr, weight_decay):
-    i = block() * block_size() + thread()
-    while i < p.size:
-        p[i] = updates.sgd(p[i], g[i], lr, weight_decay)
-        i += block_size() * blocks()
+__all__ = ["run", "update"]
 
 
-def _sgd_momentum(p, g, buffer, lr, weight_decay, momentum, nesterov):
-    i = block() * block_size() + thread()
-    while i < p.size:
-        p[i], buffer[i] = updates.sgd_momentum(p[i], g[i], buffer[i], lr, weight_decay, momentum, nesterov)
-        i += block_size() * blocks()
+@functools.cache
+def update(name: str) -> Any:
+    """``kernel(p, g, *memory, numbers)``"""
+    step = UPDATES[name].step
 
+    def none(p, g, numbers):
+        i = block() * block_size() + thread()
+        while i < p.size:
+            p[i] = step(p[i], g[i], *numbers)
+            i += block_size() * blocks()
 
-def _adam(p, g, mean, square, rate, root, eps, weight_decay, rest1, beta2, rest2):
-    i = block() * block_size() + thread()
-    while i < p.size:
-        p[i], mean[i], square[i] = updates.adam(
-            p[i], g[i], mean[i], square[i], rate, root, eps, weight_decay, rest1, beta2, rest2
-        )
-        i += block_size() * blocks()
+    def one(p, g, a, numbers):
+        i = block() * block_size() + thread()
+        while i < p.size:
+            p[i], a[i] = step(p[i], g[i], a[i], *numbers)
+            i += block_size() * blocks()
 
+    def two(p, g, a, b, numbers):
+        i = block() * block_size() + thread()
+        while i < p.size:
+            p[i], a[i], b[i] = step(p[i], g[i], a[i], b[i], *numbers)
+            i += block_size() * blocks()
 
-def _adamw(p, g, mean, square, rate, root, eps, decay, rest1, beta2, rest2):
-    i = block() * block_size() + thread()
-    while i < p.size:
-        p[i], mean[i], square[i] = updates.adamw(
-            p[i], g[i], mean[i], square[i], rate, root, eps, decay, rest1, beta2, rest2
-        )
-        i += block_size() * blocks()
+    def three(p, g, a, b, c, numbers):
+        i = block() * block_size() + thread()
+        while i < p.size:
+            p[i], a[i], b[i], c[i] = step(p[i], g[i], a[i], b[i], c[i], *numbers)
+            i += block_size() * blocks()
 
-
-UPDATES = {f.__name__[1:]: kernel(f) for f in (_sgd, _sgd_momentum, _adam, _adamw)}
+    return kernel((none, one, two, three)[len(UPDATES[name].memory)])
 
 
 def run(name: str, arrays: tuple[Any, ...], numbers: tuple[Any, ...]) -> None:
     """Update flat, contiguous arrays of one size, the parameter first, in place."""
     with use(arrays[0], arrays[0]):
-        launch_each(UPDATES[name], arrays[0].size, *arrays, *numbers)
+        launch_each(update(name), arrays[0].size, *arrays, numbers)

@@ -1,4 +1,4 @@
-"""The optimisers' updates of one weight p with gradient g: the new p, then what is remembered of it.
+"""The optimisers' updates of one weight p with gradient g: the new p, then what is remembered of it; and their table.
 
 Numbers that are the same for all weights come in the weight's own precision, worked out before (`nbgrad.optim`).
 """
@@ -6,10 +6,13 @@ Numbers that are the same for all weights come in the weight's own precision, wo
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from nbgrad.jit import scalar
 
-__all__ = ["adam", "adamw", "sgd", "sgd_momentum"]
+__all__ = ["UPDATES", "Update", "adam", "adamw", "sgd", "sgd_momentum", "sgd_nesterov"]
 
 
 @scalar
@@ -19,11 +22,18 @@ def sgd(p, g, lr, weight_decay):
 
 
 @scalar
-def sgd_momentum(p, g, buffer, lr, weight_decay, momentum, nesterov):
-    """With d = g + weight_decay·p: b ← momentum·b + d, p ← p − lr·b, or with Nesterov's p ← p − lr·(d + momentum·b)."""
+def sgd_momentum(p, g, buffer, lr, weight_decay, momentum):
+    """With d = g + weight_decay·p: b ← momentum·b + d, p ← p − lr·b."""
+    b = momentum * buffer + (g + weight_decay * p)
+    return p - lr * b, b
+
+
+@scalar
+def sgd_nesterov(p, g, buffer, lr, weight_decay, momentum):
+    """The same with p ← p − lr·(d + momentum·b)."""
     d = g + weight_decay * p
     b = momentum * buffer + d
-    return p - lr * (d + momentum * b if nesterov else b), b
+    return p - lr * (d + momentum * b), b
 
 
 @scalar
@@ -49,3 +59,23 @@ def adamw(p, g, mean, square, rate, root, eps, decay, rest1, beta2, rest2):
     """
     change, m, s = _adam(g, mean, square, rate, root, eps, rest1, beta2, rest2)
     return p - (decay * p + change), m, s
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """A row: ``step(p, g, *memory, *numbers)`` gives the new p, and with it what is to be remembered if anything is;
+    ``memory``: the names of that.
+    """
+
+    step: Callable[..., Any]
+    memory: tuple[str, ...] = ()
+
+
+#: Loops on both devices, and what an optimiser keeps of a parameter, follow from the rows.
+UPDATES = {
+    "sgd": Update(sgd),
+    "sgd_momentum": Update(sgd_momentum, ("momentum_buffer",)),
+    "sgd_nesterov": Update(sgd_nesterov, ("momentum_buffer",)),
+    "adam": Update(adam, ("exp_avg", "exp_avg_sq")),
+    "adamw": Update(adamw, ("exp_avg", "exp_avg_sq")),
+}

@@ -271,6 +271,30 @@ def test_other_arrays_of_the_device():
     assert x[0, 0] != 0 and nbgrad.tensor(copy)[0, 0] == 0
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.bool_])
+def test_an_array_of_the_device_is_held(dtype):
+    """Over its memory by `Tensor`, in a copy by `tensor`, of whatever shape; a leaf where that is asked for."""
+    for shape in ((2, 3), (0, 2), ()):
+        there = devices.put(X.astype(dtype)[0, 0] if shape == () else np.resize(X.astype(dtype), shape))
+        before, held, copied = np.array(devices.get(there)), nbgrad.Tensor(there), nbgrad.tensor(there)
+        for one in (held, copied):
+            assert (one.device, one.shape, one.dtype) == ("cuda:0", shape, dtype)
+            np.testing.assert_array_equal(one.cpu().numpy(), before)
+        held[...] = 1
+        assert (devices.get(there) == 1).all()
+        np.testing.assert_array_equal(copied.cpu().numpy(), before)
+        assert nbgrad.tensor(there, device="cpu").device == "cpu" and nbgrad.tensor(there, dtype=np.float32).dtype == np.float32
+        if np.dtype(dtype).kind == "f":
+            leaf = nbgrad.Tensor(there, requires_grad=True)
+            (leaf * leaf).sum().backward()
+            assert leaf.grad.device == "cuda:0" and (leaf.grad.cpu().numpy() == 2).all()
+        else:
+            with pytest.raises(TypeError, match="requires_grad: expected a float32 or float64 tensor"):
+                nbgrad.Tensor(there, requires_grad=True)
+    with pytest.raises(TypeError, match="data: expected dtype float32, float64, an integer or bool, got float16"):
+        nbgrad.Tensor(devices.put(X.astype(np.float16)))
+
+
 def test_in_place_changes_are_noticed():
     x = nbgrad.tensor(X, device="cuda", requires_grad=True)
     y = x * 1

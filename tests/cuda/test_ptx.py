@@ -63,7 +63,7 @@ def _labels():
 def _updates(name):
     from nbgrad.cuda import updates as cuda_updates
 
-    return cuda_updates.UPDATES[name]
+    return cuda_updates.update(name)
 
 
 def _indexing():
@@ -139,10 +139,11 @@ KERNELS = {
         True,
         lambda T, t, a: (_labels().soft_cross_entropy(True, T), (B, a, a, a, i, i, i, i, a, a)),
     ),
-    "sgd": (False, lambda T, t, a: (_updates("sgd"), (a, a, t, t))),
-    "sgd_momentum": (False, lambda T, t, a: (_updates("sgd_momentum"), (a, a, a, t, t, t, boolean))),
-    "adam": (False, lambda T, t, a: (_updates("adam"), (a, a, a, a, *[t] * 7))),
-    "adamw": (False, lambda T, t, a: (_updates("adamw"), (a, a, a, a, *[t] * 7))),
+    "sgd": (False, lambda T, t, a: (_updates("sgd"), (a, a, UniTuple(t, 2)))),
+    "sgd_momentum": (False, lambda T, t, a: (_updates("sgd_momentum"), (a, a, a, UniTuple(t, 3)))),
+    "sgd_nesterov": (False, lambda T, t, a: (_updates("sgd_nesterov"), (a, a, a, UniTuple(t, 3)))),
+    "adam": (False, lambda T, t, a: (_updates("adam"), (a, a, a, a, UniTuple(t, 7)))),
+    "adamw": (False, lambda T, t, a: (_updates("adamw"), (a, a, a, a, UniTuple(t, 7)))),
     "sums_of_picks": (False, lambda T, t, a: (_indexing()._sums_kernel, (L, L, a, a))),
     "last_of_picks": (False, lambda T, t, a: (_indexing()._lasts_kernel, (L, L, L))),
     "dropout": (False, lambda T, t, a: (_random()._kernel(T), (a, uint64, uint64, uint64, t))),

@@ -1,20 +1,9 @@
-"""Optimisers with PyTorch's update rules: `SGD`, `Adam` and `AdamW`.
-
-The arithmetic is in the parameter's own precision, element by element: the result does not depend on the
-number of threads.
-
->>> import nbgrad
->>> w = nbgrad.tensor([1.0, 2.0], requires_grad=True)
->>> optimizer = SGD([w], lr=0.1)
->>> (w * w).sum().backward()
->>> optimizer.step()
->>> w
-tensor([0.8, 1.6], requires_grad=True)
+"""`Optimizer`: what optimisers share. One of its own has its hyperparameters, the names of its arrays, and the row of
+`nbgrad.formulas.updates` that makes a step: the loops on both devices follow from that.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -25,63 +14,24 @@ from nbgrad.autograd.devices import device_name, move, on_cpu, zeros
 from nbgrad.autograd.tape import note_mutation
 from nbgrad.autograd.tensor import Tensor, forget_gradients
 from nbgrad.cpu import updates as cpu_updates
+from nbgrad.formulas.updates import UPDATES
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
+__all__ = ["Optimizer"]
 
 
-def _run(name: str, arrays: tuple[Any, ...], numbers: Iterable[Any]) -> None:
-    """Update flat arrays, the parameter first, in place; numbers take the parameter's precision."""
-    p = arrays[0]
-    converted = tuple(n if isinstance(n, bool) else p.dtype.type(n) for n in numbers)
-    if on_cpu(p):
-        cpu_updates.run(name, arrays, converted)
+def _update(name: str, arrays: tuple[Any, ...], numbers: tuple[Any, ...]) -> None:
+    """Update flat arrays, the parameter first, in place."""
+    if on_cpu(arrays[0]):
+        cpu_updates.run(name, arrays, numbers)
         return
     from nbgrad.cuda import updates as cuda_updates
 
-    cuda_updates.run(name, arrays, converted)
+    cuda_updates.run(name, arrays, numbers)
 
 
 def _straight(array: Any) -> bool:
     """Whether the loops can run over the array itself: in C order, and on the CPU aligned."""
     return array.flags.c_contiguous and (not on_cpu(array) or array.flags.aligned)
-
-
-class _Number:
-    """A hyperparameter as an attribute of its optimiser, which may be set at any time: a number in [0, high)."""
-
-    def __init__(self, high: float = np.inf) -> None:
-        self.high = high
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, optimizer: Any, owner: Any = None) -> Any:
-        return self if optimizer is None else vars(optimizer)[self.name]
-
-    def __set__(self, optimizer: Any, value: Any) -> None:
-        vars(optimizer)[self.name] = self.check(value)
-
-    def check(self, value: Any) -> Any:
-        """The value as a float; TypeError for what is no number, ValueError for one outside."""
-        kind = getattr(getattr(value, "dtype", None), "kind", "f")
-        if not hasattr(value, "__float__") or np.ndim(value) or kind not in "biuf":
-            raise TypeError(f"{self.name}: expected a number, got {type(value).__name__}")
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-        if not 0 <= number < self.high:
-            raise ValueError(f"{self.name}: expected a number in [0, {self.high}), got {value}")
-        return number
-
-
-class _Flag(_Number):
-    """The same for True or False."""
-
-    def check(self, value: Any) -> Any:
-        if not isinstance(value, bool) and (getattr(value, "dtype", 0) != np.dtype(bool) or value.ndim):
-            raise TypeError(f"{self.name}: expected True or False, got {value!r}")
-        return bool(value)
 
 
 class Optimizer:
@@ -127,14 +77,16 @@ class Optimizer:
             if param.grad is not None
         ]
         for param, state, (p, g, new) in ready:
-            self._update(p, g, new)
+            name, values = self._rule(new["step"])
+            memory = (new[one].reshape(-1) for one in UPDATES[name].memory)
+            _update(name, (p, g, *memory), tuple(map(p.dtype.type, values)))
             if not _straight(param._data):
                 param._data[...] = p.reshape(param.shape)
             state.update(new)
             note_mutation(param._data)
 
     def _ready(self, i: int, param: Tensor, state: dict[str, Any], used: tuple[str, ...]) -> tuple[Any, Any, Any]:
-        """What `_update` takes for parameter i: it and its gradient as flat arrays in C order (of a parameter in
+        """What an update takes of parameter i: it and its gradient as flat arrays in C order (of a parameter in
         another order a copy), and its state after the step, arrays that are to be updated. ValueError for what
         cannot be updated.
         """
@@ -165,8 +117,9 @@ class Optimizer:
         """The names of the arrays that a step with these hyperparameters updates."""
         return self.arrays
 
-    def _update(self, p: np.ndarray, g: np.ndarray, state: dict[str, Any]) -> None:
-        raise NotImplementedError
+    def _rule(self, step: int) -> tuple[str, tuple[float, ...]]:
+        """The name of this step's row of `nbgrad.formulas.updates`, and the numbers that its formula takes."""
+        raise NotImplementedError("an Optimizer needs a method _rule(step)")
 
     def state_dict(self) -> dict[str, Any]:
         """Hyperparameters and memory in one flat dict: numbers, and copies of arrays named "0.exp_avg" and so
@@ -229,115 +182,3 @@ class Optimizer:
         if not np.can_cast(array.dtype, param.dtype, "same_kind"):
             raise TypeError(f"{where}: expected {param.dtype}, got {array.dtype}")
         return move(array.astype(param.dtype, order="C"), param.device)
-
-
-class SGD(Optimizer):
-    """Stochastic gradient descent: with d = gradient + weight_decay·p, p ← p − lr·d.
-
-    With momentum μ, from b = 0: b ← μ·b + d, p ← p − lr·b; with `nesterov` p ← p − lr·(d + μ·b). There is no
-    dampening.
-
-    Source: I. Sutskever et al., On the importance of initialization and momentum in deep learning, ICML 2013.
-    """
-
-    hyperparameters = ("lr", "momentum", "weight_decay", "nesterov")
-    arrays = ("momentum_buffer",)
-    lr, momentum, weight_decay, nesterov = _Number(), _Number(), _Number(), _Flag()
-
-    def __init__(
-        self,
-        params: Iterable[Tensor],
-        lr: float = 1e-3,
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
-        nesterov: bool = False,
-    ) -> None:
-        super().__init__(params)
-        self.lr, self.momentum, self.weight_decay, self.nesterov = lr, momentum, weight_decay, nesterov
-        self._check(self.momentum, self.nesterov)
-
-    def _check(self, momentum: Any = 0, nesterov: Any = False, **numbers: Any) -> None:
-        if nesterov and not momentum:
-            raise ValueError("nesterov: expected False where momentum is 0, got True")
-
-    def _used(self, momentum: Any = 0, **numbers: Any) -> tuple[str, ...]:
-        return self.arrays if momentum else ()
-
-    def _update(self, p: np.ndarray, g: np.ndarray, state: dict[str, Any]) -> None:
-        if not self.momentum:
-            _run("sgd", (p, g), (self.lr, self.weight_decay))
-            return
-        numbers = self.lr, self.weight_decay, self.momentum, self.nesterov
-        _run("sgd_momentum", (p, g, state["momentum_buffer"].reshape(-1)), numbers)
-
-
-class Adam(Optimizer):
-    """Adaptive moments: with d = gradient + weight_decay·p and step t, m ← β₁m + (1 − β₁)d, s ← β₂s + (1 −
-    β₂)d², p ← p − lr/(1 − β₁ᵗ) · m / (√s/√(1 − β₂ᵗ) + eps).
-
-    Source: D. Kingma, J. Ba, Adam: a method for stochastic optimization, ICLR 2015.
-    """
-
-    hyperparameters = ("lr", "beta1", "beta2", "eps", "weight_decay")
-    arrays = ("exp_avg", "exp_avg_sq")
-    lr, beta1, beta2, eps, weight_decay = _Number(), _Number(1), _Number(1), _Number(), _Number()
-
-    def __init__(
-        self,
-        params: Iterable[Tensor],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(params)
-        self.betas = betas
-        self.lr, self.eps, self.weight_decay = lr, eps, weight_decay
-
-    @property
-    def betas(self) -> tuple[float, float]:
-        """β₁ and β₂, which are `beta1` and `beta2`, too."""
-        return self.beta1, self.beta2
-
-    @betas.setter
-    def betas(self, betas: Any) -> None:
-        if not hasattr(betas, "__len__") or len(betas) != 2:
-            raise TypeError(f"betas: expected two numbers, got {betas!r}")
-        self.beta1, self.beta2 = (getattr(Adam, f"beta{i}").check(beta) for i, beta in enumerate(betas, 1))
-
-    def _update(self, p: np.ndarray, g: np.ndarray, state: dict[str, Any]) -> None:
-        self._step("adam", p, g, state, self.weight_decay)
-
-    def _step(self, name: str, p: Any, g: Any, state: dict[str, Any], decay: float) -> None:
-        rate = self.lr / (1 - self.beta1 ** state["step"])
-        root = (1 - self.beta2 ** state["step"]) ** 0.5
-        numbers = rate, root, self.eps, decay, 1 - self.beta1, self.beta2, 1 - self.beta2
-        _run(name, (p, g, state["exp_avg"].reshape(-1), state["exp_avg_sq"].reshape(-1)), numbers)
-
-
-class AdamW(Adam):
-    """Adam with d = gradient, and the weights' decay beside it: p ← p − lr·weight_decay·p − Adam's step.
-
-    Source: I. Loshchilov, F. Hutter, Decoupled weight decay regularization, ICLR 2019.
-
-    >>> import nbgrad
-    >>> w = nbgrad.tensor([1.0, 2.0], requires_grad=True)
-    >>> optimizer = AdamW([w], lr=0.5, weight_decay=0.2)
-    >>> w.grad = nbgrad.tensor([0.0, 0.0])
-    >>> optimizer.step()
-    >>> w
-    tensor([0.9, 1.8], requires_grad=True)
-    """
-
-    def __init__(
-        self,
-        params: Iterable[Tensor],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 1e-2,
-    ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay)
-
-    def _update(self, p: np.ndarray, g: np.ndarray, state: dict[str, Any]) -> None:
-        self._step("adamw", p, g, state, self.lr * self.weight_decay)

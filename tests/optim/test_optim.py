@@ -5,6 +5,9 @@ import pytest
 
 from nbgrad import nn, optim
 from nbgrad.autograd.tensor import Tensor, tensor
+from nbgrad.formulas import updates
+from nbgrad.jit import scalar
+from nbgrad.optim.hyperparameters import Number
 
 RNG = np.random.default_rng(3)
 START = RNG.normal(size=(4, 3))
@@ -397,3 +400,37 @@ def test_wrong_states():
         optimizer.load_state_dict(3)
     assert optimizer.lr == 0.5
     optimizer.load_state_dict(good)
+
+
+@scalar
+def amsgrad(p, g, mean, square, greatest, lr, beta):
+    """Three arrays are remembered."""
+    m, s = mean + beta * (g - mean), square + beta * (g * g - square)
+    most = s if s > greatest else greatest
+    return p - lr * m / (most**0.5 + type(p)(1)), m, s, most
+
+
+class AMSGrad(optim.Optimizer):
+    hyperparameters, arrays = ("lr", "beta"), ("mean", "square", "greatest")
+    lr, beta = Number(), Number(1)
+
+    def __init__(self, params, lr, beta):
+        super().__init__(params)
+        self.lr, self.beta = lr, beta
+
+    def _rule(self, step):
+        return "amsgrad", (self.lr, self.beta)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_optimiser_of_ones_own_is_a_formula_and_its_row(dtype, monkeypatch):
+    monkeypatch.setitem(updates.UPDATES, "amsgrad", updates.Update(amsgrad, AMSGrad.arrays))
+    p = Tensor(START.astype(dtype), requires_grad=True)
+    run(AMSGrad([p], 0.1, 0.5), p, GRADIENTS)
+    want, m, s, most = START, 0, 0, 0
+    for g in GRADIENTS:
+        m, s = m + 0.5 * (g - m), s + 0.5 * (g * g - s)
+        most = np.maximum(s, most)
+        want = want - 0.1 * m / (np.sqrt(most) + 1)
+    assert p.dtype == dtype
+    np.testing.assert_allclose(p.numpy(), want, rtol=1e-5 if dtype == np.float32 else 1e-13)
