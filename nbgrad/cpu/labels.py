@@ -13,20 +13,19 @@ import numpy as np
 from numba import prange
 
 from nbgrad.cpu.elementwise import fill
+from nbgrad.cpu.label_terms import label_terms
 from nbgrad.cpu.lanes import (
     COLUMNS,
     LANES,
     WORK,
     block_of,
-    exp_sums,
     gather,
-    largest,
+    lane_block,
     put_results,
     result_at,
     row_at,
     row_sums_kept,
     scatter,
-    strip,
     tile_size,
     total,
 )  # fmt: skip
@@ -37,7 +36,7 @@ from nbgrad.jit.intrinsics import clash, overlap
 from nbgrad.jit.memory import stack_array
 from nbgrad.jit.vector_map import vector_map
 
-__all__ = ["OVERLAP", "bad_label", "cross_entropy", "first_bad_label", "label_terms", "nll", "soft_cross_entropy"]
+__all__ = ["OVERLAP", "bad_label", "cross_entropy", "first_bad_label", "nll", "soft_cross_entropy"]
 
 #: what the loops answer, having written nothing, if ``grad`` overlaps an argument other than in place
 OVERLAP = -2
@@ -48,55 +47,9 @@ def _product(a, b):
     return a * b
 
 
-# The end of a row. One precision a loop where it is heavy: of all three together LLVM made 18 cycles a row, of loops
-# apart 10.
-
-
-@scalar
-def _start(own):
-    T = type(own)
-    return -T(np.inf), T(0), 0.0
-
-
 @scalar
 def _add(loss, summed):
     return summed + loss
-
-
-@scalar
-def _others(rest, count, top):
-    others = rows.finite(top, rest + (np.float64(count) - 1.0))
-    return others, others
-
-
-@scalar
-def _losses(own, top, others, w):
-    T = type(own)
-    return w * rows.nll(own, top, rows.logarithm(T, others)), exp_minus(top - own)
-
-
-@scalar
-def _slopes(others, w, own_e, own, top, scale):
-    weighted = np.float64(w) * scale
-    share = 1.0 / (1.0 + others)
-    return weighted * share, weighted * rows.label_slope(own_e, own == top, others)
-
-
-@scalar
-def label_terms(t, classes, work, rest, scale):
-    """Logits in the strips of ``t`` become e^(x − max). ``work`` has 7 strips: those called own and w below hold the
-    logit and the weight of each lane's label. Left in the strips: weighted losses; factor, which makes the exponentials
-    of the other classes their gradient; the label's own gradient.
-    """
-    counted, losses, factor = strip(work, 0), strip(work, 1), strip(work, 2)
-    top, own, w = strip(work, 3), strip(work, 4), strip(work, 5)
-    own_e = strip(work, 6)
-    vector_map(_start, (own,), 0, LANES, (top, counted, rest), 0, ())
-    largest(t, classes, top)
-    exp_sums(t, classes, top, t, LANES, work, rest, None, None)
-    vector_map(_others, (rest, counted, top), 0, LANES, (rest, losses), 0, ())
-    vector_map(_losses, (own, top, losses, w), 0, LANES, (losses, own_e), 0, ())
-    vector_map(_slopes, (rest, w, own_e, own, top), 0, LANES, (factor, own), 0, (scale,))
 
 
 @scalar
@@ -160,8 +113,8 @@ def cross_entropy(long: bool) -> Loop:
     def few(x, labels, weight, first, last, classes, inner, ignore_index, scale, loss, with_grad, grad):
         T = x.dtype.type
         t, work = stack_array(x.dtype, COLUMNS), stack_array(x.dtype, WORK)
-        losses, factor = strip(work, 1), strip(work, 2)
-        own, w = strip(work, 4), strip(work, 5)
+        losses, factor = lane_block(work, 1), lane_block(work, 2)
+        own, w = lane_block(work, 4), lane_block(work, 5)
         rest, summed = stack_array(np.float64, LANES), stack_array(np.float64, LANES)
         for r in range(LANES):
             summed[r] = 0.0
@@ -194,7 +147,7 @@ def cross_entropy(long: bool) -> Loop:
                     loss[i + r] = losses[r]
             if with_grad:
                 for j in range(classes):
-                    lane = strip(t, j)
+                    lane = lane_block(t, j)
                     vector_map(_product, (lane, factor), 0, LANES, (lane,), 0, ())
                 for r in range(count):
                     label = labels[i + r]

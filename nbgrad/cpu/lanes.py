@@ -1,18 +1,18 @@
 """Many rows at a time, or a long row many columns at a time: what the loops of `nbgrad.cpu.rows` are
 made of.
 
-A *strip* is `LANES` numbers side by side. Two ways to see rows as strips:
+A *lane block* is `LANES` numbers side by side, one a lane. Two ways to see rows as lane blocks:
 
-* few columns (up to `FEW`): `LANES` rows are transposed into a scratch array in which column j is strip j.
+* few columns (up to `FEW`): `LANES` rows are transposed into a scratch array in which column j is block j.
   Maximum, exponentials and sums of all these rows are then made lane by lane, without a horizontal sum.
-* more: the row itself is cut into strips, the last filled up with −inf; the lanes' sums are added at its end.
+* more: the row itself is cut into blocks, the last filled up with −inf; the lanes' sums are added at its end.
 
 So one pair of functions, `largest` and `exp_sums`, serves both, and every loop that is heavy has `LANES`
 turns, no remainder. What a row gives depends on its entries and its length alone, not on its place among the
-others. Sums of 4 strips are made in the array's precision, those in float64: 4 columns in float32 lose at
+others. Sums of 4 blocks are made in the array's precision, those in float64: 4 columns in float32 lose at
 most 1.5 ulp and cost a quarter of the conversions.
 
-Arrays are 1-D with strips one after the other (slices of them help LLVM; in a 2-D array Numba's test for a
+Arrays are 1-D with blocks one after the other (slices of them help LLVM; in a 2-D array Numba's test for a
 negative index kept it from vectorising). A loop must be long enough that LLVM vectorises it before it
 unrolls it: 32 lanes were unrolled to scalar instructions.
 """
@@ -28,24 +28,24 @@ from nbgrad.jit.memory import LINE, move, prefetch_to_read, prefetch_to_write, u
 from nbgrad.jit.vector_map import vector_map
 
 __all__ = [
-    "COLUMNS", "FEW", "LANES", "TILE", "WORK", "block_of", "exp_sums", "gather", "largest", "put_results",
-    "result_at", "row_at", "row_sums_alone", "row_sums_kept", "scatter", "strip", "sums", "tile_size", "total",
+    "COLUMNS", "FEW", "LANES", "TILE", "WORK", "block_of", "exp_sums", "gather", "lane_block", "largest", "put_results",
+    "result_at", "row_at", "row_sums_alone", "row_sums_kept", "scatter", "sums", "tile_size", "total",
 ]  # fmt: skip
 
 LANES = 64
 # Scratch for 128 columns of 64 rows is 32 KB in float32, a first-level cache. A row of 129 columns fills 2.02
-# strips and pays for 3; one of 128 costs 1.6 times less as a column.
+# blocks and pays for 3; one of 128 costs 1.6 times less as a column.
 FEW = 128
 GROUP = 4
 #: The lanes of `FEW` columns, 64 KB of the stack in float64.
 COLUMNS = FEW * LANES
-#: Scratch of the loops' own; `row_sums` needs 6 strips, of which `exp_sums` the first three.
+#: Scratch of the loops' own; `row_sums` needs 6 blocks, of which `exp_sums` the first three.
 WORK = 7 * LANES
 
 
 @scalar
-def strip(a, k):
-    """The k-th strip of ``a``."""
+def lane_block(a, k):
+    """The k-th lane block of ``a``."""
     return unchecked_view(a, k * LANES, LANES)
 
 
@@ -56,14 +56,14 @@ def _largest(a, b, top):
 
 
 @scalar
-def largest(x, strips, top):
+def largest(x, blocks, top):
     """top[r] = max(top[r], the largest of lane r)"""
-    # Two strips a turn. With one, LLVM turns "store one of the two, where one is what stood there" into a
+    # Two blocks a turn. With one, LLVM turns "store one of the two, where one is what stood there" into a
     # masked store: 12 cycles on AMD's Zen 3, 8 times slower than all of this.
-    for j in range(0, strips, 2):
-        first = strip(x, j)
-        j = min(j + 1, strips - 1)
-        vector_map(_largest, (first, strip(x, j), top), 0, LANES, (top,), 0, ())
+    for j in range(0, blocks, 2):
+        first = lane_block(x, j)
+        j = min(j + 1, blocks - 1)
+        vector_map(_largest, (first, lane_block(x, j), top), 0, LANES, (top,), 0, ())
 
 
 @scalar
@@ -78,21 +78,21 @@ def _add_wide(part, rest):
 
 
 @scalar
-def exp_sums(x, strips, top, e, step, work, rest, after, result):
+def exp_sums(x, blocks, top, e, step, work, rest, after, result):
     """count[r] += how many of lane r equal top[r], rest[r] += Σ e^(x − top[r]) over those that do not. ``count`` is the
-    first strip of ``work``.
+    first block of ``work``.
 
-    The exponentials of strip j go to ``e[step·j:]``: over x, beside it, or with step 0 where they may be lost.
+    The exponentials of block j go to ``e[step·j:]``: over x, beside it, or with step 0 where they may be lost.
     Meanwhile memory is asked for what comes next: ``after``, of x's length, and ``result`` to write to (or None). At
     (4096, 1000) cross_entropy takes 1.1 ns an entry so, 1.65 without.
     """
     T = x.dtype.type
-    count, part = strip(work, 0), strip(work, 1)
-    for first in range(0, strips, GROUP):
+    count, part = lane_block(work, 0), lane_block(work, 1)
+    for first in range(0, blocks, GROUP):
         for r in range(LANES):
             part[r] = T(0)
-        for j in range(first, min(first + GROUP, strips)):
-            lane, kept = strip(x, j), unchecked_view(e, j * step, LANES)
+        for j in range(first, min(first + GROUP, blocks)):
+            lane, kept = lane_block(x, j), unchecked_view(e, j * step, LANES)
             for r in range(j * LANES, (j + 1) * LANES, LINE // x.itemsize):
                 if after is not None:
                     prefetch_to_read(after, r)
@@ -103,27 +103,27 @@ def exp_sums(x, strips, top, e, step, work, rest, after, result):
 
 
 @scalar
-def sums(add, a, b, strips, partial, total):
-    """total[r] += Σ term(a, b) over lane r; ``add(a, b, partial)`` = partial + term(a, b). What lies behind a and b
-    comes next.
+def sums(add, a, b, blocks, partial, total):
+    """total[r] += Σ term(a, b) over lane r; ``add(a, b, partial)`` = partial + term(a, b). What follows
+    a and b comes next: memory is asked for it.
     """
     T = a.dtype.type
-    for first in range(0, strips, GROUP):
+    for first in range(0, blocks, GROUP):
         for r in range(LANES):
             partial[r] = T(0)
-        for j in range(first, min(first + GROUP, strips)):
-            strips_j = (strip(a, j), strip(b, j), partial)
+        for j in range(first, min(first + GROUP, blocks)):
+            inputs = (lane_block(a, j), lane_block(b, j), partial)
             for r in range(j * LANES, (j + 1) * LANES, LINE // a.itemsize):
                 prefetch_to_read(a, a.size + r)
                 prefetch_to_read(b, b.size + r)
-            vector_map(add, strips_j, 0, LANES, (partial,), 0, ())
+            vector_map(add, inputs, 0, LANES, (partial,), 0, ())
         vector_map(_add_wide, (partial, total), 0, LANES, (total,), 0, ())
 
 
 @scalar
 def gather(x, i, count, length, inner, t):
     """Rows i, i + 1, ... (``count`` ≤ LANES of them) of an array (outer, length, inner) to the lanes of the
-    strips of ``t``.
+    blocks of ``t``.
     """
     if inner == 1:
         transpose(x, i * length, length, count, length, t, 0, LANES)
@@ -181,8 +181,8 @@ def scatter_rows(t, i, count, length, inner, y):
 
 
 @scalar
-def _behind(x):
-    """What lies behind a row: the next one."""
+def _past(x):
+    """An empty view past the row, to prefetch the next."""
     return unchecked_view(x, x.size, 0)
 
 
@@ -197,9 +197,9 @@ def _row_sums(keep):
         T = x.dtype.type
         whole = x.size // LANES
         end = whole * LANES
-        count = strip(work, 0)
-        top, tail = strip(work, 3), strip(work, 4)
-        tail_e = strip(work, 5)
+        count = lane_block(work, 0)
+        top, tail = lane_block(work, 3), lane_block(work, 4)
+        tail_e = lane_block(work, 5)
         for r in range(LANES):
             count[r], top[r], tail[r], wide[r] = T(0), -T(np.inf), -T(np.inf), 0.0
         for j in range(end, x.size):
@@ -209,11 +209,11 @@ def _row_sums(keep):
         maximum = top_of(top)
         for r in range(LANES):
             top[r] = maximum
-        for part in range(2):  # the row's strips, then the tail, by the same machine code
+        for part in range(2):  # the row's blocks, then the tail, by the same machine code
             source, target = (x, e) if part == 0 else (tail, tail_e)
-            strips = whole if part == 0 else min(1, x.size - end)
+            blocks = whole if part == 0 else min(1, x.size - end)
             place = target if keep else tail_e
-            exp_sums(source, strips, top, place, LANES if keep else 0, work, wide, _behind(x), result)
+            exp_sums(source, blocks, top, place, LANES if keep else 0, work, wide, _past(x), result)
         if keep:
             for j in range(end, x.size):
                 e[j] = tail_e[j - end]

@@ -32,11 +32,13 @@ from nbgrad.cpu.lanes import (
     row_sums_alone,
     row_sums_kept,
     scatter,
-    strip,
     sums,
     tile_size,
     total,
 )  # fmt: skip
+from nbgrad.cpu.lanes import (
+    lane_block as strip,
+)
 from nbgrad.formulas import rows
 from nbgrad.jit import Loop, scalar
 from nbgrad.jit.intrinsics import clash, overlap

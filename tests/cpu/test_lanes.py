@@ -18,7 +18,7 @@ from nbgrad.cpu.transpose import transpose
 from nbgrad.jit import serial_loops
 
 precisions = pytest.mark.parametrize("dtype", DTYPES)
-#: around the switch from few columns to many, around whole strips, and the smallest
+#: around the switch from few columns to many, around whole lane blocks, and the smallest
 WIDTHS = (1, 2, 7, 8, 9, 33, FEW - 1, FEW, FEW + 1, 3 * LANES - 1, 3 * LANES, 3 * LANES + 1, 4 * LANES + 5)
 ROWS = (1, LANES - 1, LANES, LANES + 1, 2 * LANES + 3)
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numba import njit
 
-from nbgrad.cpu import products
 from nbgrad.cpu.lanes import LANES
-from nbgrad.cpu.products import padded
+from nbgrad.cpu.regression import products
+from nbgrad.cpu.regression.products import padded
 
 
 @njit

@@ -1,4 +1,4 @@
-"""The one pass over X that every regression objective makes, on CUDA: `nbgrad.cpu.one_pass`, for a GPU.
+"""The one pass over X that every regression objective makes, on CUDA: `nbgrad.cpu.regression.one_pass`, for a GPU.
 
 A group of threads (`nbgrad.cuda.regression.tiles`) goes through its rows tile by tile, and loads the next tile before
 it works on this one: scores, added up over the group; loss and residual, by the same formulas as on the CPU, in the

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad.arrays import FLOAT64
-from nbgrad.cpu import one_pass as cpu_regression
 from nbgrad.cpu.lanes import LANES
-from nbgrad.cpu.one_pass import Terms, wide_size, work_size
+from nbgrad.cpu.regression import one_pass as cpu_regression
+from nbgrad.cpu.regression.one_pass import Terms, wide_size, work_size
 
 __all__ = ["checked", "one_pass_csr"]
 

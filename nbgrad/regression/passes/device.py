@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from nbgrad.arrays import FLOAT32, FLOAT64, as_float, check_labels, on_device
-from nbgrad.cpu.one_pass import first_bad_target
+from nbgrad.cpu.regression.one_pass import first_bad_target
 from nbgrad.cuda.alarm import alarm
 from nbgrad.place import place_of
 from nbgrad.regression import data

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from nbgrad.arguments import check_number
 from nbgrad.arrays import FLOAT64, as_float
-from nbgrad.cpu import one_pass as cpu_regression
 from nbgrad.cpu.lanes import LANES
-from nbgrad.cpu.models import terms_of
-from nbgrad.cpu.one_pass import wide_size, work_size
+from nbgrad.cpu.regression import one_pass as cpu_regression
+from nbgrad.cpu.regression.models import terms_of
+from nbgrad.cpu.regression.one_pass import wide_size, work_size
 from nbgrad.regression import data
 from nbgrad.regression.passes.csr import checked, one_pass_csr
 from nbgrad.regression.passes.one_pass import Curvature, one_pass

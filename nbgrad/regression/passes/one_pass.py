@@ -1,4 +1,4 @@
-"""X goes through the compiled pass (`nbgrad.cpu.one_pass`) in ranges of rows, on all threads.
+"""X goes through the compiled pass (`nbgrad.cpu.regression.one_pass`) in ranges of rows, on all threads.
 
 An array is read where it lies if its rows are contiguous and it is of float32, float64 or uint8. Of another kind each
 range brings a piece after the other into that form. Ranges, blocks and what is added to what follow from the shapes and
@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad.arrays import FLOAT32, FLOAT64, contiguous
-from nbgrad.cpu import one_pass as cpu_regression
 from nbgrad.cpu.lanes import LANES
-from nbgrad.cpu.one_pass import FLUSH, Terms, wide_size, work_size
-from nbgrad.cpu.products import ROWS, padded
+from nbgrad.cpu.regression import one_pass as cpu_regression
+from nbgrad.cpu.regression.one_pass import FLUSH, Terms, wide_size, work_size
+from nbgrad.cpu.regression.products import ROWS, padded
 from nbgrad.cpu.transpose import Rows
 from nbgrad.jit.thread_map import thread_map
 

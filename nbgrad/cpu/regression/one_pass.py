@@ -1,7 +1,7 @@
 """The one pass over X that every regression objective makes, forward and backward.
 
 A range of rows is one thread's. It goes through them in blocks that stay in the cache: scores of the block
-(`nbgrad.cpu.products`) in the lanes of `nbgrad.cpu.lanes`; loss and residual, its derivative in the score;
+(`nbgrad.cpu.regression.products`) in the lanes of `nbgrad.cpu.lanes`; loss and residual, its derivative in the score;
 the residuals' product with the block, added to the gradient. Sums over rows are made lane by lane, block by block, in
 the precision of the products, and every `FLUSH` rows added up in float64. The ranges follow from the shapes alone, and
 their sums are added in order: the same bits for any number of threads.
@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.cpu.lanes import LANES, WORK, strip
-from nbgrad.cpu.products import add_matrix, add_rows, dot_matrix, dot_rows
+from nbgrad.cpu.lanes import LANES, WORK, lane_block
+from nbgrad.cpu.regression.products import add_matrix, add_rows, dot_matrix, dot_rows
 from nbgrad.jit import Loop, scalar
 from nbgrad.jit.memory import move, unchecked_view
 from nbgrad.jit.vector_map import vector_map
@@ -36,12 +36,12 @@ FLUSH = 512
 
 @dataclass(frozen=True, eq=False)
 class Terms:
-    """What distinguishes the models. Scores, residuals and all that is of the size of a block lie in strips, one for
-    each class. ``parameters`` are the model's own, a tuple; ``work`` has `WORK` numbers of scratch, ``rest`` a strip of
-    float64.
+    """What distinguishes the models. Scores, residuals and all that a block of rows has lie in lane blocks, one for
+    each class. ``parameters`` are the model's own, a tuple; ``work`` has `WORK` numbers of scratch, ``rest`` a lane
+    block of float64.
 
     * ``residuals(s, classes, intercept, target, at, count, w, parameters, work, rest)``: scores become residuals,
-      weighted with w; the losses, weighted too, are left in strip 1 of work.
+      weighted with w; the losses, weighted too, are left in block 1 of work.
     * ``curvature(s, kept, classes, intercept, target, at, count, w, parameters, work, rest)``: what `hvp_residual`
       needs of the scores.
     * ``hvp_residual(u, kept, classes, intercept, w, work)``: scores u of a direction become the residuals' change.
@@ -63,7 +63,7 @@ def work_size(classes: int, w_step: int) -> int:
 
 
 def wide_size(classes: int, w_step: int) -> int:
-    """Numbers it needs in float64: a strip of scratch, one of losses, one of each class's residuals, the gradient."""
+    """Numbers it needs in float64: lane blocks of scratch, of losses and of each class's residuals; the gradient."""
     return 2 * LANES + classes * (LANES + w_step)
 
 
@@ -112,8 +112,8 @@ def _pass(terms: Terms, convert: bool, middle: Callable[..., Any], name: str) ->
 
     ``x``: flat, row i at i·step; with ``convert`` its rows are contiguous and of another dtype than the coefficients:
     (w, intercept, v, v_intercept, parameters), w and v with rows of ``w_step`` numbers, flat. ``weight`` may be empty.
-    ``work`` is scratch, to ``wide`` the range's sums are added. ``kept``: what depends on w alone, a strip for each
-    block and class, or for one block where it is not to be kept; with ``have`` it is there already.
+    ``work`` is scratch, to ``wide`` the range's sums are added. ``kept``: what depends on w alone, a lane block
+    for each class of each block of rows, or of one where it is not to be kept; with ``have`` it is there already.
     """
     rows_of, bad_target, matrix = _converted if convert else _in_place, terms.bad_target, terms.matrix
 
@@ -127,7 +127,7 @@ def _pass(terms: Terms, convert: bool, middle: Callable[..., Any], name: str) ->
         g = unchecked_view(work, start + 2 * classes * LANES, classes * w_step)
         start += classes * (2 * LANES + w_step)
         buffer = unchecked_view(work, start, work.size - start)
-        rest, loss = strip(wide, 0), strip(wide, 1)
+        rest, loss = lane_block(wide, 0), lane_block(wide, 1)
         slope = unchecked_view(wide, 2 * LANES, classes * LANES)
         gradient = unchecked_view(wide, (2 + classes) * LANES, classes * w_step)
         if since == 0:
@@ -147,7 +147,7 @@ def _pass(terms: Terms, convert: bool, middle: Callable[..., Any], name: str) ->
             here = unchecked_view(kept, place, classes * LANES)
             x_rows, y_rows = (block, at, apart, features), (target, i, count, weights)
             middle(x_rows, y_rows, coefficients, w_step, here, have, s, work, rest)
-            vector_map(_add, (strip(work, 1), loss), 0, LANES, (loss,), 0, ())
+            vector_map(_add, (lane_block(work, 1), loss), 0, LANES, (loss,), 0, ())
             vector_map(_add, (s, slope), 0, classes * LANES, (slope,), 0, ())
             if matrix:
                 add_matrix(block, at, apart, count, features, s, g, w_step, classes)
@@ -271,9 +271,9 @@ def of_scores(terms: Terms, hessian: bool) -> Loop:
 
     def loop(scores, u, n, target, weight, intercept, v_intercept, parameters, work, wide):
         classes = intercept.size
-        weights, strips = unchecked_view(work, WORK, LANES), classes * LANES
-        s, t = unchecked_view(work, WORK + LANES, strips), unchecked_view(work, WORK + LANES + strips, strips)
-        rest, loss, slope = strip(wide, 0), strip(wide, 1), unchecked_view(wide, 2 * LANES, strips)
+        weights, size = unchecked_view(work, WORK, LANES), classes * LANES
+        s, t = unchecked_view(work, WORK + LANES, size), unchecked_view(work, WORK + LANES + size, size)
+        rest, loss, slope = lane_block(wide, 0), lane_block(wide, 1), unchecked_view(wide, 2 * LANES, size)
         wrong = bad_target(target, 0, n, classes)
         if wrong >= 0:
             return wrong
@@ -285,8 +285,8 @@ def of_scores(terms: Terms, hessian: bool) -> Loop:
                 if hessian:
                     move(u, c * n + i, t, c * LANES, count)
             result = middle(s, t, classes, intercept, v_intercept, target, i, count, weights, parameters, work, rest)
-            vector_map(_add, (strip(work, 1), loss), 0, LANES, (loss,), 0, ())
-            vector_map(_add, (result, slope), 0, strips, (slope,), 0, ())
+            vector_map(_add, (lane_block(work, 1), loss), 0, LANES, (loss,), 0, ())
+            vector_map(_add, (result, slope), 0, size, (slope,), 0, ())
             for c in range(classes):
                 move(result, c * LANES, u if hessian else scores, c * n + i, count)
         return -1

@@ -6,7 +6,7 @@ loads. What a tile holds is one sum a number, in an order that depends on the sh
 and for any number of threads.
 
 Rows of ``x`` are contiguous, ``step`` apart; of the coefficients ``w`` and of the gradient every row is filled up with
-zeros to whole tiles (`padded`). The last vector of a row of x is read with a mask: what lies behind the row is not
+zeros to whole tiles (`padded`). The last vector of a row of x is read with a mask: what follows the row is not
 touched.
 
 Scores are written class by class, `nbgrad.cpu.lanes.LANES` rows side by side: what follows (loss, softmax) is

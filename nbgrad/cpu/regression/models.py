@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 
-from nbgrad.cpu.labels import label_terms
-from nbgrad.cpu.lanes import LANES, strip
-from nbgrad.cpu.one_pass import Terms
+from nbgrad.cpu.label_terms import label_terms
+from nbgrad.cpu.lanes import LANES, lane_block
+from nbgrad.cpu.regression.one_pass import Terms
 from nbgrad.formulas.regression import SCORE_MODELS
 from nbgrad.formulas.row import ScoreModel
 from nbgrad.jit import outlined, scalar
@@ -51,13 +51,13 @@ def _of_numbers(row: ScoreModel) -> Terms:
 
     @outlined
     def residuals(s, classes, intercept, target, at, count, w, parameters, work, rest):
-        losses, t = strip(work, 1), strip(work, 2)
+        losses, t = lane_block(work, 1), lane_block(work, 2)
         load(target, at, count, t)
         vector_map(slope_and_loss, (s, t, w), 0, LANES, (s, losses), 0, (intercept[0], *parameters))
 
     @outlined
     def curvature(s, kept, classes, intercept, target, at, count, w, parameters, work, rest):
-        t = strip(work, 2)
+        t = lane_block(work, 2)
         load(target, at, count, t)
         vector_map(weighted_curvature, (s, t, w), 0, LANES, (kept,), 0, (intercept[0], *parameters))
 
@@ -84,8 +84,8 @@ def _of_numbers(row: ScoreModel) -> Terms:
 
 @scalar
 def _own_and_weight(s, intercept, classes, label, at, count, w, work):
-    """The intercepts are added; strips 4 and 5 of ``work``, as `label_terms` wants them."""
-    T, own, weight = s.dtype.type, strip(work, 4), strip(work, 5)
+    """The intercepts are added; lane blocks 4 and 5 of ``work``, as `label_terms` wants them."""
+    T, own, weight = s.dtype.type, lane_block(work, 4), lane_block(work, 5)
     for c in range(classes):
         b = intercept[c]
         for r in range(c * LANES, (c + 1) * LANES):
@@ -97,7 +97,7 @@ def _own_and_weight(s, intercept, classes, label, at, count, w, work):
 
 @outlined
 def _residuals(s, classes, intercept, label, at, count, w, parameters, work, rest):
-    T, losses, factor, own = s.dtype.type, strip(work, 1), strip(work, 2), strip(work, 4)
+    T, losses, factor, own = s.dtype.type, lane_block(work, 1), lane_block(work, 2), lane_block(work, 4)
     _own_and_weight(s, intercept, classes, label, at, count, w, work)
     label_terms(s, classes, work, rest, 1.0)
     for r in range(LANES):
@@ -106,7 +106,7 @@ def _residuals(s, classes, intercept, label, at, count, w, parameters, work, res
             for c in range(classes):
                 s[c * LANES + r] = T(0)
     for c in range(classes):
-        lane = strip(s, c)
+        lane = lane_block(s, c)
         vector_map(_product, (lane, factor), 0, LANES, (lane,), 0, ())
     for r in range(count):
         s[label[at + r] * LANES + r] = own[r]
@@ -115,14 +115,14 @@ def _residuals(s, classes, intercept, label, at, count, w, parameters, work, res
 @outlined
 def _curvature(s, kept, classes, intercept, label, at, count, w, parameters, work, rest):
     """The probabilities."""
-    T, factor = s.dtype.type, strip(work, 2)
+    T, factor = s.dtype.type, lane_block(work, 2)
     _own_and_weight(s, intercept, classes, label, at, count, w, work)
     label_terms(s, classes, work, rest, 1.0)
     for r in range(LANES):
         factor[r] = T(0) if w[r] == T(0) else T(1.0 / (1.0 + rest[r]))
     for c in range(classes):
-        lane = strip(s, c)
-        vector_map(_product, (lane, factor), 0, LANES, (strip(kept, c),), 0, ())
+        lane = lane_block(s, c)
+        vector_map(_product, (lane, factor), 0, LANES, (lane_block(kept, c),), 0, ())
 
 
 @scalar
@@ -146,20 +146,21 @@ def _class_change(d, p, mean, w):
 @outlined
 def _hvp_residual(u, kept, classes, intercept, w, work):
     """p_c(u_c − Σ p·u), of differences from the likeliest class's u: where one class is sure nothing cancels."""
-    T, best, reference, mean = u.dtype.type, strip(work, 3), strip(work, 4), strip(work, 5)
+    T, best, reference, mean = u.dtype.type, lane_block(work, 3), lane_block(work, 4), lane_block(work, 5)
     for r in range(LANES):
         best[r], reference[r], mean[r] = T(-1), T(0), T(0)
     for c in range(classes):
         b = intercept[c]
         for r in range(c * LANES, (c + 1) * LANES):
             u[r] += b
-        vector_map(_likelier, (strip(kept, c), strip(u, c), best, reference), 0, LANES, (best, reference), 0, ())
+        p, lane = lane_block(kept, c), lane_block(u, c)
+        vector_map(_likelier, (p, lane, best, reference), 0, LANES, (best, reference), 0, ())
     for c in range(classes):
-        lane = strip(u, c)
-        vector_map(_deviation, (lane, strip(kept, c), reference, mean), 0, LANES, (lane, mean), 0, ())
+        lane = lane_block(u, c)
+        vector_map(_deviation, (lane, lane_block(kept, c), reference, mean), 0, LANES, (lane, mean), 0, ())
     for c in range(classes):
-        lane = strip(u, c)
-        vector_map(_class_change, (lane, strip(kept, c), mean, w), 0, LANES, (lane,), 0, ())
+        lane = lane_block(u, c)
+        vector_map(_class_change, (lane, lane_block(kept, c), mean, w), 0, LANES, (lane,), 0, ())
 
 
 @outlined

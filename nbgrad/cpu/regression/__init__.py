@@ -1,0 +1,1 @@
+"""The regression models' pass over X on the CPU."""
