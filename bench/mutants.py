@@ -1,5 +1,5 @@
-"""Mutants of nbgrad's formulas: operators, constants, comparisons, branches and signs of `nbgrad/formulas/` and
-`nbgrad/formulas/rows.py`, changed one at a time.
+"""Mutants of nbgrad's formulas: operators, constants, comparisons, branches and signs of `nbgrad/formulas/`,
+changed one at a time.
 
 Each mutant is run as plain Python, over compiled elementary functions, and must be found: by nbgrad.testing (the
 gradient is not the slope), by the textbook definition (the value is not the function's), or by the bound of 2 units in
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from nbgrad import formulas
-from nbgrad.formulas import rows
+from nbgrad.formulas import rows, softmax
 
 sys.path.append(str(Path(__file__).parent.parent / "tests" / "testing"))
 from mutant_checks import ELEMENTWISE, Checks, compile_imports, reason_for  # noqa: E402
@@ -35,7 +35,8 @@ FILES = [
     Path(formulas.__file__).parent / f"{name}.py"
     for name in ("classic", "smooth", "piecewise", "losses", "regression")
 ]
-FILES.append(Path(rows.__file__))
+OF_ROWS = [Path(module.__file__) for module in (rows, softmax)]
+FILES += OF_ROWS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,8 +112,7 @@ def _replaced(tree: ast.Module, node: ast.AST, change: Callable[[ast.AST], ast.A
 
 
 def _namespace(path: Path, module: ast.Module) -> dict[str, Any]:
-    name = "nbgrad.formulas.rows" if path.name == "rows.py" else f"nbgrad.formulas.{path.stem}"
-    space: dict[str, Any] = {"__name__": name}
+    space: dict[str, Any] = {"__name__": f"nbgrad.formulas.{path.stem}"}
     exec(compile(module, str(path), "exec"), space)
     compile_imports(space)
     return space
@@ -190,7 +190,7 @@ def _killed(path: Path, space: dict[str, Any], touched: set[str]) -> str:
 
 
 def _checks(path: Path, touched: set[str]) -> list[Checks]:
-    return [check for check in (ROWS if path.name == "rows.py" else ELEMENTWISE) if touched & check.functions]
+    return [check for check in (ROWS if path in OF_ROWS else ELEMENTWISE) if touched & check.functions]
 
 
 def _verdict(check: Checks, space: dict[str, Any], touched: set[str]) -> str:

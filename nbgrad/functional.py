@@ -29,7 +29,7 @@ from nbgrad.autograd.devices import on_cpu
 from nbgrad.autograd.operators.apply import apply
 from nbgrad.autograd.operators.axes import choose_axis
 from nbgrad.autograd.tensor import Tensor
-from nbgrad.formulas.table import OPS
+from nbgrad.formulas.table import OPS, PUBLIC_LOSSES, ROW_FUNCTIONS
 
 __all__ = [
     "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "elu", "gelu", "huber_loss", "l1_loss",
@@ -51,34 +51,54 @@ def _constant(value: Any, name: str) -> Any:
     return value._data
 
 
-def __getattr__(name: str) -> Any:
-    if name in OPS:
-        return _activation(name)
+def __getattr__(name: str) -> Callable[..., Tensor]:
+    if name in ROW_FUNCTIONS:
+        return _row_function(name)
+    if name in OPS or name in PUBLIC_LOSSES:
+        return _derived(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *OPS})
+    return sorted({*globals(), *OPS, *PUBLIC_LOSSES, *ROW_FUNCTIONS})
 
 
 @functools.cache
-def _activation(name: str) -> Callable[..., Tensor]:
-    defaults = OPS[name].parameters
-    any_kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+def _derived(name: str) -> Callable[..., Tensor]:
+    """The function of a row of the table."""
+    rule: Any
+    options: dict[str, Any]
+    kind: Any
+    either = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    if name in OPS:
+        tensors, rule, options, kind = ["input"], rules.Activation, OPS[name].parameters, either
+    else:
+        op, rule, kind = PUBLIC_LOSSES[name], rules.Loss, inspect.Parameter.KEYWORD_ONLY
+        tensors, options = [op.input, "target"], {**op.parameters, "reduction": "mean"}
     signature = inspect.Signature(
-        [inspect.Parameter("input", any_kind)]
-        + [inspect.Parameter(p, any_kind, default=value) for p, value in defaults.items()]
+        [inspect.Parameter(tensor, either) for tensor in tensors]
+        + [inspect.Parameter(option, kind, default=value) for option, value in options.items()]
     )
 
-    def activation(*args: Any, **keywords: Any) -> Tensor:
-        parameters = dict(signature.bind(*args, **keywords).arguments)
-        x = _tensor(parameters.pop("input"))
-        return apply(rules.Activation(name, **parameters), (x,))
+    def function(*args: Any, **keywords: Any) -> Tensor:
+        given = dict(signature.bind(*args, **keywords).arguments)
+        inputs = as_tensors(*(given.pop(tensor) for tensor in tensors))
+        return apply(rule(name, **{**options, **given}), inputs)
 
-    activation.__name__ = activation.__qualname__ = name
-    activation.__doc__ = f"`nbgrad.kernels.{name}` on a tensor."
-    activation.__signature__ = signature  # type: ignore[attr-defined]
-    return activation
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"`nbgrad.kernels.{name}` on tensors."
+    function.__signature__ = signature  # type: ignore[attr-defined]
+    return function
+
+
+@functools.cache
+def _row_function(name: str) -> Callable[..., Tensor]:
+    def function(input: Any, axis: Any = -1, *, dim: Any = None) -> Tensor:
+        return apply(rules.RowFunction(name), (_tensor(input),), choose_axis(axis, dim, -1))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"`nbgrad.kernels.{name}` on a tensor."
+    return function
 
 
 def sigmoid(input: Any) -> Tensor:
@@ -149,7 +169,7 @@ def softmax(input: Any, axis: Any = -1, *, dim: Any = None) -> Tensor:
     >>> softmax(tensor([1000.0, 1000.0]))
     tensor([0.5, 0.5])
     """
-    return apply(rules.Softmax("softmax"), (_tensor(input),), choose_axis(axis, dim, -1))
+    return apply(rules.RowFunction("softmax"), (_tensor(input),), choose_axis(axis, dim, -1))
 
 
 def log_softmax(input: Any, axis: Any = -1, *, dim: Any = None) -> Tensor:
@@ -159,7 +179,7 @@ def log_softmax(input: Any, axis: Any = -1, *, dim: Any = None) -> Tensor:
     >>> log_softmax(tensor([0.0, -1000.0]))
     tensor([    0., -1000.])
     """
-    return apply(rules.Softmax("log_softmax"), (_tensor(input),), choose_axis(axis, dim, -1))
+    return apply(rules.RowFunction("log_softmax"), (_tensor(input),), choose_axis(axis, dim, -1))
 
 
 def logsumexp(input: Any, axis: Any = -1, keepdims: bool = False, *, dim: Any = None, keepdim: Any = None) -> Tensor:

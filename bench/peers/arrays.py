@@ -37,7 +37,7 @@ class NumPy(Peer):
             "log_softmax": lambda: x - logsumexp(),
             "logsumexp": lambda: logsumexp().squeeze(axis),
         }
-        return {("forward", "new"): calls[name]}
+        return {("forward", "new"): calls[name]} if name in calls else {}
 
     def loss(self, op: Any, x: Any, target: Any) -> Calls:
         tree = textbook.formula(op)
@@ -133,8 +133,8 @@ class SciPy(Peer):
         return {("forward", "out"): lambda: f(x, out=out)} if f else {}
 
     def rows(self, name: str, x: Any, g: Any, out: Any, grad_out: Any, axis: int) -> Calls:
-        f = getattr(self.special, name)
-        return {("forward", "new"): lambda: f(x, axis=axis)}
+        f = getattr(self.special, name, None)
+        return {("forward", "new"): lambda: f(x, axis=axis)} if f else {}
 
     def function(self, name: str, direction: str, op: Any) -> Callable[[Any], Any] | None:
         return getattr(self.special, self.NAMES.get(name, ""), None) if direction == "value" else None

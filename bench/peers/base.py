@@ -29,7 +29,7 @@ class Peer:
         return {}
 
     def rows(self, name: str, x: Any, g: Any, out: Any, grad_out: Any, axis: int) -> Calls:
-        """softmax, log_softmax and logsumexp: "forward", "backward" for g."""
+        """A row function of the table, or logsumexp: "forward", "backward" for g."""
         return {}
 
     def maxout(self, x: Any, g: Any, pieces: int, out: Any, grad_out: Any) -> Calls:

@@ -51,7 +51,7 @@ class Compiled(PyTorch):
 
     def rows(self, name: str, x: Any, g: Any, out: Any, grad_out: Any, axis: int) -> Calls:
         torch = self.torch
-        if x.dtype != np.float32:
+        if x.dtype != np.float32 or not hasattr(torch, name):
             return {}
         f, tx, tg = getattr(torch, name), torch.from_numpy(x), torch.from_numpy(g)
         forward = self._once((name, axis, "forward"), lambda x: f(x, axis))

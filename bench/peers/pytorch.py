@@ -4,6 +4,7 @@ itself where PyTorch's function is called as it is.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -27,7 +28,6 @@ _ATEN = {
 _ATEN_BACKWARD = {"relu": ("threshold", {"threshold": 0.0})}
 # arguments that only PyTorch's inner functions have
 _FIXED = {"is_result": False, "self_is_result": False, "scale": 1.0, "input_scale": 1.0}
-_LOSSES = {"squared_error": "mse_loss", "absolute_error": "l1_loss", "huber": "huber_loss"}
 
 
 class PyTorch(Peer):
@@ -96,6 +96,8 @@ class PyTorch(Peer):
 
     def rows(self, name: str, x: Any, g: Any, out: Any, grad_out: Any, axis: int) -> Calls:
         torch = self.torch
+        if not hasattr(torch, name):
+            return {}
         tx, tg, ty, tdx = map(self.tensor, (x, g, out, grad_out))
         if name == "logsumexp":
             leaf = tx.clone().requires_grad_()
@@ -105,11 +107,9 @@ class PyTorch(Peer):
                 ("forward", "new"): lambda: torch.logsumexp(tx, axis),
                 ("backward", "new"): lambda: torch.autograd.grad(y, leaf, tg, retain_graph=True)[0],
             }
-        forward = torch.log_softmax if name == "log_softmax" else torch.softmax
-        aten = torch.ops.aten
-        log = name == "log_softmax"
-        backward = (aten._log_softmax_backward_data if log else aten._softmax_backward_data).out
-        into, value = "out" if log else "grad_input", forward(tx, axis)
+        forward = getattr(torch, name)
+        backward = getattr(torch.ops.aten, f"_{name}_backward_data").out
+        into, value = "out" if name == "log_softmax" else "grad_input", forward(tx, axis)
         return {
             ("forward", "out"): lambda: forward(tx, axis, out=ty),
             ("backward", "out"): lambda: backward(tg, value, axis, tx.dtype, **{into: tdx}),
@@ -134,10 +134,10 @@ class PyTorch(Peer):
 
     def loss_function(self, op: Any) -> Callable[[Any, Any], Any] | None:
         """The mean loss of two tensors: PyTorch's own, else the textbook's."""
-        function = getattr(self.functional, _LOSSES.get(op.name, op.name), None)
+        function = getattr(self.functional, op.kernel or op.name, None)
         if function is not None:
-            known = {k: v for k, v in op.parameters.items() if k == "delta"}
-            return partial(function, **known)
+            known = set(inspect.signature(function).parameters) - {"pos_weight"}  # a tensor there; None is 1
+            return partial(function, **{k: v for k, v in op.parameters.items() if k in known})
         if op.name == "half_squared_error":
             return lambda x, t: 0.5 * self.functional.mse_loss(x, t)
         if op.name == "logistic_squared_error":

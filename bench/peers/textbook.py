@@ -11,17 +11,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["LOSSES", "for_numba", "for_numexpr", "for_numpy", "formula"]
+__all__ = ["for_numba", "for_numexpr", "for_numpy", "formula"]
 
-#: the losses, which have no textbook definition in the table
-LOSSES = {
-    "squared_error": "(x - target) ** 2",
-    "half_squared_error": "0.5 * (x - target) ** 2",
-    "logistic_squared_error": "(1 / (1 + exp(-x)) - target) ** 2",
-    "absolute_error": "abs(x - target)",
-    "huber": ("0.5 * (x - target) ** 2 if abs(x - target) <= delta else delta * (abs(x - target) - 0.5 * delta)"),
-    "binary_cross_entropy_with_logits": "max(x, 0) - x * target + log1p(exp(-abs(x)))",
-}
+#: as it is usually written, without pos_weight: the definition overflows
+_USUAL = {"binary_cross_entropy_with_logits": "max(x, 0) - x * target + log1p(exp(-abs(x)))"}
 _MATH = {name: getattr(math, name) for name in ("exp", "log", "log1p", "sqrt", "tanh", "erf", "erfc", "pi")}
 _VARIABLES = {"x", "target"}
 
@@ -45,7 +38,7 @@ class _Fold(ast.NodeTransformer):
 
 def formula(op: Any) -> ast.Expression | None:
     """The definition of an operator or a loss in x (and target), its parameters put in; None if there is none."""
-    text = op.textbook or LOSSES.get(op.name)
+    text = _USUAL.get(op.name, op.textbook)
     if not text:
         return None
     return ast.fix_missing_locations(_Fold(op.parameters).visit(ast.parse(text, mode="eval")))

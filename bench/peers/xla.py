@@ -57,7 +57,8 @@ class Jax(Peer):
         return self._pair(f, x, g) if f else {}
 
     def rows(self, name: str, x: Any, g: Any, out: Any, grad_out: Any, axis: int) -> Calls:
-        return self._pair(partial(getattr(self.jax.nn, name), axis=axis), x, g)
+        f = getattr(self.jax.nn, name, None)
+        return self._pair(partial(f, axis=axis), x, g) if f else {}
 
     def loss(self, op: Any, x: Any, target: Any) -> Calls:
         tree = textbook.formula(op)

@@ -17,7 +17,7 @@ from bench.flops import count
 from bench.record import Record
 from bench.session import Call, Case, Job, Key, Session
 from nbgrad import kernels
-from nbgrad.formulas.table import LOSSES, Elementwise
+from nbgrad.formulas.table import LOSSES, Loss
 from nbgrad.kernels import losses
 
 SIZES = (1 << 16, 1 << 24)
@@ -51,14 +51,17 @@ def _calls(run: Any, grad_out: Any) -> dict[Key, Call]:
     }
 
 
-def case(session: Session, op: Elementwise, n: int, dtype: str) -> Case:
+def case(session: Session, op: Loss, n: int, dtype: str) -> Case:
     """One row of the table on n elements. Called by the row, as the public functions do it."""
     place = session.place
     x = place.normal(n, dtype)
-    target = kernels.sigmoid(place.normal(n, dtype, 1))  # between 0 and 1, as the labels of some have to be
+    target = kernels.sigmoid(place.normal(n, dtype, 1))  # between 0 and 1, or the ends of what targets may be
+    low, high = op.targets
+    if low > 0 or high < 1:
+        target = target * (high - low) + low if high - low < np.inf else target + max(low, min(high - 1, 0))
 
     def run(grad: bool, out: Any) -> Any:
-        return losses._loss(op, "input", x, target, "mean", op.parameters, grad=grad, grad_out=out)
+        return losses._loss(op, x, target, "mean", op.parameters, grad=grad, grad_out=out)
 
     calls = _join(session, _calls(run, place.empty_like(x)), lambda peer: peer.loss(op, x, target))
     arguments = 2 + len(op.parameters)
@@ -73,7 +76,7 @@ def case(session: Session, op: Elementwise, n: int, dtype: str) -> Case:
     )  # fmt: skip
 
 
-def _elementwise(session: Session, op: Elementwise, n: int, dtype: str) -> list[Record]:
+def _elementwise(session: Session, op: Loss, n: int, dtype: str) -> list[Record]:
     return session.measure(case(session, op, n, dtype), rounds=11, budget=1.0)
 
 

@@ -1,4 +1,4 @@
-"""The functions of whole rows: softmax, log_softmax, logsumexp and maxout, forward and backward.
+"""The functions of whole rows, those of the table, logsumexp and maxout, forward and backward.
 
 Into memory that is there (``out=``) where the peer can. The limit is a copy of as many bytes as are read and written.
 """
@@ -15,12 +15,13 @@ import numpy as np
 from bench.record import Record
 from bench.session import Call, Case, Job, Key, Session, both
 from nbgrad import kernels
+from nbgrad.formulas.table import ROW_FUNCTIONS
 
 #: (rows, columns)
 SHAPES = ((100, 10), (60_000, 10), (4096, 1000), (256, 50_000))
 #: (rows, outputs, pieces)
 MAXOUT = ((100, 32, 2), (4096, 512, 2), (4096, 512, 4))
-NAMES = ("softmax", "log_softmax", "logsumexp")
+NAMES = (*ROW_FUNCTIONS, "logsumexp")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,8 @@ from nbgrad.autograd.devices import add_up, on_cpu
 from nbgrad.autograd.factors import times, weighted
 from nbgrad.autograd.operators.matmul import for_blas, rows
 from nbgrad.autograd.tape import Node
+from nbgrad.formulas.table import PUBLIC_LOSSES
+from nbgrad.kernels.losses import target_slopes
 
 
 def _camel(name: str) -> str:
@@ -38,8 +40,8 @@ class Activation(Node):
         return (getattr(kernels, self.kernel + "_backward")(g, self._saved, **self.parameters),)
 
 
-class Softmax(Node):
-    """softmax or log_softmax; the derivative is taken at the output."""
+class RowFunction(Node):
+    """A row function of the table; the derivative is taken at the output."""
 
     __slots__ = ("kernel",)
 
@@ -114,9 +116,7 @@ class Linear(Node):
 
 
 class Loss(Node):
-    """A loss of input − target, by its kernel's name: value and gradient in one pass, where a gradient will
-    be needed.
-    """
+    """A loss of the table, by its kernel's name: value and gradient in one pass, where a gradient will be needed."""
 
     __slots__ = ("kernel", "parameters")
     _shares = True
@@ -133,7 +133,7 @@ class Loss(Node):
             return getattr(kernels, self.kernel)(x, target, **self.parameters)
         value, gradient = getattr(kernels, self.kernel + "_value_and_grad")(x, target, **self.parameters)
         mean = self.parameters["reduction"] == "mean"
-        self._saved = gradient, x if b or mean else None, target if mean else None
+        self._saved = gradient, x if b or mean else None, target if b or mean else None
         return value
 
     def vjp(self, g):
@@ -164,8 +164,16 @@ class Loss(Node):
         return g
 
     def target_gradient(self, a: Any, g: Any, x: Any, target: Any) -> Any:
-        """The gradient in the target, from that in the input: of a function of input − target."""
-        return -a
+        """The gradient in the target; ``a`` is that in the input."""
+        op = PUBLIC_LOSSES[self.kernel]
+        if op.target_derivative is None:
+            return -a
+        parameters = {name: self.parameters[name] for name in op.parameters}
+        return self.scaled(self.weighted(target_slopes(op, x, target, parameters)), g, x, target)
+
+    def weighted(self, slopes: Any) -> Any:
+        """The derivatives of the terms, times each element's weight."""
+        return slopes
 
     def scaled(self, slopes: Any, g: Any, x: Any, target: Any) -> Any:
         """Derivatives of the terms, times what the reduction and the gradient of the loss multiply each by."""
@@ -180,18 +188,13 @@ class Loss(Node):
 class BinaryCrossEntropy(Loss):
     __slots__ = ()
 
-    def target_gradient(self, a: Any, g: Any, x: Any, target: Any) -> Any:
-        # d/dt of weight·[pos_weight·t·softplus(−x) + (1 − t)·softplus(x)]
-        weight, pos_weight = self._weight("weight", x.dtype), self._weight("pos_weight", x.dtype)
-        zero = x.dtype.type(0)
-        slopes = weighted(pos_weight, np.logaddexp(zero, -x)) - np.logaddexp(zero, x)
-        return self.scaled(weighted(weight, slopes), g, x, target)
-
-    def _weight(self, name: str, dtype: Any) -> Any:
-        weight: Any = self.parameters[name]
-        if hasattr(weight, "astype"):
-            return weight.astype(dtype)
-        return np.asarray(1 if weight is None else weight, dtype)[()]
+    def weighted(self, slopes: Any) -> Any:
+        weight: Any = self.parameters["weight"]
+        if weight is None:
+            return slopes
+        return weighted(
+            weight.astype(slopes.dtype) if hasattr(weight, "astype") else np.asarray(weight, slopes.dtype)[()], slopes
+        )
 
 
 class CrossEntropy(Loss):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from nbgrad.formulas.table import Elementwise
+from nbgrad.formulas.table import Elementwise, Loss
 from nbgrad.jit import Loop, reassociating, scalar
 from nbgrad.jit.intrinsics import address, clash
 from nbgrad.jit.memory import LINE, stack_array, store_fence
@@ -106,11 +106,19 @@ def loss(op: Elementwise, derivative: bool) -> Loop:
     return _elementwise(f, 2, f.__name__)
 
 
-LOOPS: dict[str, Callable[[Elementwise], Loop]] = {
+@functools.cache
+def target_slope(op: Loss) -> Loop:
+    """``loop(work, x, target, out, *parameters)``: out = the derivative in the target of a loss that has its own."""
+    assert op.target_derivative is not None
+    return _elementwise(op.target_derivative, 2, op.target_derivative.__name__)
+
+
+LOOPS: dict[str, Callable[[Any], Loop]] = {
     "forward": forward,
     "backward": backward,
     "loss": lambda op: loss(op, False),
     "loss_slope": lambda op: loss(op, True),
+    "loss_target_slope": target_slope,
 }
 
 

@@ -40,8 +40,8 @@ class Place(Arrays):
         self, part: str, op: Elementwise, inputs: list[Any], shape: tuple[int, ...], out: Any,
         parameters: tuple[Any, ...],
     ) -> NDArray[Any]:  # fmt: skip
-        """One ``part`` of an operator ("forward", "backward"; of a loss "loss", "loss_slope") on arrays of one dtype
-        that broadcast to ``shape``.
+        """One ``part`` of an operator ("forward", "backward"; of a loss "loss", "loss_slope", "loss_target_slope") on
+        arrays of one dtype that broadcast to ``shape``.
         """
         loop, dtype = elementwise.LOOPS[part](op), inputs[0].dtype
         vectors = [contiguous(a, shape).ravel() for a in inputs]
@@ -67,7 +67,7 @@ class Place(Arrays):
     # Rows
 
     def rows(self, name: str, x: NDArray[Any], axes: tuple[int, ...], out: Any) -> NDArray[Any]:
-        """softmax or log_softmax along these axes together."""
+        """A row function of the table along these axes together."""
         if len(axes) != 1:
             along = _together(x, axes)
             return _apart(self.rows(name, along, (along.ndim - 1,), None), x.shape, axes)

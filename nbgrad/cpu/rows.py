@@ -1,5 +1,5 @@
 """Row functions become loops over arrays of shape (outer, length, inner) along the middle, serial and
-parallel: softmax, log_softmax, logsumexp. Each row is one thread's alone.
+parallel: those of the table, and logsumexp. Each row is one thread's alone.
 
 Each loop has two forms: ``long`` for rows of any length, the other for rows of at most `FEW` entries, which its scratch
 holds (unchecked).
@@ -39,7 +39,8 @@ from nbgrad.cpu.lanes import (
 from nbgrad.cpu.lanes import (
     lane_block as strip,
 )
-from nbgrad.formulas import rows
+from nbgrad.formulas import softmax
+from nbgrad.formulas.table import ROW_FUNCTIONS
 from nbgrad.jit import Loop, scalar
 from nbgrad.jit.intrinsics import clash, overlap
 from nbgrad.jit.memory import stack_array
@@ -47,22 +48,58 @@ from nbgrad.jit.vector_map import vector_map
 
 __all__ = ["backward", "forward", "logsumexp", "logsumexp_backward"]
 
-# name: (what the entries need of the row, an entry, whether that is made of e^(x − max) and not of x)
-_FORWARD: dict[str, tuple[Callable[..., Any], Callable[..., Any], bool]] = {
-    "softmax": (rows.softmax_terms, rows.softmax_entry, True),
-    "log_softmax": (rows.log_softmax_terms, rows.log_softmax_entry, False),
-}
-# name: (what is summed, an entry)
-_BACKWARD: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "softmax": (rows.softmax_backward_term, rows.softmax_backward_entry),
-    "log_softmax": (rows.log_softmax_backward_term, rows.log_softmax_backward_entry),
-}
+@scalar
+def _take(x, i, length, inner, row):
+    start = i // inner * length * inner + i % inner
+    for j in range(length):
+        row[j] = x[start + j * inner]
+
+
+def _whole_rows(f: Callable[..., Any], count: int, name: str) -> Loop:
+    """``loop(work, *inputs, n, length, inner, y)`` for ``count`` (1 or 2) inputs: f(*rows of the inputs, row of y), as
+    it is, of a function that has no formulas of an entry. Rows are copied: f may read what lies under y.
+    """
+
+    @scalar
+    def rows_of_block(a, b, first, last, length, inner, y):
+        a_row, b_row, y_row = np.empty(length, a.dtype), np.empty(length, a.dtype), np.empty(length, a.dtype)
+        for i in range(first, last if length else first):
+            _take(a, i, length, inner, a_row)
+            if count == 1:
+                f(a_row, y_row)
+            else:
+                _take(b, i, length, inner, b_row)
+                f(a_row, b_row, y_row)
+            start = i // inner * length * inner + i % inner
+            for j in range(length):
+                y[start + j * inner] = y_row[j]
+
+    def one(x, n, length, inner, y):
+        if clash(x, y):
+            return False
+        block = block_of(length, inner)
+        for k in prange((n + block - 1) // block):
+            rows_of_block(x, x, k * block, min((k + 1) * block, n), length, inner, y)
+        return True
+
+    def two(g, x, n, length, inner, y):
+        if clash(g, y) or clash(x, y):
+            return False
+        block = block_of(length, inner)
+        for k in prange((n + block - 1) // block):
+            rows_of_block(g, x, k * block, min((k + 1) * block, n), length, inner, y)
+        return True
+
+    return Loop(one if count == 1 else two, name=name)
 
 
 @functools.cache
 def forward(name: str, long: bool) -> Loop:
     """``loop(work, x, n, length, inner, y)``"""
-    terms, entry, of_e = _FORWARD[name]
+    op, of = ROW_FUNCTIONS[name], ROW_FUNCTIONS[name].sums
+    if of is None:
+        return _whole_rows(op.forward, 1, name + "_rows")
+    terms, entry, of_e = of.terms, of.entry, of.of_exp
     row_sums, step = (row_sums_kept, LANES) if of_e else (row_sums_alone, 0)
 
     @scalar
@@ -118,7 +155,10 @@ def forward(name: str, long: bool) -> Loop:
 @functools.cache
 def backward(name: str, long: bool) -> Loop:
     """``loop(work, grad_output, y, n, length, inner, grad_x)``"""
-    term, entry = _BACKWARD[name]
+    op, of = ROW_FUNCTIONS[name], ROW_FUNCTIONS[name].sums
+    if of is None:
+        return _whole_rows(op.backward, 2, name + "_backward_rows")
+    term, entry = of.backward_term, of.backward_entry
     add = scalar(lambda g, y, partial: partial + term(g, y))
 
     @scalar
@@ -197,7 +237,7 @@ def logsumexp(long: bool) -> Loop:
             largest(t, length, top)
             exp_sums(t, length, top, strip(work, 2), 0, work, rest, None, None)
             for r in range(LANES):
-                result[r] = rows.logsumexp_of(top[r], (np.float64(count_of[r]) - 1.0) + rest[r])
+                result[r] = softmax.logsumexp_of(top[r], (np.float64(count_of[r]) - 1.0) + rest[r])
             for r in range(count):
                 y[i + r] = result[r]
 
@@ -208,7 +248,7 @@ def logsumexp(long: bool) -> Loop:
         tile = np.empty(tile_size(length, inner, False), T)
         for i in range(first, last):
             row = row_at(x, i, first, last, length, inner, False, tile)
-            y[i] = rows.logsumexp_of(*row_sums_alone(row, row, None, work, wide))
+            y[i] = softmax.logsumexp_of(*row_sums_alone(row, row, None, work, wide))
 
     rows_of_block = many if long else few
 
@@ -226,7 +266,7 @@ def logsumexp(long: bool) -> Loop:
 @functools.cache
 def logsumexp_backward(long: bool) -> Loop:
     """``loop(work, g, x, n, length, inner, dx)``: g[i]·softmax(row i)"""
-    entry = scalar(lambda e, zero, scale, g: rows.softmax_entry(e, zero, scale) * g)
+    entry = softmax.logsumexp_backward_entry
 
     @scalar
     def few(g, x, first, last, length, inner, dx):
@@ -243,7 +283,7 @@ def logsumexp_backward(long: bool) -> Loop:
             largest(t, length, top)
             exp_sums(t, length, top, t, LANES, work, rest, None, None)
             for r in range(LANES):
-                a[r], b[r] = rows.logsumexp_slope_terms(T, top[r], (np.float64(count_of[r]) - 1.0) + rest[r])
+                a[r], b[r] = softmax.logsumexp_slope_terms(T, top[r], (np.float64(count_of[r]) - 1.0) + rest[r])
                 own[r] = T(0)
             for r in range(count):
                 own[r] = g[i + r]
@@ -263,7 +303,7 @@ def logsumexp_backward(long: bool) -> Loop:
             x_row = row_at(x, i, first, last, length, inner, same, tile)
             dx_row = result_at(dx, i, first, length, inner, result)
             top, others = row_sums_kept(x_row, e_row, dx_row, work, wide)
-            zero, scale = rows.logsumexp_slope_terms(T, top, others)
+            zero, scale = softmax.logsumexp_slope_terms(T, top, others)
             fill(entry, (e_row,), 0, length, dx_row, (zero, scale, g[i]), False)
             put_results(result, i, first, last, length, inner, dx)
 

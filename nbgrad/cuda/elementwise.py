@@ -13,7 +13,7 @@ from typing import Any
 from nbgrad.cuda.device import BLOCK, address, kernel, launch, processors
 from nbgrad.cuda.device.intrinsics import LINE, block, block_size, blocks, store, thread
 from nbgrad.cuda.lines import loads, of_elements, of_lines, size_of
-from nbgrad.formulas.table import Elementwise
+from nbgrad.formulas.table import Elementwise, Loss
 from nbgrad.jit import scalar
 
 __all__ = ["KERNELS", "backward", "forward", "lead_of", "loss", "numbers", "run"]
@@ -76,11 +76,19 @@ def loss(op: Elementwise, derivative: bool, dtype: Any) -> Any:
     return elementwise(op.derivative if derivative else op.forward, 2, dtype)
 
 
-KERNELS: dict[str, Callable[[Elementwise, Any], Any]] = {
+@functools.cache
+def target_slope(op: Loss, dtype: Any) -> Any:
+    """``kernel(x, target, out, lead, parameters)``: out = the derivative in the target of a loss that has its own."""
+    assert op.target_derivative is not None
+    return elementwise(op.target_derivative, 2, dtype)
+
+
+KERNELS: dict[str, Callable[[Any, Any], Any]] = {
     "forward": forward,
     "backward": backward,
     "loss": lambda op, dtype: loss(op, False, dtype),
     "loss_slope": lambda op, dtype: loss(op, True, dtype),
+    "loss_target_slope": target_slope,
 }
 
 

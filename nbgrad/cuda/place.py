@@ -14,7 +14,7 @@ from nbgrad.cuda import label_losses as labelled
 from nbgrad.cuda.alarm import alarm
 from nbgrad.cuda.arrays import Arrays
 from nbgrad.cuda.device import launch_each
-from nbgrad.formulas.table import Elementwise
+from nbgrad.formulas.table import ROW_FUNCTIONS, Elementwise
 
 __all__ = ["Place"]
 
@@ -28,8 +28,8 @@ class Place(Arrays):
         self, part: str, op: Elementwise, inputs: list[Any], shape: tuple[int, ...], out: Any,
         parameters: tuple[Any, ...],
     ) -> Any:  # fmt: skip
-        """One ``part`` of an operator ("forward", "backward"; of a loss "loss", "loss_slope") on arrays of one dtype
-        that broadcast to ``shape``.
+        """One ``part`` of an operator ("forward", "backward"; of a loss "loss", "loss_slope", "loss_target_slope") on
+        arrays of one dtype that broadcast to ``shape``.
         """
         dtype = inputs[0].dtype
         flat = [self.contiguous(a, shape) for a in inputs]
@@ -67,11 +67,13 @@ class Place(Arrays):
         length = math.prod(array.shape[a] for a in axes)
         return self.flat(moved).reshape(math.prod(moved.shape[: array.ndim - len(axes)]), length)
 
-    def _of_rows(self, compiled: Any, before: tuple[Any, ...], shape: Any, axes: tuple[int, ...], out: Any) -> Any:
+    def _of_rows(
+        self, compiled: Any, before: tuple[Any, ...], shape: Any, axes: tuple[int, ...], out: Any, in_place: bool = True
+    ) -> Any:
         """Run a kernel of `nbgrad.cuda.rows` whose result has the shape of its rows, the last of ``before``."""
         flat = before[-1]
         in_order = axes == tuple(range(len(shape) - len(axes), len(shape)))
-        result = self.room(out if in_order else None, shape, flat.dtype, *before)
+        result = self.room(out if in_order else None, shape, flat.dtype, *before, in_place=in_place)
         rows.run(compiled, tuple(a.reshape(-1) for a in before), *flat.shape, result.reshape(-1))
         if in_order:
             return result
@@ -80,13 +82,15 @@ class Place(Arrays):
         return whole if out is not None else self.flat(whole).reshape(shape)
 
     def rows(self, name: str, x: Any, axes: tuple[int, ...], out: Any) -> Any:
-        """softmax or log_softmax along these axes together."""
-        return self._of_rows(rows.forward(name, x.dtype), (self.rows_last(x, axes),), x.shape, axes, out)
+        """A row function of the table along these axes together."""
+        entrywise = ROW_FUNCTIONS[name].sums is not None
+        return self._of_rows(rows.forward(name, x.dtype), (self.rows_last(x, axes),), x.shape, axes, out, entrywise)
 
     def rows_backward(self, name: str, grad_output: Any, y: Any, axes: tuple[int, ...], out: Any) -> Any:
         """The gradient of `rows`, from its result y."""
         both = self.rows_last(grad_output, axes), self.rows_last(y, axes)
-        return self._of_rows(rows.backward(name, y.dtype), both, y.shape, axes, out)
+        entrywise = ROW_FUNCTIONS[name].sums is not None
+        return self._of_rows(rows.backward(name, y.dtype), both, y.shape, axes, out, entrywise)
 
     def logsumexp(self, x: Any, axes: tuple[int, ...], shape: tuple[int, ...], out: Any) -> Any:
         """logsumexp along these axes together, in the result's ``shape``."""

@@ -1,4 +1,4 @@
-"""Row functions become CUDA kernels over contiguous rows: softmax, log_softmax, logsumexp and their derivatives.
+"""Row functions become CUDA kernels over contiguous rows: those of the table, logsumexp, and their derivatives.
 
 A row is read from memory once, where a multiprocessor's cache holds it: the second reading, which makes the entries of
 the result, follows at once. Where rows begin on a multiple of 16 bytes their first ``lines`` lines are read as such.
@@ -15,10 +15,13 @@ from nbgrad.cuda.device.intrinsics import LINE, block, block_size, blocks, store
 from nbgrad.cuda.lines import added, loads, of_elements, of_lines, size_of
 from nbgrad.cuda.reduce import add, exp_sums, group_sum, total, width_of
 from nbgrad.elementary.exponential import exp_minus
-from nbgrad.formulas import rows
+from nbgrad.formulas import rows, softmax
+from nbgrad.formulas.table import ROW_FUNCTIONS
 from nbgrad.jit import scalar
 
-__all__ = ["backward", "fill_row", "forward", "lines_of", "logsumexp", "logsumexp_backward", "over_rows", "run"]
+__all__ = [
+    "backward", "fill_row", "forward", "lines_of", "logsumexp", "logsumexp_backward", "over_rows", "run", "whole_rows",
+]  # fmt: skip
 
 
 def over_rows(body: Callable[..., Any]) -> Callable[..., Any]:
@@ -99,25 +102,37 @@ def sum_row(f: Callable[..., Any], dtype: Any) -> Callable[..., Any]:
     return summed
 
 
-# name: (what the entries need of the row, an entry of x)
-_FORWARD: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "softmax": (
-        rows.softmax_terms,
-        scalar(lambda x, largest, a, b: rows.softmax_entry(exp_minus(largest - x), a, b)),
-    ),
-    "log_softmax": (rows.log_softmax_terms, scalar(lambda x, largest, a, b: rows.log_softmax_entry(x, a, b))),
-}
-# name: (what is summed, an entry)
-_BACKWARD: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "softmax": (rows.softmax_backward_term, rows.softmax_backward_entry),
-    "log_softmax": (rows.log_softmax_backward_term, rows.log_softmax_backward_entry),
-}
+def whole_rows(f: Callable[..., Any], inputs: int) -> Any:
+    """``kernel(*arrays, n, length, lines, width, y)`` for 1 or 2 arrays: f(*their rows, row of y), as it is, of a row
+    function that has no formulas of an entry. A thread for each row; y lies apart from the inputs.
+    """
+
+    def one(x, n, length, lines, width, y):
+        i = block() * block_size() + thread()
+        while i < n:
+            start, stop = i * length, (i + 1) * length
+            f(x[start:stop], y[start:stop])
+            i += block_size() * blocks()
+
+    def two(g, x, n, length, lines, width, y):
+        i = block() * block_size() + thread()
+        while i < n:
+            start, stop = i * length, (i + 1) * length
+            f(g[start:stop], x[start:stop], y[start:stop])
+            i += block_size() * blocks()
+
+    return kernel(one if inputs == 1 else two)
 
 
 @functools.cache
 def forward(name: str, dtype: Any) -> Any:
     """``kernel(x, n, length, lines, width, y)``"""
-    terms, entry = _FORWARD[name]
+    op, of = ROW_FUNCTIONS[name], ROW_FUNCTIONS[name].sums
+    if of is None:
+        return whole_rows(op.forward, 1)
+    terms, y_of, entry = of.terms, of.entry, scalar(lambda x, largest, a, b: y_of(x, a, b))
+    if of.of_exp:
+        entry = scalar(lambda x, largest, a, b: y_of(exp_minus(largest - x), a, b))
     T, sums, fill = dtype.type, exp_sums(dtype), fill_row(entry, 1, dtype)
 
     @scalar
@@ -139,7 +154,7 @@ def logsumexp(dtype: Any) -> Any:
     def body(inputs, y, row, live, place, room):
         largest, others = sums(inputs[0], place, room)
         if live and place[3] == 0:
-            y[row] = rows.logsumexp_of(largest, others)
+            y[row] = softmax.logsumexp_of(largest, others)
 
     return rows_kernel(body, 1, dtype)
 
@@ -148,13 +163,13 @@ def logsumexp(dtype: Any) -> Any:
 def logsumexp_backward(dtype: Any) -> Any:
     """``kernel(g, x, n, length, lines, width, y)``: g[i]·softmax(row i)"""
     T, sums = dtype.type, exp_sums(dtype)
-    entry = scalar(lambda x, largest, b, g: rows.softmax_entry(rows.shifted_exp(x, largest)[0], b, b) * g)
+    entry = scalar(lambda x, largest, b, g: softmax.logsumexp_backward_entry(rows.shifted_exp(x, largest)[0], b, b, g))
     fill = fill_row(entry, 1, dtype)
 
     @scalar
     def body(inputs, y, row, live, place, room):
         largest, others = sums(inputs[1], place, room)
-        _, scale = rows.logsumexp_slope_terms(T, largest, others)
+        _, scale = softmax.logsumexp_slope_terms(T, largest, others)
         if live:
             fill((inputs[1],), y, place, (largest, scale, inputs[0][row]))
 
@@ -164,8 +179,10 @@ def logsumexp_backward(dtype: Any) -> Any:
 @functools.cache
 def backward(name: str, dtype: Any) -> Any:
     """``kernel(grad_output, y, n, length, lines, width, grad_x)``"""
-    term, entry = _BACKWARD[name]
-    summed, fill = sum_row(term, dtype), fill_row(entry, 2, dtype)
+    op, of = ROW_FUNCTIONS[name], ROW_FUNCTIONS[name].sums
+    if of is None:
+        return whole_rows(op.backward, 2)
+    summed, fill = sum_row(of.backward_term, dtype), fill_row(of.backward_entry, 2, dtype)
 
     @scalar
     def body(inputs, dx, row, live, place, room):

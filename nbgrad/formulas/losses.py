@@ -1,11 +1,13 @@
-"""Elementwise losses of an input and a target, each with its derivative in the input below it."""
+"""Elementwise losses of an input and a target, each with its derivative in the input below it; that in the target
+where it is not the negative.
+"""
 
 from __future__ import annotations
 
 from nbgrad.elementary.exponential import exp_minus_close
 from nbgrad.elementary.logarithm import log1p_unit
 from nbgrad.formulas.classic import d_sigmoid, sigmoid
-from nbgrad.formulas.row import Elementwise
+from nbgrad.formulas.row import Loss
 from nbgrad.jit import scalar
 
 
@@ -51,6 +53,14 @@ def d_logistic_squared_error(x, target):
     T = type(x)
     d = (T(1) - target) * sigmoid(x) - target * sigmoid(-x)
     return (d + d) * d_sigmoid(x)
+
+
+@scalar
+def dt_logistic_squared_error(x, target):
+    """2(t − σ(x)), the derivative in the target"""
+    T = type(x)
+    d = (T(1) - target) * sigmoid(x) - target * sigmoid(-x)
+    return -(d + d)
 
 
 @scalar
@@ -108,13 +118,40 @@ def d_binary_cross_entropy_with_logits(x, target, pos_weight):
     return (T(1) - target) * sigmoid(x) - factor * sigmoid(-x)
 
 
-ROWS: tuple[Elementwise, ...] = (
-    Elementwise(squared_error, d_squared_error, {}),
-    Elementwise(half_squared_error, d_half_squared_error, {}),
-    Elementwise(logistic_squared_error, d_logistic_squared_error, {}),
-    Elementwise(absolute_error, d_absolute_error, {}, kinks=(0.0,)),
-    Elementwise(huber, d_huber, {"delta": 1.0}, ranges={"delta": "> 0"}),
-    Elementwise(
-        binary_cross_entropy_with_logits, d_binary_cross_entropy_with_logits, {"pos_weight": 1.0}
+@scalar
+def dt_binary_cross_entropy_with_logits(x, target, pos_weight):
+    """−p·ln σ(x) + ln(1 − σ(x)), the derivative in the target, as (p − 1)·ln(1 + e^−|x|) − (x or, for x < 0, p·x): −x
+    itself for p = 1, where the difference of the logarithms would have no digit left near 0.
+    """
+    T = type(x)
+    tail = log1p_unit(exp_minus_close(abs(x)))
+    # a term with factor 0 is absent, also where it is infinite
+    line = x if x >= T(0) else (T(0) if pos_weight == T(0) else pos_weight * x)
+    return (pos_weight - T(1)) * tail - line
+
+
+@scalar
+def dt_binary_cross_entropy_of_weights(x, pos_weight):
+    """The same, in which no target is left."""
+    return dt_binary_cross_entropy_with_logits(x, x, pos_weight)
+
+
+ROWS: tuple[Loss, ...] = (
+    Loss(squared_error, d_squared_error, {}, textbook="(x - target) ** 2", kernel="mse_loss"),
+    Loss(half_squared_error, d_half_squared_error, {}, textbook="0.5 * (x - target) ** 2"),
+    Loss(
+        logistic_squared_error, d_logistic_squared_error, {}, textbook="(1 / (1 + exp(-x)) - target) ** 2",
+        target_derivative=dt_logistic_squared_error, targets=(0.0, 1.0),
+    ),
+    Loss(absolute_error, d_absolute_error, {}, kinks=(0.0,), textbook="abs(x - target)", kernel="l1_loss"),
+    Loss(
+        huber, d_huber, {"delta": 1.0}, ranges={"delta": "> 0"}, kernel="huber_loss",
+        textbook="0.5 * (x - target) ** 2 if abs(x - target) <= delta else delta * (abs(x - target) - 0.5 * delta)",
+    ),
+    Loss(
+        binary_cross_entropy_with_logits, d_binary_cross_entropy_with_logits, {"pos_weight": 1.0},
+        textbook="-pos_weight * target * log(1 / (1 + exp(-x))) - (1 - target) * log(1 / (1 + exp(x)))",
+        target_derivative=dt_binary_cross_entropy_with_logits, targets=(0.0, 1.0),
+        kernel="binary_cross_entropy_with_logits", input="logits",
     ),
 )  # fmt: skip

@@ -1,12 +1,13 @@
-"""What a row of the table says of an elementwise operator, and of a regression model."""
+"""What a row of the table says: of an elementwise operator, a loss, a row function, a regression model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
-__all__ = ["Elementwise", "RegressionModel", "ScoreModel"]
+__all__ = ["Elementwise", "Loss", "OfSums", "RegressionModel", "RowFunction", "ScoreModel"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,11 +16,10 @@ class Elementwise:
     numbers.
 
     ``parameters`` maps each parameter's name to its default; ``kinks`` are the inputs where the derivative
-    jumps, or the names of the parameters that say where. For a loss the first parameter is the target and the kinks
-    are those of ``input − target``. ``crosses_zero``: the derivative has a zero that no formula of a few numbers meets
-    to 2 ulp; below ½ its error is at most eps instead. ``textbook``: the definition, as one would write it on paper,
-    by which the tests know what the formula must be. ``ranges``: what a parameter must be beside a real number, one of
-    `nbgrad.arguments.RANGES`.
+    jumps, or the names of the parameters that say where. ``crosses_zero``: the derivative has a zero that no formula of
+    a few numbers meets to 2 ulp; below ½ its error is at most eps instead. ``textbook``: the definition, as one would
+    write it on paper, by which the tests know what the formula must be. ``ranges``: what a parameter must be beside a
+    real number, one of `nbgrad.arguments.RANGES`.
     """
 
     forward: Callable[..., Any]
@@ -38,6 +38,54 @@ class Elementwise:
         """The kinks for these parameters; for the defaults if there are none."""
         values = dict(zip(self.parameters, parameters or self.parameters.values(), strict=True))
         return tuple(values[k] if isinstance(k, str) else k for k in self.kinks)
+
+
+@dataclass(frozen=True, eq=False)
+class Loss(Elementwise):
+    """A loss of one element: ``forward(x, target, *parameters)``, and ``derivative``, that in x.
+
+    ``target_derivative``: that in the target; None for a function of x − target, where it is −``derivative``. The
+    ``kinks`` are those of x − target. ``kernel``: the public function, whose derivative is ``kernel`` with
+    ``_value_and_grad`` behind it; empty for what only regression models use. ``input``: what it calls its first
+    argument. ``targets``: between which numbers a target lies.
+    """
+
+    target_derivative: Callable[..., Any] | None = None
+    kernel: str = ""
+    input: str = "input"
+    targets: tuple[float, float] = (-inf, inf)
+
+
+@dataclass(frozen=True, eq=False)
+class OfSums:
+    """A row function that is made of a row's sums, entry by entry: the loops go through many rows at a time.
+
+    ``terms(T, largest, others)``: what the entries need of the row's maximum and of Σ e^(x − max), two numbers, and
+    ``entry``: y, from x and these, or where ``of_exp`` from e^(x − max) and these. ``backward_term(grad_output, y)`` is
+    summed over the row, ``backward_entry(grad_output, y, total)`` the gradient.
+    """
+
+    terms: Callable[..., Any]
+    entry: Callable[..., Any]
+    backward_term: Callable[..., Any]
+    backward_entry: Callable[..., Any]
+    of_exp: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class RowFunction:
+    """A function of a whole row: ``forward(x, y)`` fills the row y, ``backward(grad_output, y, grad_x)`` the gradient
+    of x, from the result y. Plain functions of 1-D arrays, which must not allocate memory (a GPU has none); what they
+    fill lies apart from the others. ``sums``: the same entry by entry, where it can be had so.
+    """
+
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    sums: OfSums | None = None
+
+    @property
+    def name(self) -> str:
+        return self.forward.__name__
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -1,5 +1,5 @@
-"""Functions of a whole row (1-D array), with their derivatives directly below: softmax, log_softmax,
-logsumexp, cross-entropy, maxout.
+"""Functions of a whole row (1-D array): what softmax and its kin are made of, cross-entropy, maxout, each with its
+derivative directly below. On it `nbgrad.formulas.softmax`.
 
 Like `nbgrad.formulas`, but they write into arrays: the last arguments are the results. Compiled user code
 calls them; the loops of `nbgrad.cpu` go through many rows at a time, with the same formulas of one entry
@@ -50,68 +50,6 @@ def finite(largest, others):
 def logarithm(T, others):
     """ln Σ e^(x − max)"""
     return log1p(T(others))
-
-
-@scalar
-def softmax_terms(T, largest, others):
-    """What `softmax_entry` needs of the row."""
-    W = type(others)
-    return T(0), T(quotient_one_plus(W(1), finite(largest, others)))
-
-
-@scalar
-def logsumexp_slope_terms(T, largest, others):
-    """The same for the derivative of logsumexp: where the maximum is +inf, the entries that are have equal shares."""
-    W = type(others)
-    others = W(np.nan) if largest == -T(np.inf) else others
-    return T(0), T(quotient_one_plus(W(1), others))
-
-
-@scalar
-def softmax_entry(e, _, scale):
-    """y, from e^(x − max)"""
-    return e * scale
-
-
-@scalar
-def softmax_backward_term(grad_output, y):
-    """What is summed over the row."""
-    return grad_output * y
-
-
-@scalar
-def softmax_backward_entry(grad_output, y, total):
-    return y * (grad_output - total)
-
-
-@scalar
-def log_softmax_terms(T, largest, others):
-    """What `log_softmax_entry` needs of the row."""
-    return largest, logarithm(T, finite(largest, others))
-
-
-@scalar
-def log_softmax_entry(x, largest, log_sum):
-    """y, from x"""
-    return (x - largest) - log_sum
-
-
-@scalar
-def log_softmax_backward_term(grad_output, y):
-    """What is summed over the row."""
-    return grad_output
-
-
-@scalar
-def log_softmax_backward_entry(grad_output, y, total):
-    """e^y by `exp_minus`: y ≤ 0, being a logarithm of a probability."""
-    return grad_output - exp_minus(-y) * total
-
-
-@scalar
-def logsumexp_of(largest, others):
-    """max + ln Σ e^(x − max): for an infinite maximum the maximum, or nan if there is a nan."""
-    return largest + logarithm(type(largest), others)
 
 
 @scalar
@@ -176,64 +114,6 @@ def other_sum(x, largest):
         count += np.float64(equal)
         rest += np.float64(other)
     return count + rest
-
-
-@scalar
-def logsumexp(x):
-    """ln Σ eˣ = max + log1p(count − 1 + rest); −inf for an empty row or one of −inf only; +inf if there is
-    one; nan if there is one, beside an infinity, too.
-    """
-    largest = maximum(x)
-    return logsumexp_of(largest, other_sum(x, largest))
-
-
-@scalar
-def logsumexp_slopes(x, y):
-    """∂/∂xⱼ = softmax(x)ⱼ; [0, 1] at [0, ∞]"""
-    largest = maximum(x)
-    zero, scale = logsumexp_slope_terms(x.dtype.type, largest, other_sum(x, largest))
-    for j in range(x.size):
-        y[j] = softmax_entry(shifted_exp(x[j], largest)[0], zero, scale)
-
-
-@scalar
-def softmax(x, y):
-    """y = eˣ/Σ eˣ"""
-    largest = maximum(x)
-    others = other_sum(x, largest)
-    zero, scale = softmax_terms(x.dtype.type, largest, others)
-    for j in range(x.size):
-        y[j] = softmax_entry(exp_minus(largest - x[j]), zero, scale)
-
-
-@reassociating
-def softmax_backward(grad_output, y, grad_x):
-    """∂/∂xⱼ = yⱼ(gⱼ − Σₖ gₖyₖ)"""
-    total = 0.0
-    for j in range(y.size):
-        total += np.float64(softmax_backward_term(grad_output[j], y[j]))
-    for j in range(y.size):
-        grad_x[j] = softmax_backward_entry(grad_output[j], y[j], y.dtype.type(total))
-
-
-@scalar
-def log_softmax(x, y):
-    """y = (x − max) − ln Σ e^(x − max)"""
-    largest = maximum(x)
-    others = other_sum(x, largest)
-    largest, log_sum = log_softmax_terms(x.dtype.type, largest, others)
-    for j in range(x.size):
-        y[j] = log_softmax_entry(x[j], largest, log_sum)
-
-
-@reassociating
-def log_softmax_backward(grad_output, y, grad_x):
-    """∂/∂xⱼ = gⱼ − e^(yⱼ) Σₖ gₖ"""
-    total = 0.0
-    for j in range(y.size):
-        total += np.float64(log_softmax_backward_term(grad_output[j], y[j]))
-    for j in range(y.size):
-        grad_x[j] = log_softmax_backward_entry(grad_output[j], y[j], y.dtype.type(total))
 
 
 @scalar

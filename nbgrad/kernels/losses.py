@@ -14,13 +14,15 @@ Rules they share:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from nbgrad.arguments import REDUCTIONS, check_choice, check_number
 from nbgrad.arrays import as_float, on_device
-from nbgrad.formulas.table import LOSSES, Elementwise
+from nbgrad.formulas.losses import dt_binary_cross_entropy_of_weights
+from nbgrad.formulas.table import LOSSES, Loss
 from nbgrad.place import CPU, place_of
 
 __all__ = [
@@ -62,11 +64,18 @@ def results(place: Any, value: Any, gradient: Any, out: Any, grad_out: Any) -> A
     return value if gradient is None else (value, place.result(gradient, grad_out, "grad_out"))
 
 
+def _numbers(op: Loss, parameters: dict[str, Any], dtype: Any) -> tuple[Any, ...]:
+    if not parameters:
+        return ()
+    return tuple(check_number(v, name, dtype, op.ranges.get(name, "")) for name, v in parameters.items())
+
+
 def _loss(
-    op: Elementwise, first: str, x: Any, target: Any, reduction: str, parameters: dict[str, Any], *,
+    op: Loss, x: Any, target: Any, reduction: str, parameters: dict[str, Any], *,
     weight: Any = None, grad: bool = False, out: Any = None, grad_out: Any = None,
 ) -> Any:  # fmt: skip
     check_choice(reduction, "reduction", REDUCTIONS)
+    first = op.input
     plain = weight is out is grad_out is None and type(x) is type(target) is np.ndarray  # half a microsecond less
     with (
         CPU if plain else place_of(**{first: x}, target=target, weight=weight, out=out, grad_out=grad_out)
@@ -74,9 +83,7 @@ def _loss(
         x = place.as_float(x, first)
         target = _matching(place, target, x, "target", first)
         out, grad_out = check_outputs(place, x, x.shape, reduction, out, grad_out)
-        numbers: tuple[Any, ...] = ()
-        if parameters:
-            numbers = tuple(check_number(v, name, x.dtype, op.ranges.get(name, "")) for name, v in parameters.items())
+        numbers = _numbers(op, parameters, x.dtype)
         if reduction == "none" or weight is not None:
             loss, gradient = (
                 place.elementwise(part, op, [x, target], x.shape, None, numbers) if wanted else None
@@ -103,6 +110,30 @@ def _reduced(
         return results(place, place.total(loss, mean), gradient, None, grad_out)
 
 
+#: With a pos_weight for each element, which stands in the target's place.
+_OF_WEIGHTS = replace(
+    LOSSES["binary_cross_entropy_with_logits"], parameters={}, target_derivative=dt_binary_cross_entropy_of_weights
+)
+
+
+def target_slopes(op: Loss, x: Any, target: Any, parameters: dict[str, Any]) -> Any:
+    """The derivative of each element's loss in its target, where that is not the negative of the one in the input. For
+    the functions on Tensors.
+    """
+    second = "target"
+    if "pos_weight" in parameters:
+        number = _as_number(parameters["pos_weight"])
+        if number is None:
+            op, second, target, parameters = _OF_WEIGHTS, "pos_weight", parameters["pos_weight"], {}
+        else:
+            parameters = {"pos_weight": number}
+    with place_of(**{op.input: x, second: target}) as place:
+        x = place.as_float(x, op.input)
+        target = _matching(place, target, x, second, op.input)
+        numbers = _numbers(op, parameters, x.dtype)
+        return place.elementwise("loss_target_slope", op, [x, target], x.shape, None, numbers)
+
+
 def mse_loss(input: Any, target: Any, *, reduction: str = "mean", out: Any = None) -> Any:
     """Squared error (input − target)², averaged.
 
@@ -114,7 +145,7 @@ def mse_loss(input: Any, target: Any, *, reduction: str = "mean", out: Any = Non
     >>> mse_loss(np.array([1.0, 2.0]), np.array([0.0, 0.0]))
     np.float64(2.5)
     """
-    return _loss(LOSSES["squared_error"], "input", input, target, reduction, {}, out=out)
+    return _loss(LOSSES["squared_error"], input, target, reduction, {}, out=out)
 
 
 def mse_loss_value_and_grad(
@@ -126,7 +157,7 @@ def mse_loss_value_and_grad(
     >>> mse_loss_value_and_grad(np.array([1.0, 2.0]), 0.0)
     (np.float64(2.5), array([1., 2.]))
     """
-    return _loss(LOSSES["squared_error"], "input", input, target, reduction, {}, grad=True, out=out, grad_out=grad_out)
+    return _loss(LOSSES["squared_error"], input, target, reduction, {}, grad=True, out=out, grad_out=grad_out)
 
 
 def l1_loss(input: Any, target: Any, *, reduction: str = "mean", out: Any = None) -> Any:
@@ -140,7 +171,7 @@ def l1_loss(input: Any, target: Any, *, reduction: str = "mean", out: Any = None
     >>> l1_loss(np.array([1.0, -2.0]), np.array([0.0, 0.0]))
     np.float64(1.5)
     """
-    return _loss(LOSSES["absolute_error"], "input", input, target, reduction, {}, out=out)
+    return _loss(LOSSES["absolute_error"], input, target, reduction, {}, out=out)
 
 
 def l1_loss_value_and_grad(
@@ -153,7 +184,7 @@ def l1_loss_value_and_grad(
     (np.float64(1.5), array([ 0.5, -0.5]))
     """
     return _loss(
-        LOSSES["absolute_error"], "input", input, target, reduction, {}, grad=True, out=out, grad_out=grad_out
+        LOSSES["absolute_error"], input, target, reduction, {}, grad=True, out=out, grad_out=grad_out
     )
 
 
@@ -168,7 +199,7 @@ def huber_loss(input: Any, target: Any, *, delta: float = 1.0, reduction: str = 
     >>> huber_loss(np.array([1.0, -3.0]), np.array([0.0, 0.0]))
     np.float64(1.5)
     """
-    return _loss(LOSSES["huber"], "input", input, target, reduction, {"delta": delta}, out=out)
+    return _loss(LOSSES["huber"], input, target, reduction, {"delta": delta}, out=out)
 
 
 def huber_loss_value_and_grad(
@@ -181,7 +212,7 @@ def huber_loss_value_and_grad(
     (np.float64(1.5), array([ 0.5, -0.5]))
     """
     return _loss(
-        LOSSES["huber"], "input", input, target, reduction, {"delta": delta}, grad=True, out=out, grad_out=grad_out
+        LOSSES["huber"], input, target, reduction, {"delta": delta}, grad=True, out=out, grad_out=grad_out
     )
 
 
@@ -223,6 +254,16 @@ def binary_cross_entropy_with_logits_value_and_grad(
     return _bce(logits, target, weight, pos_weight, reduction, grad=True, out=out, grad_out=grad_out)
 
 
+def _as_number(pos_weight: Any) -> float | None:
+    """``pos_weight`` where it is one number, or none: 1."""
+    if pos_weight is None:
+        return 1.0
+    if on_device(pos_weight) or np.ndim(pos_weight) > 0:
+        return None
+    number: float = as_float(pos_weight, "pos_weight").item()
+    return number
+
+
 def _bce(
     logits: Any,
     target: Any,
@@ -234,12 +275,10 @@ def _bce(
     out: Any = None,
     grad_out: Any = None,
 ) -> Any:
-    op = LOSSES["binary_cross_entropy_with_logits"]
-    if pos_weight is None or not on_device(pos_weight) and np.ndim(pos_weight) == 0:
-        number = 1.0 if pos_weight is None else as_float(pos_weight, "pos_weight").item()
-        parameters = {"pos_weight": number}
+    op, number = LOSSES["binary_cross_entropy_with_logits"], _as_number(pos_weight)
+    if number is not None:
         return _loss(
-            op, "logits", logits, target, reduction, parameters,
+            op, logits, target, reduction, {"pos_weight": number},
             weight=weight, grad=grad, out=out, grad_out=grad_out,
         )  # fmt: skip
     check_choice(reduction, "reduction", REDUCTIONS)

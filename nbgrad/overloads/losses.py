@@ -11,17 +11,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import types
 
 from nbgrad.arguments import REDUCTIONS
-from nbgrad.formulas.table import LOSSES, Elementwise
+from nbgrad.formulas.table import LOSSES, PUBLIC_LOSSES, Loss
 from nbgrad.jit import outlined, scalar
 from nbgrad.jit.memory import elements
 from nbgrad.overloads.arguments import (
     absent,
     apart,
     constant,
-    is_zero_d,
     number,
     precision,
     refuse,
@@ -86,38 +84,34 @@ def _spread(name: str, argument: Any, T: Any, ndim: int) -> Callable[..., Any]:
 
 
 def _elementwise(
-    op: Elementwise, grad: bool, first: str, x: Any, target: Any, parameter: Any, weight: Any, reduction: Any,
-    out: Any, grad_out: Any,
-) -> Any:  # fmt: skip
-    """``apply(x, target, parameter, weight, out, grad_out)``; the operator's parameter, if it has one, may differ
-    between elements.
+    op: Loss, grad: bool, x: Any, target: Any, weight: Any, reduction: Any, out: Any, grad_out: Any,
+    each: Any = False,
+) -> tuple[Any, Any]:  # fmt: skip
+    """(the precision, ``apply(x, target, parameters, weight, out, grad_out)``): the parameters are numbers in that
+    precision; where there is ``each`` they are one, None or what broadcasts to x, of this type.
     """
-    T, ndim = precision(**{first: x}), ndim_of(x)
+    T, ndim = precision(**{op.input: x}), ndim_of(x)
     mean, finish = finish_of(reduction, T, grad, out, ndim, grad_out, ndim)
     if absent(target):
         refuse("target", "a number or an array", target)
     convert, spread_target = converted(T, x), _spread("target", target, T, ndim)
     spread_weight = _spread("weight", weight, T, ndim)
-    if not op.parameters:
-        plain_f, plain_df = op.forward, op.derivative
-        f, df = scalar(lambda x, t, p: plain_f(x, t)), scalar(lambda x, t, p: plain_df(x, t))
-        check, spread_parameter = scalar(lambda p: p), _spread("", None, T, ndim)
+    f, df = op.forward, op.derivative
+    if each is False:
+        spread_parameters, at = scalar(lambda parameters, a: parameters), scalar(lambda parameters, i: parameters)
     else:
-        (name,), f, df = op.parameters, op.forward, op.derivative
-        one = not absent(parameter) and (not isinstance(parameter, types.Array) or is_zero_d(parameter))
-        if name in op.ranges and not one:
-            refuse(name, "a real number", parameter)
-        check = number(name, parameter, T, op.ranges[name]) if name in op.ranges else scalar(lambda p: p)
-        spread_parameter = _spread(name, parameter, T, ndim)
+        (name,) = op.parameters
+        spread_each, at = _spread(name, each, T, ndim), scalar(lambda parameters, i: (parameters[i],))
+        spread_parameters = scalar(lambda parameters, a: spread_each(parameters, a))
 
     @scalar
-    def apply(x, target, parameter, weight, out, grad_out):
-        a, parameter = convert(x), check(parameter)
+    def apply(x, target, parameters, weight, out, grad_out):
+        a = convert(x)
         scale = scale_of(mean, a.size)
         v, t, p, w = (
             spread(a, a.shape),
             spread_target(target, a),
-            spread_parameter(parameter, a),
+            spread_parameters(parameters, a),
             spread_weight(weight, a),
         )
         loss, gradient = (
@@ -126,56 +120,50 @@ def _elementwise(
         )  # memory that is not written to costs nothing
         loss_flat, gradient_flat = elements(loss), elements(gradient)
         for i in range(a.size):
-            loss_flat[i] = w[i] * f(v[i], t[i], p[i])
+            loss_flat[i] = w[i] * f(v[i], t[i], *at(p, i))
             if grad:
-                gradient_flat[i] = T(scale) * (w[i] * df(v[i], t[i], p[i]))
+                gradient_flat[i] = T(scale) * (w[i] * df(v[i], t[i], *at(p, i)))
         return finish(loss, scale, gradient, out, grad_out)
 
-    return apply
+    return T, apply
 
 
-def _register(name: str, op: Elementwise) -> None:
-    """The overloads of a loss with the arguments (input, target)."""
-
-    @stands_for(name)
-    def value(input, target, reduction="mean", out=None):
-        apply = _elementwise(op, False, "input", input, target, None, None, reduction, out, None)
-        return lambda input, target, reduction="mean", out=None: apply(input, target, None, None, out, None)
-
-    @stands_for(name + "_value_and_grad")
-    def value_and_grad(input, target, reduction="mean", out=None, grad_out=None):
-        apply = _elementwise(op, True, "input", input, target, None, None, reduction, out, grad_out)
-        return lambda input, target, reduction="mean", out=None, grad_out=None: apply(
-            input, target, None, None, out, grad_out
-        )
+# A function whose arguments have the public function's names, by which Numba passes them.
+_TEMPLATE = """
+def typed({signature}):
+    T, apply = choose(op, {grad}, {input}, target, None, reduction, out, {grad_out})
+    {typed}
+    def implementation({signature}):
+        return apply({input}, target, ({converted}), None, out, {grad_out})
+    return implementation
+"""
 
 
-_register("mse_loss", LOSSES["squared_error"])
-_register("l1_loss", LOSSES["absolute_error"])
+def _register(op: Loss, grad: bool) -> None:
+    parameters = "".join(f", {name}={value!r}" for name, value in op.parameters.items())
+    signature = f"{op.input}, target{parameters}, reduction='mean', out=None" + ", grad_out=None" * grad
+    ranges = {name: op.ranges.get(name, "") for name in op.parameters}
+    source = _TEMPLATE.format(
+        signature=signature, input=op.input, grad=grad, grad_out="grad_out" if grad else "None",
+        typed="; ".join(f"to_{p} = number('{p}', {p}, T, '{among}')" for p, among in ranges.items()) or "pass",
+        converted="".join(f"to_{p}({p}), " for p in ranges),
+    )  # fmt: skip
+    namespace: dict[str, Any] = {"choose": _elementwise, "number": number, "op": op}
+    exec(source, namespace)
+    stands_for(op.kernel + "_value_and_grad" * grad)(namespace["typed"])
 
 
-@stands_for("huber_loss")
-def _huber(input, target, delta=1.0, reduction="mean", out=None):
-    apply = _elementwise(LOSSES["huber"], False, "input", input, target, delta, None, reduction, out, None)
-    return lambda input, target, delta=1.0, reduction="mean", out=None: apply(
-        input, target, delta, None, out, None
-    )
-
-
-@stands_for("huber_loss_value_and_grad")
-def _huber_grad(input, target, delta=1.0, reduction="mean", out=None, grad_out=None):
-    apply = _elementwise(LOSSES["huber"], True, "input", input, target, delta, None, reduction, out, grad_out)
-    return lambda input, target, delta=1.0, reduction="mean", out=None, grad_out=None: apply(
-        input, target, delta, None, out, grad_out
-    )
-
+for _op in PUBLIC_LOSSES.values():
+    if _op.kernel != "binary_cross_entropy_with_logits":
+        _register(_op, False)
+        _register(_op, True)
 
 _bce = LOSSES["binary_cross_entropy_with_logits"]
 
 
 @stands_for("binary_cross_entropy_with_logits")
 def _bce_value(logits, target, weight=None, pos_weight=None, reduction="mean", out=None):
-    apply = _elementwise(_bce, False, "logits", logits, target, pos_weight, weight, reduction, out, None)
+    _, apply = _elementwise(_bce, False, logits, target, weight, reduction, out, None, each=pos_weight)
     return lambda logits, target, weight=None, pos_weight=None, reduction="mean", out=None: apply(
         logits, target, pos_weight, weight, out, None
     )
@@ -183,7 +171,7 @@ def _bce_value(logits, target, weight=None, pos_weight=None, reduction="mean", o
 
 @stands_for("binary_cross_entropy_with_logits_value_and_grad")
 def _bce_grad(logits, target, weight=None, pos_weight=None, reduction="mean", out=None, grad_out=None):
-    apply = _elementwise(_bce, True, "logits", logits, target, pos_weight, weight, reduction, out, grad_out)
+    _, apply = _elementwise(_bce, True, logits, target, weight, reduction, out, grad_out, each=pos_weight)
     return lambda logits, target, weight=None, pos_weight=None, reduction="mean", out=None, grad_out=None: apply(
         logits, target, pos_weight, weight, out, grad_out
     )

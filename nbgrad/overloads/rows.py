@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from nbgrad.formulas import rows
+from nbgrad.formulas import rows, softmax
+from nbgrad.formulas.table import ROW_FUNCTIONS
 from nbgrad.jit import outlined, scalar
 from nbgrad.jit.intrinsics import tuple_setitem
 from nbgrad.overloads.arguments import (
@@ -188,10 +189,9 @@ def _rows_backward(df: Callable[..., Any]) -> Callable[..., Any]:
     return typed
 
 
-stands_for("softmax")(_rows_forward(rows.softmax))
-stands_for("log_softmax")(_rows_forward(rows.log_softmax))
-stands_for("softmax_backward")(_rows_backward(rows.softmax_backward))
-stands_for("log_softmax_backward")(_rows_backward(rows.log_softmax_backward))
+for _op in ROW_FUNCTIONS.values():
+    stands_for(_op.name)(_rows_forward(_op.forward))
+    stands_for(_op.name + "_backward")(_rows_backward(_op.backward))
 
 
 def _reduced(kind: Any, ndim: int, keepdims: Any) -> tuple[int, Callable[..., Any]]:
@@ -238,7 +238,7 @@ def _logsumexp(x, axis=-1, keepdims=False, out=None):
         y = np.empty(x3.shape[0] * x3.shape[2], T)
         for i in range(x3.shape[0]):
             for k in range(x3.shape[2]):
-                y[i * x3.shape[2] + k] = rows.logsumexp(x3[i, :, k])
+                y[i * x3.shape[2] + k] = softmax.logsumexp(x3[i, :, k])
         return finish(y.reshape(shape(a, axis)), out)
 
     return implementation
@@ -262,7 +262,7 @@ def _logsumexp_backward(grad_output, x, axis=-1, keepdims=False, out=None):
         g = spread(grad_output, shape(a, axis))
         for i in range(x3.shape[0]):
             for k in range(x3.shape[2]):
-                rows.logsumexp_slopes(x3[i, :, k], y3[i, :, k])
+                softmax.logsumexp_slopes(x3[i, :, k], y3[i, :, k])
                 for j in range(x3.shape[1]):
                     y3[i, j, k] *= T(g[i * x3.shape[2] + k])
         put(y3, y, axis)

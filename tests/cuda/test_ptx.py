@@ -15,7 +15,7 @@ import pytest
 from numba import boolean, float32, float64, int64, uint64
 from numba.types import UniTuple
 
-from nbgrad.formulas.table import LOSSES, OPS, Elementwise
+from nbgrad.formulas.table import LOSSES, OPS, ROW_FUNCTIONS, Elementwise
 from nbgrad.jit import scalar
 
 if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0"):
@@ -37,6 +37,7 @@ def elementwise(op, kinds):
         "backward": lambda T, t, a: (ce.backward(op, T), (a, a, a, i, numbers(t))),
         "value": lambda T, t, a: (ce.loss(op, False, T), (a, a, a, i, numbers(t))),
         "slope": lambda T, t, a: (ce.loss(op, True, T), (a, a, a, i, numbers(t))),
+        "target_slope": lambda T, t, a: (ce.target_slope(op, T), (a, a, a, i, numbers(t))),
         "sum": lambda T, t, a: (_losses().sums(op, False, T), (a, a, a, i, numbers(t))),
         "sum_and_slope": lambda T, t, a: (_losses().sums(op, True, T), (a, a, a, a, i, numbers(t), t)),
     }[kinds]
@@ -109,15 +110,20 @@ KERNELS = {
         for kind in ("value", "slope", "sum", "sum_and_slope")
     },
     **{
+        f"{name}_target_slope": (True, lambda T, t, a, op=op: elementwise(op, "target_slope")(T, t, a))
+        for name, op in LOSSES.items()
+        if op.target_derivative
+    },
+    **{
         f"{name}_rows": (True, lambda T, t, a, name=name: (_rows().forward(name, T), (a, i, i, i, i, a)))
-        for name in ("softmax", "log_softmax")
+        for name in ROW_FUNCTIONS
     },
     **{
         f"{name}_backward_rows": (
             True,
             lambda T, t, a, name=name: (_rows().backward(name, T), (a, a, i, i, i, i, a)),
         )
-        for name in ("softmax", "log_softmax")
+        for name in ROW_FUNCTIONS
     },
     "logsumexp": (True, lambda T, t, a: (_rows().logsumexp(T), (a, i, i, i, i, a))),
     "logsumexp_backward": (True, lambda T, t, a: (_rows().logsumexp_backward(T), (a, a, i, i, i, i, a))),
@@ -156,19 +162,33 @@ KERNELS = {
 @pytest.mark.parametrize("number", [float32, float64], ids=str)
 @pytest.mark.parametrize("name", KERNELS)
 def test_machine_code(name, number, capability, monkeypatch, tmp_path):
+    vectors, make = KERNELS[name]
+    ptx = compiled(*make(np.dtype(str(number)), number, number[::1]), capability, monkeypatch)
+    assert number is float64 or ".f64" not in ptx
+    assert "call" not in ptx
+    assert not vectors or f"ld.global.v{4 if number is float32 else 2}.f" in ptx
+    assembled(ptx, capability, tmp_path)
+
+
+def compiled(kernel, types, capability, monkeypatch):
     from numba import cuda
     from numba.cuda import dispatcher
 
     # device functions are compiled for the current device, also where there is none
     device = SimpleNamespace(compute_capability=capability, id=0)
     monkeypatch.setattr(dispatcher, "get_current_device", lambda: device)
-    vectors, make = KERNELS[name]
-    kernel, types = make(np.dtype(str(number)), number, number[::1])
-    ptx = cuda.compile_ptx(kernel.py_func, types, cc=capability)[0]
-    assert number is float64 or ".f64" not in ptx
-    assert "call" not in ptx
-    assert not vectors or f"ld.global.v{4 if number is float32 else 2}.f" in ptx
-    assembled(ptx, capability, tmp_path)
+    return cuda.compile_ptx(kernel.py_func, types, cc=capability)[0]
+
+
+@pytest.mark.parametrize("number", [float32, float64], ids=str)
+@pytest.mark.parametrize("op", ROW_FUNCTIONS.values(), ids=ROW_FUNCTIONS)
+def test_a_row_function_without_formulas_of_an_entry(op, number, monkeypatch, tmp_path):
+    """Any plain function of a row, its sums in float64, a thread for each row."""
+    for f, count in ((op.forward, 1), (op.backward, 2)):
+        types = (*[number[::1]] * count, i, i, i, i, number[::1])
+        ptx = compiled(_rows().whole_rows(f, count), types, CAPABILITIES[0], monkeypatch)
+        assert "call" not in ptx
+        assembled(ptx, CAPABILITIES[0], tmp_path)
 
 
 def assembled(ptx, capability, folder, most=128):

@@ -14,6 +14,7 @@ from strategies import DTYPES
 
 from nbgrad import formulas as f
 from nbgrad.formulas.table import LOSSES, OPS
+from nbgrad.kernels.losses import target_slopes
 
 TABLE = {**OPS, **LOSSES}
 OF = [(op, formula) for op in TABLE.values() for formula in (op.forward, op.derivative)]
@@ -38,20 +39,14 @@ def compiled(formula, x, target=0.0):
     return together(type(x))(x, type(x)(target))[FORMULAS.index(formula)]
 
 
-# Textbook definitions, none of them computed the way nbgrad does it: the activations' from the table.
+# Textbook definitions, none of them computed the way nbgrad does it: from the table.
 NAMES = {name: getattr(mpmath, name) for name in ("exp", "log", "sqrt", "erfc", "tanh", "pi")}
 DEFINITIONS = {
-    op.forward: eval(f"lambda x, {', '.join(op.parameters)}: {op.textbook}", {**NAMES}) for op in OPS.values()
-} | {
-    f.squared_error: lambda x, t: (x - t) ** 2,
-    f.absolute_error: lambda x, t: max(x - t, t - x),
-    f.huber: lambda x, t, delta: (
-        (x - t) ** 2 / 2 if abs(x - t) <= delta else delta * (abs(x - t) - delta / 2)
-    ),
-    f.binary_cross_entropy_with_logits: lambda x, t, p: (
-        -p * t * mpmath.log(1 / (1 + mpmath.exp(-x))) - (1 - t) * mpmath.log(1 / (1 + mpmath.exp(x)))
-    ),
-}
+    op.forward: eval(
+        f"lambda {', '.join(['x', *['target'] * (op.name in LOSSES), *op.parameters])}: {op.textbook}", {**NAMES}
+    )
+    for op in TABLE.values()
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("formula", DEFINITIONS, ids=lambda formula: formula.__name__)
@@ -64,12 +59,46 @@ def test_definition(formula, data):
         others = [mpf(data.draw(st.floats(0, 1)))] * count
     else:
         others = [data.draw(numbers) for _ in range(count)]
-    if formula is f.huber and others[0] == 0 or formula in (f.softplus, f.celu) and abs(others[0]) < 2e-3:
-        return  # delta > 0; a division by beta or alpha, and the reference's exp ends at e^±100000 (x is up to 200)
+    if "> 0" in TABLE[formula.__name__].ranges.values() and others[0] == 0 or formula in (f.softplus, f.celu) and abs(others[0]) < 2e-3:
+        return  # a parameter > 0; a division by beta or alpha, and the reference's exp ends at e^±100000 (x is up to 200)
     with mpmath.workdps(450):
         true = DEFINITIONS[formula](x, *others)
         # 25 digits: constants such as √(2/π) have 32. Beyond every float a tail may end.
         assert abs(exact(formula)(x, *others) - true) <= abs(true) * mpf(10) ** -25 + mpf(10) ** -340
+
+
+@pytest.mark.parametrize("op", LOSSES.values(), ids=LOSSES)
+@given(x=st.floats(-200, 200), data=st.data())
+def test_derivative_in_the_target(op, x, data):
+    """None in the table is that of a function of x − target."""
+    low, high = op.targets
+    t = data.draw(st.floats(max(low, -200), min(high, 200)))
+    others = [mpf(data.draw(st.floats(0.5, 4))) for _ in op.parameters]
+    if x - t in map(float, op.kinks_at(*others)):
+        return
+    slope, sign = (op.target_derivative, 1) if op.target_derivative else (op.derivative, -1)
+    with mpmath.workdps(450):
+        true = derivative(lambda t, x: exact(op.forward)(x, t, *others), mpf(t), mpf(x))
+        assert abs(sign * exact(slope)(mpf(x), mpf(t), *others) - true) <= abs(true) * mpf(10) ** -25 + mpf(10) ** -100
+    if op.target_derivative:
+        for dtype in DTYPES:
+            assert type(slope(*map(dtype, (x, t, *map(float, others))))) is dtype
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_target_derivative_keeps_its_digits(dtype):
+    """p·ln(1 + e^−x) − ln(1 + e^x) has none left near 0 where p is 1."""
+    op, eps = LOSSES["binary_cross_entropy_with_logits"], float(np.finfo(dtype).eps)
+    x = np.array([1e-30, -1e-9, 3e-4, -0.1, 0.7, -5, 17.5, -60, 200, -np.inf, np.inf], dtype)
+    np.testing.assert_array_equal(target_slopes(op, x, x, {"pos_weight": None}), -x)
+    for weight in (1.0, 0.0, 2.5):
+        got = target_slopes(op, x, x, {"pos_weight": weight})
+        np.testing.assert_array_equal(target_slopes(op, x, x, {"pos_weight": np.full(x.shape, weight)}), got)
+        with mpmath.workdps(60):
+            for v, value in zip(x[:-2], got, strict=False):
+                positive, negative = (mpmath.log1p(mpmath.exp(mpf(float(s * v)))) for s in (-1, 1))
+                room = 4 * eps * (abs(weight - 1) * min(positive, negative) + abs(mpf(float(v))))
+                assert abs(mpf(float(value)) - (weight * positive - negative)) <= room
 
 
 @given(st.floats(-300, 300))

@@ -286,6 +286,34 @@ ELEMENTWISE = [
 ]
 
 
+def _find_target_slope(op: Any, space: dict[str, Any], touched: set[str]) -> str:
+    slope = space[op.target_derivative.__name__]
+    for parameters in _others(op):
+        for dtype in (F32, F64):
+            x, t = FEW.astype(dtype), np.resize(TARGETS, FEW.shape).astype(dtype)
+            cast = lambda f: _elementwise(lambda *v: f(*v, *(type(v[0])(p) for p in parameters)))  # noqa: B023, E731
+            one = cast(slope)
+
+            def backward(g: Any, x: Any, t: Any, one: Any = one) -> Any:
+                return None, g * one(x, t)
+
+            rtol = 4 * float(np.finfo(dtype).eps)
+            check_gradient(cast(as_compiled(op.forward)), backward, x, t, wrt=1, rtol=rtol, strict=True)
+    for x in (np.inf, -np.inf):
+        for p in [0.0] * len(op.parameters):
+            if not slope(F64(x), F64(1), F64(p)) == op.target_derivative(F64(x), F64(1), F64(p)):
+                return "nan, inf, kinks"
+    return ""
+
+
+#: the losses whose derivative in the target is not the negative of that in the input
+ELEMENTWISE += [
+    Checks(frozenset({op.target_derivative.__name__}), functools.partial(_find_target_slope, op))
+    for op in LOSSES.values()
+    if op.target_derivative
+]
+
+
 def _find_target(name: str, accepted: Any, space: dict[str, Any], touched: set[str]) -> str:
     targets = [dtype(t) for dtype in (F32, F64) for t in (0, 1, 0.5, -1, 2, 1e-30, 1e30, np.nan, np.inf, -np.inf)]
     return "" if all(bool(space[name](t)) == accepted(float(t)) for t in targets) else "definition"

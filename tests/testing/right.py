@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from nbgrad import kernels, regression
 from nbgrad.cpu import elementwise as cpu
-from nbgrad.formulas.table import LOSSES, OPS
+from nbgrad.formulas.table import LOSSES, OPS, PUBLIC_LOSSES, ROW_FUNCTIONS
 from nbgrad.testing import array, labels, simplex
 from nbgrad.testing import gradient_test as tolerant_test
 
@@ -65,8 +65,13 @@ def elementwise_loss(op, dtype, parameters=None):
     def backward(g, x, target):
         return g * run(True, x, target), None
 
-    target = simplex((5,), dtype) if "logistic" in op.name or "binary" in op.name else array(5, dtype, (-100.0, 100.0))
+    target = _targets(op, (5,), dtype)
     return functools.partial(gradient_test, forward, backward, array(5, dtype, (-1000.0, 1000.0)), target)
+
+
+def _targets(op, shape, dtype):
+    low, high = op.targets
+    return simplex(shape, dtype) if op.targets == (0.0, 1.0) else array(shape, dtype, (max(low, -100.0), min(high, 100.0)))
 
 
 def public_loss(name, dtype, reduction):
@@ -82,6 +87,8 @@ def public_loss(name, dtype, reduction):
     shape = (2, 3)
     classes = {"cross_entropy": labels((2,), 3), "nll_loss": labels((2,), 3)}
     target = classes.get(name, simplex(shape, dtype))
+    if name in PUBLIC_LOSSES and PUBLIC_LOSSES[name].targets != (-np.inf, np.inf):
+        target = _targets(PUBLIC_LOSSES[name], shape, dtype)
     return functools.partial(gradient_test, forward, backward, array(shape, dtype, (-200.0, 200.0)), target)
 
 
@@ -145,8 +152,8 @@ def named(name, function):
 
 
 OBJECTIVES = sorted(n.removesuffix("_value_and_grad") for n in regression.__all__ if n.endswith("_value_and_grad"))
-PUBLIC_LOSSES = sorted(n.removesuffix("_value_and_grad") for n in kernels.__all__ if n.endswith("_value_and_grad"))
-ROWWISE = ("softmax", "log_softmax", "logsumexp")
+WITH_GRADIENT = sorted(n.removesuffix("_value_and_grad") for n in kernels.__all__ if n.endswith("_value_and_grad"))
+ROWWISE = (*ROW_FUNCTIONS, "logsumexp")
 
 
 def name_of(dtype):
@@ -165,7 +172,7 @@ for d in DTYPES:
             NBGRAD[f"{op.name} {name_of(d)}, other parameters"] = activation(op, d, _others(op))
     for op in LOSSES.values():
         NBGRAD[f"{op.name} {name_of(d)}"] = elementwise_loss(op, d)
-    for name in PUBLIC_LOSSES:
+    for name in WITH_GRADIENT:
         NBGRAD[f"kernels.{name} {name_of(d)}"] = public_loss(name, d, "mean")
         NBGRAD[f"kernels.{name} {name_of(d)}, none"] = public_loss(name, d, "none")
     for name in ROWWISE:

@@ -9,6 +9,7 @@ from nbgrad.cpu.lanes import LANES, lane_block
 from nbgrad.cpu.regression.one_pass import Terms
 from nbgrad.formulas.regression import SCORE_MODELS
 from nbgrad.formulas.row import ScoreModel
+from nbgrad.formulas.softmax import softmax_backward_entry, softmax_backward_term
 from nbgrad.jit import outlined, scalar
 from nbgrad.jit.memory import move, unchecked_view
 from nbgrad.jit.vector_map import vector_map
@@ -134,13 +135,13 @@ def _likelier(p, u, best, reference):
 @scalar
 def _deviation(u, p, reference, mean):
     d = u - reference
-    return d, mean + p * d
+    return d, mean + softmax_backward_term(d, p)
 
 
 @scalar
 def _class_change(d, p, mean, w):
     T = type(d)
-    return T(0) if w == T(0) else w * p * (d - mean)
+    return T(0) if w == T(0) else softmax_backward_entry(d, w * p, mean)
 
 
 @outlined

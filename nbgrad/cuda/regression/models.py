@@ -21,6 +21,7 @@ from nbgrad.cuda.reduce import larger
 from nbgrad.elementary.division import quotient_one_plus
 from nbgrad.formulas import rows
 from nbgrad.formulas.regression import SCORE_MODELS
+from nbgrad.formulas.softmax import softmax_backward_entry, softmax_backward_term
 from nbgrad.jit import scalar
 
 __all__ = [
@@ -106,8 +107,8 @@ def _label_terms(hessian: bool) -> Any:
         top = _first(c if s == largest else room, room)
         reference = _sum(u if c == top else T(0), room)
         d = u - reference if c < classes else T(0)
-        mean = _sum(p * d, room)
-        return T(0), w * p * (d - mean)
+        mean = _sum(softmax_backward_term(d, p), room)
+        return T(0), softmax_backward_entry(d, w * p, mean)
 
     return is_good, hvp_residual if hessian else loss_and_residual
 
