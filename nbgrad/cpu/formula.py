@@ -1,0 +1,59 @@
+"""Derived functions of numbers become loops over arrays of one size: results element by element, sums, or both in one
+pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from nbgrad.cpu.elementwise import BLOCK
+from nbgrad.jit import Loop, scalar
+from nbgrad.jit.vector_map import vector_map
+
+__all__ = ["loop", "number", "total"]
+
+
+def loop(f: Callable[..., Any], name: str, sums: bool) -> Loop:
+    """``loop(work, inputs, outs, parameters)``, tuples of contiguous 1-D arrays and of numbers: outs[k][i] = the k-th
+    number that f(inputs[0][i], ..., *parameters) returns. ``sums``: ``loop(work, inputs, outs, partials, parameters)``,
+    where of the numbers beyond ``outs`` partials[b, k] is the sum over block b, in float64.
+    """
+    scalar(f)
+
+    def elementwise(inputs, outs, parameters):
+        size = inputs[0].size
+        for block in prange(-(-size // BLOCK)):
+            start = block * BLOCK
+            vector_map(f, inputs, start, min(BLOCK, size - start), outs, start, parameters)
+
+    def summed(inputs, outs, partials, parameters):
+        size = inputs[0].size
+        for block in prange(partials.shape[0]):
+            start = block * BLOCK
+            parts = vector_map(f, inputs, start, min(BLOCK, size - start), outs, start, parameters)
+            for k in range(len(parts)):
+                partials[block, k] = parts[k]
+
+    return Loop(summed if sums else elementwise, name=name)
+
+
+def number(f: Callable[..., Any], name: str) -> Loop:
+    """``number.serial(*arguments)``: the function itself, compiled, on numbers."""
+    scalar(f)
+
+    def call(*arguments):
+        return f(*arguments)
+
+    return Loop(call, name=name + "_number")
+
+
+def total(partials: Any) -> Any:
+    """The sums over all blocks, in order."""
+    if len(partials) == 1:
+        return partials[0]
+    return np.array([math.fsum(column) for column in partials.T.tolist()])

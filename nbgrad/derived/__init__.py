@@ -1,0 +1,1 @@
+"""A user's formula as a function of arrays: `nbgrad.differentiable`."""

@@ -1,0 +1,285 @@
+"""`differentiable`: a formula of numbers, its derivatives derived from its source, on numbers, arrays and Tensors."""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nbgrad.derive import reverse, syntax, tangents, write
+from nbgrad.derive.parse import Program, parse
+from nbgrad.derived.evaluate import Derived
+from nbgrad.derived.sums import Sum
+
+__all__ = ["Differentiable", "differentiable"]
+
+_ndarray = np.ndarray
+
+
+class Differentiable:
+    """What `differentiable` makes of a formula: call it; its derivatives are its methods."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._source = syntax.read(function)
+        functools.update_wrapper(self, function)
+        self._arguments = self._source.arguments
+        self._lock = threading.RLock()
+        self._derived: dict[Any, Derived] = {}
+        self._program: Program | None = None
+
+    def __repr__(self) -> str:
+        return f"<differentiable {self.__name__}({', '.join(self._arguments)})>"
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is None:
+            return self
+        raise TypeError(f"{self.__name__}: expected a function of a module, got a method: a formula is of numbers alone")
+
+    # Derivation
+
+    def program(self) -> Program:
+        """The formula as `nbgrad.derive` understands it; names get their values now, at the first call."""
+        if self._program is None:
+            with self._lock:
+                if self._program is None:
+                    if _reading.get(self):
+                        raise TypeError(f"{self.__name__}: a formula cannot call itself")
+                    _reading[self] = True
+                    try:
+                        program = parse(self._source, self._lookup, _program_of)
+                        program.defaults = self._source.defaults  # type: ignore[attr-defined]
+                        self._program = program
+                    finally:
+                        del _reading[self]
+        return self._program
+
+    def _lookup(self, name: str) -> Any:
+        function: Any = self.__wrapped__  # type: ignore[attr-defined]
+        code = function.__code__
+        if name in code.co_freevars:
+            try:
+                return function.__closure__[code.co_freevars.index(name)].cell_contents
+            except ValueError:
+                raise NameError(name) from None
+        if name in function.__globals__:
+            return function.__globals__[name]
+        if hasattr(builtins, name):
+            return getattr(builtins, name)
+        raise NameError(name)
+
+    def derived(self, kind: str, wrt: tuple[str, ...]) -> Derived:
+        """One of the formula's derivatives, compiled as calls come."""
+        found = self._derived.get((kind, wrt))
+        if found is None:
+            with self._lock:
+                found = self._derived.get((kind, wrt))
+                if found is None:
+                    found = self._derived[kind, wrt] = Derived(_KINDS[kind](self.program(), wrt))
+        return found
+
+    def chosen(self, wrt: Any, values: list[Any]) -> tuple[str, ...]:
+        """The names of the arguments to differentiate by."""
+        if wrt is None:
+            kinds = self.program().arguments
+            return tuple(
+                name for name, v in zip(self._arguments, values, strict=True)
+                if kinds[name].kind == "real" and _is_float(v)
+            )  # fmt: skip
+        names = []
+        for one in wrt if isinstance(wrt, tuple | list) else [wrt]:
+            if isinstance(one, str) and one in self._arguments:
+                names.append(one)
+            elif isinstance(one, int) and not isinstance(one, bool) and 0 <= one < len(self._arguments):
+                names.append(self._arguments[one])
+            else:
+                raise ValueError(f"wrt: expected names or numbers of arguments ({', '.join(self._arguments)}), got {one!r}")
+            if self.program().arguments[names[-1]].kind != "real":
+                raise ValueError(f"wrt: expected real arguments, got {names[-1]}, an integer")
+        return tuple(names)
+
+    def bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+        """The arguments in order."""
+        names = self._arguments
+        if not kwargs and len(args) == len(names):
+            return list(args)
+        if len(args) > len(names):
+            raise TypeError(f"{self.__name__}: expected {len(names)} arguments ({', '.join(names)}), got {len(args)}")
+        given = dict(zip(names, args, strict=False))
+        for name, value in kwargs.items():
+            if name not in names:
+                raise TypeError(f"{self.__name__}: expected arguments {', '.join(names)}, got {name}")
+            if name in given:
+                raise TypeError(f"{self.__name__}: got {name} twice")
+            given[name] = value
+        values = []
+        for name in names:
+            if name not in given and name not in self._source.defaults:
+                raise TypeError(f"{self.__name__}: the argument {name} is missing")
+            values.append(given[name] if name in given else self._source.defaults[name])
+        return values
+
+    # Calls
+
+    def __call__(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
+        """The formula's value."""
+        values = self.bound(args, kwargs)
+        if out is None and all(map(_is_number, values)):
+            return self.derived("value", ()).numbers(values)
+        if any(map(_is_tensor, values)):
+            from nbgrad.derived.tensors import value
+
+            return value(self, values)
+        return self.derived("value", ())(values, [None], [out])[0]
+
+    def value_and_grad(self, *args: Any, wrt: Any = None, **kwargs: Any) -> tuple[Any, tuple[Any, ...]]:
+        """(value, partial derivatives), element by element."""
+        values = self.bound(args, kwargs)
+        names = self.chosen(wrt, values)
+        derived = self.derived("grad", names)
+        if all(map(_is_number, values)):
+            results = derived.numbers(values) if names else (derived.numbers(values),)
+        else:
+            results = derived(values, [None] * (1 + len(names)))
+        return results[0], tuple(results[1:])
+
+    def backward(self, grad_output: Any, *args: Any, wrt: Any = None, **kwargs: Any) -> tuple[Any, ...]:
+        """The gradients of Σ grad_output · value, of the arguments' shapes."""
+        values = self.bound(args, kwargs)
+        names = self.chosen(wrt, values)
+        if not names:
+            return ()
+        derived = self.derived("backward", names)
+        everything = [*values, grad_output]
+        if all(map(_is_number, everything)):
+            results = derived.numbers(everything)
+            return results if len(names) > 1 else (results,)
+        targets = [np.shape(values[self._arguments.index(name)]) for name in names]
+        return tuple(derived(everything, targets))  # type: ignore[arg-type]
+
+    def jvp(self, args: Any, tangents: Any) -> tuple[Any, Any]:
+        """(value, what it changes by when the arguments change by these tangents); a tangent of None is 0."""
+        values = self.bound(tuple(args), {})
+        changes = list(tangents)
+        if len(changes) != len(values):
+            raise TypeError(f"tangents: expected {len(values)}, one for each argument, got {len(changes)}")
+        names = tuple(n for n, t in zip(self._arguments, changes, strict=True) if t is not None)
+        for n in names:
+            if self.program().arguments[n].kind != "real":
+                raise ValueError(f"tangents: expected None for {n}, an integer")
+        everything = [*values, *(t for t in changes if t is not None)]
+        derived = self.derived("jvp", names)
+        if all(map(_is_number, everything)):
+            return tuple(derived.numbers(everything))  # type: ignore[return-value]
+        return tuple(derived(everything, [None, None]))  # type: ignore[return-value]
+
+    def grad_hess(self, *args: Any, wrt: Any = 0, **kwargs: Any) -> tuple[Any, Any]:
+        """(first, second) derivative in one argument, element by element."""
+        values = self.bound(args, kwargs)
+        names = self.chosen(wrt, values)
+        if len(names) != 1:
+            raise ValueError(f"wrt: expected one argument, got {len(names)}")
+        derived = self.derived("grad_hess", names)
+        if all(map(_is_number, values)):
+            return tuple(derived.numbers(values))  # type: ignore[return-value]
+        return tuple(derived(values, [None, None]))  # type: ignore[return-value]
+
+    @functools.cached_property
+    def sum(self) -> Sum:
+        """The sum over all elements, with gradients of the arguments' shapes, in one pass."""
+        return Sum(self, mean=False)
+
+    @functools.cached_property
+    def mean(self) -> Sum:
+        """The mean over all elements, with gradients of the arguments' shapes, in one pass."""
+        return Sum(self, mean=True)
+
+    @property
+    def source(self) -> str:
+        """The derived code as Python: the formula, and value and gradient."""
+        program = self.program()
+        names = tuple(n for n, node in program.arguments.items() if node.kind == "real")
+        both = write.text(program, self.__name__), write.text(reverse.gradients(program, names), "value_and_grad")
+        return "\n\n".join(both)
+
+    def cfunc(self, signature: Any) -> Any:
+        """The formula compiled for C callers."""
+        from nbgrad.jit.c_function import c_function
+
+        function = write.function(self.program(), self.__name__, list(self._arguments))
+        return c_function(function, signature)
+
+
+_reading: dict[Any, bool] = {}
+
+
+def _program_of(called: Any) -> Program | None:
+    return called.program() if isinstance(called, Differentiable) else None
+
+
+def _is_float(value: Any) -> bool:
+    if type(value) is float:
+        return True
+    dtype = getattr(value, "dtype", None)
+    if dtype is None:
+        return isinstance(value, float | list | tuple) and np.asarray(value).dtype.kind == "f"
+    return getattr(dtype, "kind", "f") == "f"
+
+
+def _is_number(value: Any) -> bool:
+    kind = type(value)
+    return kind is float or kind is int or kind is bool or isinstance(value, np.generic)
+
+
+def _is_tensor(value: Any) -> bool:
+    return type(value) is not _ndarray and type(value) is not float and hasattr(value, "requires_grad")
+
+
+# The kinds of derivatives
+
+
+def _unique(program: Program, name: str) -> str:
+    while name in program.arguments:
+        name += "_"
+    return name
+
+
+def _value(program: Program, wrt: tuple[str, ...]) -> Program:
+    return program
+
+
+def _grad(program: Program, wrt: tuple[str, ...]) -> Program:
+    return reverse.gradients(program, wrt)
+
+
+def _backward(program: Program, wrt: tuple[str, ...]) -> Program:
+    found = reverse.gradients(program, wrt, _unique(program, "grad_output"))
+    found.results = found.results[1:]
+    return found
+
+
+def _jvp(program: Program, wrt: tuple[str, ...]) -> Program:
+    return tangents.tangent(program, {name: _unique(program, f"{name}_t") for name in wrt})
+
+
+def _grad_hess(program: Program, wrt: tuple[str, ...]) -> Program:
+    found = tangents.tangent(reverse.gradients(program, wrt), {wrt[0]: 1.0})
+    found.results = found.results[2:]
+    return found
+
+
+_KINDS: dict[str, Callable[[Program, tuple[str, ...]], Program]] = {
+    "value": _value, "grad": _grad, "backward": _backward, "jvp": _jvp, "grad_hess": _grad_hess,
+}  # fmt: skip
+
+
+def differentiable(function: Callable[..., Any]) -> Differentiable:
+    """Derive a formula's derivatives from its source."""
+    return Differentiable(function)
+
+
+del inspect

@@ -1,0 +1,154 @@
+"""Sums and means of a formula over arrays, with gradients of the arguments' shapes: one pass over memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nbgrad.derive import reverse, tangents
+from nbgrad.derive.parse import Program
+from nbgrad.derived.evaluate import Derived
+
+if TYPE_CHECKING:
+    from nbgrad.derived.differentiable import Differentiable
+
+__all__ = ["Sum"]
+
+
+class Sum:
+    """``formula.sum`` or ``formula.mean``."""
+
+    def __init__(self, formula: Differentiable, mean: bool) -> None:
+        self.formula, self.is_mean = formula, mean
+        self._derived: dict[Any, Derived] = {}
+
+    def __repr__(self) -> str:
+        return f"<{'mean' if self.is_mean else 'sum'} of {self.formula!r}>"
+
+    def _program(self, kind: str, wrt: tuple[str, ...], weighted: bool) -> Derived:
+        key = kind, wrt, weighted
+        if key not in self._derived:
+            self._derived[key] = Derived(_programs(self.formula.program(), kind, wrt, weighted, self.is_mean))
+        return self._derived[key]
+
+    def _run(self, kind: str, names: tuple[str, ...], values: list[Any], extra: list[Any], weight: Any) -> tuple[Any, Any]:
+        shapes = [np.shape(v) for v in values]
+        derived = self._program(kind, names, weight is not None)
+        everything = [*values, *extra]
+        if weight is not None:
+            everything.append(weight)
+        scale = 1.0
+        if self.is_mean:
+            size = float(np.prod(np.broadcast_shapes(*map(np.shape, everything)), dtype=float))
+            total = float(np.sum(np.broadcast_to(weight, np.broadcast_shapes(*map(np.shape, everything))), dtype=float)) if weight is not None else size
+            scale = 1.0 / total if total else float("nan")
+            everything.append(scale)
+        arguments = self.formula._arguments
+        targets: list[Any] = [] if kind == "hessp" else [()]
+        targets += [shapes[arguments.index(n)] for n in names]
+        results = derived([np.asarray(v) if np.ndim(v) == 0 else v for v in everything] if all(np.ndim(v) == 0 for v in everything) else everything, targets)
+        if kind != "hessp" and self.is_mean:
+            results[0] = type(results[0])(float(results[0]) * scale)
+        return results[0], tuple(results if kind == "hessp" else results[1:])
+
+    def __call__(self, *args: Any, weight: Any = None, **kwargs: Any) -> Any:
+        """One number."""
+        values = self.formula.bound(args, kwargs)
+        if any(hasattr(v, "requires_grad") for v in values):
+            from nbgrad.derived.tensors import total
+
+            return total(self, values, weight)
+        return self._run("sum", (), values, [], weight)[0]
+
+    def value_and_grad(self, *args: Any, wrt: Any = None, weight: Any = None, **kwargs: Any) -> tuple[Any, tuple[Any, ...]]:
+        """(the number, its gradients of the arguments' shapes)."""
+        values = self.formula.bound(args, kwargs)
+        return self._run("sum", self.formula.chosen(wrt, values), values, [], weight)
+
+    def hessp(self, v: Any, *args: Any, wrt: Any = None, weight: Any = None, **kwargs: Any) -> tuple[Any, ...]:
+        """The Hessian times ``v``, an array for each of ``wrt``."""
+        values = self.formula.bound(args, kwargs)
+        names = self.formula.chosen(wrt, values)
+        changes = list(v) if isinstance(v, tuple | list) else [v]
+        if len(changes) != len(names):
+            raise ValueError(f"v: expected {len(names)} arrays, one for each of {', '.join(names)}, got {len(changes)}")
+        return self._run("hessp", names, values, changes, weight)[1]
+
+    def objective(self, args: tuple[Any, ...] = (), shapes: Any = None, **keywords: Any) -> Objective:
+        """A function of one flat vector for ``scipy.optimize.minimize(..., jac=True)``."""
+        return Objective(self, tuple(args), shapes, keywords)
+
+
+class Objective:
+    """``objective(theta)``: (value, gradient); ``objective.hessp(theta, v)``."""
+
+    def __init__(self, total: Sum, args: tuple[Any, ...], shapes: Any, keywords: dict[str, Any]) -> None:
+        formula = total.formula
+        count = len(formula._arguments) - len(args)
+        self.total, self.args, self.keywords = total, args, keywords
+        self.names = formula._arguments[:count]
+        self.shapes = [tuple(s) for s in shapes] if shapes is not None else [()] * count
+        if len(self.shapes) != count:
+            raise ValueError(f"shapes: expected {count}, one for each of {', '.join(self.names)}, got {len(self.shapes)}")
+        self.sizes = [int(np.prod(s, dtype=int)) for s in self.shapes]
+
+    def _parts(self, theta: Any, name: str) -> list[Any]:
+        flat = np.asarray(theta, float)
+        if flat.shape != (sum(self.sizes),):
+            raise ValueError(f"{name}: expected a vector of {sum(self.sizes)} numbers, got shape {flat.shape}")
+        parts, at = [], 0
+        for shape, size in zip(self.shapes, self.sizes, strict=True):
+            parts.append(flat[at : at + size].reshape(shape) if shape else float(flat[at]))
+            at += size
+        return parts
+
+    def _flat(self, parts: tuple[Any, ...]) -> Any:
+        return np.concatenate([np.asarray(p, float).reshape(-1) for p in parts])
+
+    def __call__(self, theta: Any) -> tuple[float, Any]:
+        parts = self._parts(theta, "theta")
+        value, grads = self.total.value_and_grad(*parts, *self.args, wrt=self.names, **self.keywords)
+        return float(value), self._flat(grads)
+
+    def hessp(self, theta: Any, v: Any) -> Any:
+        parts, change = self._parts(theta, "theta"), self._parts(v, "v")
+        return self._flat(self.total.hessp(change, *parts, *self.args, wrt=self.names, **self.keywords))
+
+
+def _programs(program: Program, kind: str, wrt: tuple[str, ...], weighted: bool, mean: bool) -> Program:
+    """Value and gradients, or the Hessian's product, times a weight and a scale: arguments that come last."""
+
+    def unique(name: str) -> str:
+        while name in program.arguments:
+            name += "_"
+        return name
+
+    weight, scale = unique("weight"), unique("scale")
+    found = reverse.gradients(program, wrt)
+    if kind == "hessp":
+        found = tangents.tangent(found, {name: unique(f"{name}_t") for name in wrt})
+        found.results = found.results[3::2]
+    b = found.builder
+    factors: list[Any] = []
+    if weighted:
+        factors.append(b.argument(weight))
+    scaled = [*factors]
+    if mean:
+        scaled.append(b.argument(scale))
+
+    def times(node: Any, factors: list[Any]) -> Any:
+        for factor in factors:
+            node = b.times(b.real(node), factor) or b.constant(0.0)
+        return node
+
+    results = []
+    for k, (name, node) in enumerate(found.results):
+        results.append((name, times(node, factors if k == 0 and kind != "hessp" else scaled)))
+    found.results = results
+    return found
+
+
+_: Callable[..., Any] | None = None
+del _
