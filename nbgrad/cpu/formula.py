@@ -13,29 +13,30 @@ from numba import prange
 
 from nbgrad.cpu.elementwise import BLOCK
 from nbgrad.jit import Loop, scalar
-from nbgrad.jit.vector_map import vector_map
+from nbgrad.jit.vector_map import plain_map, vector_map
 
-__all__ = ["loop", "number", "total"]
+__all__ = ["loop", "number", "totals"]
 
 
-def loop(f: Callable[..., Any], name: str, sums: bool) -> Loop:
+def loop(f: Callable[..., Any], name: str, sums: bool, vectorized: bool = True) -> Loop:
     """``loop(work, inputs, outs, parameters)``, tuples of contiguous 1-D arrays and of numbers: outs[k][i] = the k-th
     number that f(inputs[0][i], ..., *parameters) returns. ``sums``: ``loop(work, inputs, outs, partials, parameters)``,
-    where of the numbers beyond ``outs`` partials[b, k] is the sum over block b, in float64.
+    where of the numbers beyond ``outs`` partials[b, k] is the sum over block b, in float64. ``vectorized``: f has no loop.
     """
     scalar(f)
+    mapped = vector_map if vectorized else plain_map
 
     def elementwise(inputs, outs, parameters):
         size = inputs[0].size
         for block in prange(-(-size // BLOCK)):
             start = block * BLOCK
-            vector_map(f, inputs, start, min(BLOCK, size - start), outs, start, parameters)
+            mapped(f, inputs, start, min(BLOCK, size - start), outs, start, parameters)
 
     def summed(inputs, outs, partials, parameters):
         size = inputs[0].size
         for block in prange(partials.shape[0]):
             start = block * BLOCK
-            parts = vector_map(f, inputs, start, min(BLOCK, size - start), outs, start, parameters)
+            parts = mapped(f, inputs, start, min(BLOCK, size - start), outs, start, parameters)
             for k in range(len(parts)):
                 partials[block, k] = parts[k]
 
@@ -52,8 +53,15 @@ def number(f: Callable[..., Any], name: str) -> Loop:
     return Loop(call, name=name + "_number")
 
 
-def total(partials: Any) -> Any:
-    """The sums over all blocks, in order."""
+def totals(partials: Any) -> list[float]:
+    """The sums over all blocks, exact but for one rounding: in no order, and the same for any number of threads."""
     if len(partials) == 1:
-        return partials[0]
-    return np.array([math.fsum(column) for column in partials.T.tolist()])
+        return partials[0].tolist()  # type: ignore[no-any-return]
+    return [_sum(column) for column in partials.T.tolist()]
+
+
+def _sum(numbers: list[float]) -> float:
+    try:
+        return math.fsum(numbers)
+    except (OverflowError, ValueError):  # inf and nan are results like others
+        return float(np.add.reduce(numbers))

@@ -15,7 +15,7 @@ from nbgrad.derive.program import BOOL, INTEGER, REAL, Builder, Function, Node, 
 from nbgrad.derive.program import Loop as ForLoop
 from nbgrad.derive.syntax import Source
 
-__all__ = ["Program", "expression", "parse"]
+__all__ = ["Program", "counts", "expression", "parse"]
 
 _OPERATORS = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**", ast.FloorDiv: "//", ast.Mod: "%",
@@ -46,7 +46,7 @@ def parse(source: Source, lookup: Callable[[str], Any], formula_of: Callable[[An
     TypeError for names that are no numbers or functions with a rule.
     """
     builder = Builder()
-    integers = _counts(source.tree)
+    integers = counts(source.tree)
     names = {name: builder.argument(name, INTEGER if name in integers else REAL) for name in source.arguments}
     reader = _Reader(builder, source, lookup, formula_of)
     value = reader.body(list(source.tree.body), names)
@@ -59,13 +59,13 @@ def expression(builder: Builder, text: str, names: dict[str, Node]) -> Node:
     return _Reader(builder, None, rules.FUNCTIONS.__getitem__, lambda _: None).value(tree, names)
 
 
-def _counts(tree: ast.FunctionDef) -> set[str]:
+def counts(tree: ast.FunctionDef) -> set[str]:
     """The names within a range's parentheses: integers."""
-    found: set[str] = set()
+    arguments, found = {a.arg for a in (*tree.args.posonlyargs, *tree.args.args)}, set()
     for node in ast.walk(tree):
         if isinstance(node, ast.For) and isinstance(node.iter, ast.Call):
             found |= {n.id for a in node.iter.args for n in ast.walk(a) if isinstance(n, ast.Name)}
-    return found
+    return found & arguments
 
 
 class _Reader:

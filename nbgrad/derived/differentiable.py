@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import functools
-import inspect
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from nbgrad.derive import reverse, syntax, tangents, write
-from nbgrad.derive.parse import Program, parse
+from nbgrad.derive.parse import Program, counts, parse
+from nbgrad.derived.compiled import Method, make_callable
 from nbgrad.derived.evaluate import Derived
 from nbgrad.derived.sums import Sum
 
@@ -31,14 +31,16 @@ class Differentiable:
         self._lock = threading.RLock()
         self._derived: dict[Any, Derived] = {}
         self._program: Program | None = None
+        self._count = len(self._arguments)
+        self._of_floats: Callable[..., Any] | None = None
+        self.kinds = dict.fromkeys(self._arguments, "real") | dict.fromkeys(counts(self._source.tree), "integer")
+        self.value_and_grad = Method(self, "value_and_grad", self._value_and_grad)
+        self.grad_hess = Method(self, "grad_hess", self._grad_hess)
+        self.sum, self.mean = Sum(self, mean=False), Sum(self, mean=True)
+        make_callable(self)
 
     def __repr__(self) -> str:
         return f"<differentiable {self.__name__}({', '.join(self._arguments)})>"
-
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        if instance is None:
-            return self
-        raise TypeError(f"{self.__name__}: expected a function of a module, got a method: a formula is of numbers alone")
 
     # Derivation
 
@@ -85,11 +87,8 @@ class Differentiable:
     def chosen(self, wrt: Any, values: list[Any]) -> tuple[str, ...]:
         """The names of the arguments to differentiate by."""
         if wrt is None:
-            kinds = self.program().arguments
-            return tuple(
-                name for name, v in zip(self._arguments, values, strict=True)
-                if kinds[name].kind == "real" and _is_float(v)
-            )  # fmt: skip
+            pairs = zip(self._arguments, values, strict=True)
+            return tuple([name for name, v in pairs if self.kinds[name] == "real" and _is_float(v)])
         names = []
         for one in wrt if isinstance(wrt, tuple | list) else [wrt]:
             if isinstance(one, str) and one in self._arguments:
@@ -98,7 +97,7 @@ class Differentiable:
                 names.append(self._arguments[one])
             else:
                 raise ValueError(f"wrt: expected names or numbers of arguments ({', '.join(self._arguments)}), got {one!r}")
-            if self.program().arguments[names[-1]].kind != "real":
+            if self.kinds[names[-1]] != "real":
                 raise ValueError(f"wrt: expected real arguments, got {names[-1]}, an integer")
         return tuple(names)
 
@@ -127,24 +126,32 @@ class Differentiable:
 
     def __call__(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The formula's value."""
+        if not kwargs and out is None and len(args) == self._count:
+            for value in args:  # what is called most: 0.6 µs
+                if type(value) is not float:
+                    break
+            else:
+                if self._of_floats is None:
+                    self._of_floats = self.derived("value", ()).of_floats()
+                return self._of_floats(*args)
         values = self.bound(args, kwargs)
         if out is None and all(map(_is_number, values)):
-            return self.derived("value", ()).numbers(values)
+            return self.derived("value", ()).numbers(*values)
         if any(map(_is_tensor, values)):
             from nbgrad.derived.tensors import value
 
             return value(self, values)
-        return self.derived("value", ())(values, [None], [out])[0]
+        return self.derived("value", ())(values, (None,), [out])[0]
 
-    def value_and_grad(self, *args: Any, wrt: Any = None, **kwargs: Any) -> tuple[Any, tuple[Any, ...]]:
+    def _value_and_grad(self, *args: Any, wrt: Any = None, **kwargs: Any) -> tuple[Any, tuple[Any, ...]]:
         """(value, partial derivatives), element by element."""
         values = self.bound(args, kwargs)
         names = self.chosen(wrt, values)
         derived = self.derived("grad", names)
         if all(map(_is_number, values)):
-            results = derived.numbers(values) if names else (derived.numbers(values),)
+            results = derived.numbers(*values) if names else (derived.numbers(*values),)
         else:
-            results = derived(values, [None] * (1 + len(names)))
+            results = derived(values, (None,) * (1 + len(names)))
         return results[0], tuple(results[1:])
 
     def backward(self, grad_output: Any, *args: Any, wrt: Any = None, **kwargs: Any) -> tuple[Any, ...]:
@@ -156,10 +163,10 @@ class Differentiable:
         derived = self.derived("backward", names)
         everything = [*values, grad_output]
         if all(map(_is_number, everything)):
-            results = derived.numbers(everything)
+            results = derived.numbers(*everything)
             return results if len(names) > 1 else (results,)
-        targets = [np.shape(values[self._arguments.index(name)]) for name in names]
-        return tuple(derived(everything, targets))  # type: ignore[arg-type]
+        targets = tuple(np.shape(values[self._arguments.index(name)]) for name in names)
+        return tuple(derived(everything, targets))
 
     def jvp(self, args: Any, tangents: Any) -> tuple[Any, Any]:
         """(value, what it changes by when the arguments change by these tangents); a tangent of None is 0."""
@@ -169,15 +176,15 @@ class Differentiable:
             raise TypeError(f"tangents: expected {len(values)}, one for each argument, got {len(changes)}")
         names = tuple(n for n, t in zip(self._arguments, changes, strict=True) if t is not None)
         for n in names:
-            if self.program().arguments[n].kind != "real":
+            if self.kinds[n] != "real":
                 raise ValueError(f"tangents: expected None for {n}, an integer")
         everything = [*values, *(t for t in changes if t is not None)]
         derived = self.derived("jvp", names)
         if all(map(_is_number, everything)):
-            return tuple(derived.numbers(everything))  # type: ignore[return-value]
-        return tuple(derived(everything, [None, None]))  # type: ignore[return-value]
+            return tuple(derived.numbers(*everything))  # type: ignore[return-value]
+        return tuple(derived(everything, (None, None)))  # type: ignore[return-value]
 
-    def grad_hess(self, *args: Any, wrt: Any = 0, **kwargs: Any) -> tuple[Any, Any]:
+    def _grad_hess(self, *args: Any, wrt: Any = 0, **kwargs: Any) -> tuple[Any, Any]:
         """(first, second) derivative in one argument, element by element."""
         values = self.bound(args, kwargs)
         names = self.chosen(wrt, values)
@@ -185,18 +192,8 @@ class Differentiable:
             raise ValueError(f"wrt: expected one argument, got {len(names)}")
         derived = self.derived("grad_hess", names)
         if all(map(_is_number, values)):
-            return tuple(derived.numbers(values))  # type: ignore[return-value]
-        return tuple(derived(values, [None, None]))  # type: ignore[return-value]
-
-    @functools.cached_property
-    def sum(self) -> Sum:
-        """The sum over all elements, with gradients of the arguments' shapes, in one pass."""
-        return Sum(self, mean=False)
-
-    @functools.cached_property
-    def mean(self) -> Sum:
-        """The mean over all elements, with gradients of the arguments' shapes, in one pass."""
-        return Sum(self, mean=True)
+            return tuple(derived.numbers(*values))  # type: ignore[return-value]
+        return tuple(derived(values, (None, None)))  # type: ignore[return-value]
 
     @property
     def source(self) -> str:
@@ -280,6 +277,3 @@ _KINDS: dict[str, Callable[[Program, tuple[str, ...]], Program]] = {
 def differentiable(function: Callable[..., Any]) -> Differentiable:
     """Derive a formula's derivatives from its source."""
     return Differentiable(function)
-
-
-del inspect

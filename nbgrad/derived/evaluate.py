@@ -7,17 +7,20 @@ up within the same pass.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from nbgrad.arrays import FLOAT32, FLOAT64, as_float, broadcast, contiguous, output
+from nbgrad.arrays import FLOAT32, FLOAT64, as_float, broadcast, contiguous
 from nbgrad.cpu import formula
 from nbgrad.cpu.add_up import add_up
 from nbgrad.derive import write
 from nbgrad.derive.parse import Program
+from nbgrad.derive.unroll import has_loop, unrolled
 from nbgrad.jit import Loop
+from nbgrad.jit.locks import lazy
 
 __all__ = ["Derived", "precision"]
 
@@ -25,7 +28,7 @@ _ndarray = np.ndarray
 _NUMBERS = (float, int, bool, np.floating, np.integer, np.bool_)
 
 
-def precision(values: list[Any]) -> np.dtype[Any]:
+def precision(values: Any) -> np.dtype[Any]:
     """float32 where every array of floats is (or, without arrays, every number), else float64; Python's numbers and
     integers adapt.
     """
@@ -45,71 +48,91 @@ class Derived:
         self.integers = [node.kind == "integer" for node in program.arguments.values()]
         self.results = [name for name, _ in program.results]
         self._loops: dict[Any, Loop] = {}
-        self._number: Callable[..., Any] | None = None
+        self._plans: dict[Any, _Plan] = {}
 
     def _function(self, order: list[str], results: list[int], name: str) -> Callable[..., Any]:
         chosen = Program(self.program.name, self.program.builder, [self.program.results[k] for k in results])
-        return write.function(chosen, name, order)
+        return write.function(unrolled(chosen), name, order)
 
-    def number(self, values: tuple[Any, ...]) -> Any:
+    @lazy
+    def number(self) -> Callable[..., Any]:
         """The results for numbers: one, or a tuple."""
-        if self._number is None:
-            function = self._function(self.arguments, [*range(len(self.results))], self.program.name)
-            self._number = formula.number(function, self.program.name).serial
-        return self._number(*values)
+        function = self._function(self.arguments, [*range(len(self.results))], self.program.name)
+        return formula.number(function, self.program.name).serial  # type: ignore[no-any-return]
 
-    def numbers(self, values: list[Any]) -> Any:
+    def of_floats(self) -> Callable[..., Any]:
+        """The same, of arguments that are floats all."""
+        return self.numbers if any(self.integers) else self.number  # type: ignore[return-value]
+
+    def numbers(self, *values: Any) -> Any:
+        """The results for numbers of any types."""
         T = float if precision(values) is not FLOAT32 else np.float32
-        return self.number(
-            tuple(int(v) if whole else T(v) for v, whole in zip(values, self.integers, strict=True))
-        )
+        triples = zip(values, self.arguments, self.integers, strict=True)
+        results = self.number(*[_integer(v, name) if whole else T(v) for v, name, whole in triples])
+        if T is float:
+            return results
+        return tuple(map(T, results)) if isinstance(results, tuple) else T(results)
 
-    def __call__(self, values: list[Any], targets: list[tuple[int, ...] | None], outs: list[Any] | None = None) -> Any:
+    def __call__(
+        self, values: list[Any], targets: tuple[tuple[int, ...] | None, ...], outs: list[Any] | None = None
+    ) -> list[Any]:
         """The results for arrays and numbers, by the program's arguments. ``targets``: the shape of each result, None:
         one for each element. ``outs``: memory for them.
         """
         arrays, dtype, shape = self._checked(values)
-        size = 1
-        for n in shape:
-            size *= n
-        inputs, order, numbers = [], [], []
-        for k, a in enumerate(arrays):
-            if type(a) is _ndarray:
-                inputs.append(a if a.ndim == 1 else a.reshape(-1))
-                order.append(k)
-            else:
-                numbers.append(k)
+        key = (shape, targets, *map(type, arrays))
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = self._plan(arrays, targets, shape)
+            if len(self._plans) > 256:  # many shapes: nothing is lost but time
+                self._plans.clear()
+        inputs = [arrays[k] for k in plan.order]
+        if plan.reshaped:
+            inputs = [a.reshape(-1) for a in inputs]
         results: list[Any] = [None] * len(targets)
-        kept, summed = [], []
-        for k, target in enumerate(targets):
-            one = target is not None and target != shape and all(n == 1 for n in target)
-            (summed if one else kept).append(k)
-        for k in kept:
+        flat = []
+        for k in plan.kept:
             out = outs[k] if outs else None
-            whole = targets[k] is None or targets[k] == shape
-            fits = whole and out is not None and out.flags.carray
-            if fits and any(np.may_share_memory(out, a) and out is not a for a in arrays if type(a) is _ndarray):
-                fits = False
-            results[k] = out if fits else np.empty(shape, dtype)
-        loop = self._loop(tuple(order), tuple(summed))
-        flat = tuple(results[k] if results[k].ndim == 1 else results[k].reshape(-1) for k in kept)
-        parameters = tuple(arrays[k] for k in numbers)
-        if summed:
-            partials = np.empty((-(-size // formula.BLOCK), len(summed)))
-            loop(size, tuple(inputs), flat, partials, parameters)
-            totals = formula.total(partials)
-            for k, value in zip(summed, totals, strict=True):
-                results[k] = dtype.type(value) if targets[k] == () else np.full(targets[k], value, dtype)
+            if out is None or not self._takes(out, targets[k], shape, arrays):
+                out = np.empty(shape, dtype)
+            results[k] = out
+            flat.append(out.reshape(-1) if plan.reshaped else out)
+        parameters = tuple([arrays[k] for k in plan.numbers])
+        if plan.summed:
+            partials = np.empty((plan.blocks, len(plan.summed)))
+            plan.loop(plan.size, tuple(inputs), tuple(flat), partials, parameters)
+            for k, value in zip(plan.summed, formula.totals(partials), strict=True):
+                results[k] = dtype.type(value) if targets[k] == () else np.full(targets[k], value, dtype)  # type: ignore[arg-type]
         else:
-            loop(size, tuple(inputs), flat, parameters)
-        for k in kept:
-            target = targets[k]
-            if target is not None and target != shape:
-                results[k] = _reduced(results[k], target)
-            if outs and outs[k] is not None and results[k] is not outs[k]:
-                np.copyto(outs[k], results[k])
-                results[k] = outs[k]
+            plan.loop(plan.size, tuple(inputs), tuple(flat), parameters)
+        for k in plan.reduced:
+            results[k] = _reduced(results[k], targets[k])  # type: ignore[arg-type]
+        if outs:
+            for k, out in enumerate(outs):
+                if out is not None and results[k] is not out:
+                    np.copyto(out, results[k])
+                    results[k] = out
         return results
+
+    @staticmethod
+    def _takes(out: Any, target: Any, shape: tuple[int, ...], arrays: list[Any]) -> bool:
+        """Whether the loop may write here: every element, and no input's but its own."""
+        whole = out.shape == shape and (target is None or target == shape) and out.flags.carray
+        return whole and not any(type(a) is _ndarray and np.may_share_memory(out, a) and out is not a for a in arrays)
+
+    def _plan(self, arrays: list[Any], targets: tuple[Any, ...], shape: tuple[int, ...]) -> _Plan:
+        order = [k for k, a in enumerate(arrays) if type(a) is _ndarray]
+        order.sort(key=lambda k: self.integers[k])  # the first one's precision is that of all
+        numbers = [k for k in range(len(arrays)) if k not in order]
+        summed = [
+            k for k, target in enumerate(targets)
+            if target is not None and target != shape and all(n == 1 for n in target)
+        ]  # fmt: skip
+        kept = [k for k in range(len(targets)) if k not in summed]
+        reduced = [k for k in kept if targets[k] is not None and targets[k] != shape]
+        size = math.prod(shape)
+        loop = self._loop(tuple(order), tuple(numbers), tuple(kept), tuple(summed))
+        return _Plan(loop, order, numbers, kept, summed, reduced, size, -(-size // formula.BLOCK), len(shape) != 1)
 
     def _checked(self, values: list[Any]) -> tuple[list[Any], np.dtype[Any], tuple[int, ...]]:
         """The arguments as contiguous arrays of the joint shape, or as numbers; their precision; that shape."""
@@ -143,16 +166,39 @@ class Derived:
             fitted[k] = np.full(shape, fitted[k], dtype)
         return fitted, dtype, shape
 
-    def _loop(self, order: tuple[int, ...], summed: tuple[int, ...]) -> Loop:
+    def _loop(
+        self, order: tuple[int, ...], numbers: tuple[int, ...], kept: tuple[int, ...], summed: tuple[int, ...]
+    ) -> Loop:
         loop = self._loops.get((order, summed))
         if loop is None:
-            arrays = sorted(order, key=lambda k: self.integers[k])  # the first has the precision
-            assert tuple(arrays) == order or any(self.integers)
-            rest = [k for k in range(len(self.arguments)) if k not in order]
-            results = [k for k in range(len(self.results)) if k not in summed] + list(summed)
-            function = self._function([self.arguments[k] for k in (*order, *rest)], results, self.program.name)
-            loop = self._loops[order, summed] = formula.loop(function, self.program.name, bool(summed))
+            names = [self.arguments[k] for k in (*order, *numbers)]
+            function = self._function(names, [*kept, *summed], self.program.name)
+            loop = self._loops[order, summed] = formula.loop(
+                function, self.program.name, bool(summed), vectorized=not has_loop(unrolled(self.program))
+            )
         return loop
+
+
+class _Plan(NamedTuple):
+    """How a call with arguments and results of given shapes goes: which arguments are arrays, in the loop's ``order``,
+    which ``numbers``; which results are ``kept`` element by element, ``summed`` in the loop, ``reduced`` after it.
+    """
+
+    loop: Loop
+    order: list[int]
+    numbers: list[int]
+    kept: list[int]
+    summed: list[int]
+    reduced: list[int]
+    size: int
+    blocks: int
+    reshaped: bool
+
+
+def _integer(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name}: expected an integer, which range(...) takes, got {type(value).__name__} {value!r}")
+    return int(value)
 
 
 def _reduced(gradient: np.ndarray[Any, Any], shape: tuple[int, ...]) -> Any:
@@ -160,9 +206,3 @@ def _reduced(gradient: np.ndarray[Any, Any], shape: tuple[int, ...]) -> Any:
     lead = gradient.ndim - len(shape)
     axes = (*range(lead), *(lead + k for k, n in enumerate(shape) if n == 1 and gradient.shape[lead + k] != 1))
     return np.asarray(add_up(gradient, axes, keepdims=False)).reshape(shape)
-
-
-def checked_outs(outs: Any, shapes: list[tuple[int, ...]], dtype: np.dtype[Any], names: list[str]) -> None:
-    for out, shape, name in zip(outs, shapes, names, strict=True):
-        if out is not None:
-            output(out, shape, dtype, name)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nbgrad.derive import reverse, tangents
 from nbgrad.derive.parse import Program
+from nbgrad.derived.compiled import Method
 from nbgrad.derived.evaluate import Derived
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ class Sum:
 
     def __init__(self, formula: Differentiable, mean: bool) -> None:
         self.formula, self.is_mean = formula, mean
+        self.__name__ = f"{formula.__name__}.{'mean' if mean else 'sum'}"
+        self.__module__ = formula.__module__
+        self.value_and_grad = Method(self, f"{self.__name__}.value_and_grad", self._value_and_grad)
         self._derived: dict[Any, Derived] = {}
 
     def __repr__(self) -> str:
@@ -33,25 +37,29 @@ class Sum:
             self._derived[key] = Derived(_programs(self.formula.program(), kind, wrt, weighted, self.is_mean))
         return self._derived[key]
 
-    def _run(self, kind: str, names: tuple[str, ...], values: list[Any], extra: list[Any], weight: Any) -> tuple[Any, Any]:
-        shapes = [np.shape(v) for v in values]
-        derived = self._program(kind, names, weight is not None)
+    def _run(
+        self, kind: str, names: tuple[str, ...], values: list[Any], extra: list[Any], weight: Any
+    ) -> tuple[Any, tuple[Any, ...]]:
+        """(the value, or None for a Hessian's product; gradients of the arguments' shapes)."""
+        arguments = self.formula._arguments
+        targets = tuple([np.shape(values[arguments.index(n)]) for n in names])
         everything = [*values, *extra]
         if weight is not None:
             everything.append(weight)
         scale = 1.0
         if self.is_mean:
-            size = float(np.prod(np.broadcast_shapes(*map(np.shape, everything)), dtype=float))
-            total = float(np.sum(np.broadcast_to(weight, np.broadcast_shapes(*map(np.shape, everything))), dtype=float)) if weight is not None else size
-            scale = 1.0 / total if total else float("nan")
+            shape = np.broadcast_shapes(*map(np.shape, everything))
+            total = math.prod(shape) if weight is None else np.sum(np.broadcast_to(weight, shape), dtype=float)
+            with np.errstate(all="ignore"):
+                scale = float(np.divide(1.0, total)) if total else math.nan
             everything.append(scale)
-        arguments = self.formula._arguments
-        targets: list[Any] = [] if kind == "hessp" else [()]
-        targets += [shapes[arguments.index(n)] for n in names]
-        results = derived([np.asarray(v) if np.ndim(v) == 0 else v for v in everything] if all(np.ndim(v) == 0 for v in everything) else everything, targets)
-        if kind != "hessp" and self.is_mean:
-            results[0] = type(results[0])(float(results[0]) * scale)
-        return results[0], tuple(results if kind == "hessp" else results[1:])
+        if all(np.ndim(v) == 0 for v in everything):  # one element
+            everything[0] = np.reshape(everything[0], 1)
+        derived = self._program(kind, names, weight is not None)
+        if kind == "hessp":
+            return None, tuple(derived(everything, targets))
+        value, *gradients = derived(everything, ((), *targets))
+        return (type(value)(float(value) * scale) if self.is_mean else value), tuple(gradients)
 
     def __call__(self, *args: Any, weight: Any = None, **kwargs: Any) -> Any:
         """One number."""
@@ -62,7 +70,9 @@ class Sum:
             return total(self, values, weight)
         return self._run("sum", (), values, [], weight)[0]
 
-    def value_and_grad(self, *args: Any, wrt: Any = None, weight: Any = None, **kwargs: Any) -> tuple[Any, tuple[Any, ...]]:
+    def _value_and_grad(
+        self, *args: Any, wrt: Any = None, weight: Any = None, **kwargs: Any
+    ) -> tuple[Any, tuple[Any, ...]]:
         """(the number, its gradients of the arguments' shapes)."""
         values = self.formula.bound(args, kwargs)
         return self._run("sum", self.formula.chosen(wrt, values), values, [], weight)
@@ -148,7 +158,3 @@ def _programs(program: Program, kind: str, wrt: tuple[str, ...], weighted: bool,
         results.append((name, times(node, factors if k == 0 and kind != "hessp" else scaled)))
     found.results = results
     return found
-
-
-_: Callable[..., Any] | None = None
-del _

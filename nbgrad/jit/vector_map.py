@@ -21,7 +21,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["nontemporal_copy", "vector_map"]
+__all__ = ["nontemporal_copy", "plain_map", "vector_map"]
 
 _VECTORS = 4
 #: Numbers to be added up that are kept at a time.
@@ -75,9 +75,8 @@ def _hint(module: Any, name: str, value: Any) -> Any:
     return module.add_metadata([ir.MetaDataString(module, name), value])
 
 
-@intrinsic
-def vector_map(
-    typingctx: Any, f: Any, inputs: Any, start: Any, count: Any, outs: Any, out_start: Any, parameters: Any
+def _vector_map(
+    typingctx: Any, f: Any, inputs: Any, start: Any, count: Any, outs: Any, out_start: Any, parameters: Any, hint: bool
 ) -> Any:
     """``out[out_start + i] = f(*(x[start + i] for x in inputs), *parameters)`` for i in range(count), ``outs`` a tuple
     of as many arrays as f returns numbers, or of fewer: of the other numbers the sums are returned, in float64.
@@ -95,7 +94,7 @@ def vector_map(
             _hint(module, "llvm.loop.parallel_accesses", group),
             _hint(module, "llvm.loop.interleave.count", ir.Constant(ir.IntType(32), _VECTORS)),
             _hint(module, "llvm.loop.vectorize.enable", ir.Constant(ir.IntType(1), 1)),
-        )
+        )[: 3 if hint else 1]
 
         def elements(array_type: Any, value: Any, first: Any) -> Any:
             array = context.make_array(array_type)(context, builder, value)
@@ -115,7 +114,10 @@ def vector_map(
 
         offset: list[Any] = [None]  # where this piece begins
         kept_at: list[Any] = []
-        vectorized = hints[1:]
+        vectorized = (
+            _hint(module, "llvm.loop.interleave.count", ir.Constant(ir.IntType(32), _VECTORS)),
+            _hint(module, "llvm.loop.vectorize.enable", ir.Constant(ir.IntType(1), 1)),
+        )
 
         def wide(y: Any, t: Any) -> Any:
             return context.cast(builder, y, t, types.float64)
@@ -167,6 +169,21 @@ def vector_map(
     sums = (len(call.return_type) if isinstance(call.return_type, types.BaseTuple) else 1) - kept
     result_type = types.UniTuple(types.float64, sums) if sums else types.none
     return result_type(f, inputs, types.intp, types.intp, outs, types.intp, parameters), generate
+
+
+@intrinsic
+def vector_map(
+    typingctx: Any, f: Any, inputs: Any, start: Any, count: Any, outs: Any, out_start: Any, parameters: Any
+) -> Any:
+    return _vector_map(typingctx, f, inputs, start, count, outs, out_start, parameters, True)
+
+
+@intrinsic
+def plain_map(
+    typingctx: Any, f: Any, inputs: Any, start: Any, count: Any, outs: Any, out_start: Any, parameters: Any
+) -> Any:
+    """`vector_map` of a function that has a loop of its own, which cannot be vectorised (LLVM would warn of it)."""
+    return _vector_map(typingctx, f, inputs, start, count, outs, out_start, parameters, False)
 
 
 @intrinsic

@@ -1,0 +1,59 @@
+"""Formulas inside a user's ``@njit`` function: which objects stand for which functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from nbgrad.derive import write
+from nbgrad.derive.unroll import unrolled
+from nbgrad.jit.attributes import with_attributes
+from nbgrad.overloads.formula import Signature, register
+
+if TYPE_CHECKING:
+    from nbgrad.derived.differentiable import Differentiable
+
+__all__ = ["Method", "make_callable"]
+
+
+class Method:
+    """A method of a formula as an object of its own, which Numba can know: `functools.partial` with a name."""
+
+    def __init__(self, owner: Any, name: str, call: Callable[..., Any]) -> None:
+        self.__name__, self.__qualname__, self.__doc__ = name, name, call.__doc__
+        self.__module__ = owner.__module__
+        self.__wrapped__ = call
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.__wrapped__(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<method {self.__name__}>"
+
+
+def make_callable(formula: Differentiable) -> None:
+    """Register a formula, its derivatives, sum and mean."""
+    kinds = formula.kinds
+    reals = tuple(n for n in formula._arguments if kinds[n] == "real")
+    signature = Signature(
+        formula.__name__, formula._arguments, formula._source.defaults, frozenset(formula._arguments) - set(reals)
+    )
+
+    def of(kind: str, wrt: tuple[str, ...]) -> Callable[..., Any]:
+        derived = formula.derived(kind, wrt)
+        return write.function(unrolled(derived.program), f"{formula.__name__}_{kind}", derived.arguments)
+
+    n = len(reals)
+    register(formula, signature, lambda: of("value", ()), 1)
+    register(formula.value_and_grad, signature, lambda: of("grad", reals), 1 + n, tupled=True)
+    register(formula.grad_hess, signature, lambda: of("grad_hess", reals[:1]), 2)
+    owners = [formula._arguments.index(name) for name in reals]
+    for reduction in (formula.sum, formula.mean):
+        mean = reduction.is_mean
+        register(reduction, signature, lambda: of("value", ()), 1, total=lambda: [None], mean=mean)
+        register(
+            reduction.value_and_grad, signature, lambda: of("grad", reals), 1 + n, tupled=True,
+            total=lambda: [None, *owners], mean=mean,
+        )  # fmt: skip
+        with_attributes(reduction, ("value_and_grad",))
+    with_attributes(formula, ("value_and_grad", "grad_hess", "sum", "mean"))
