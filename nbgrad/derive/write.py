@@ -251,6 +251,8 @@ class _Writer:
         pairs = [(self.names[c[0]], a) for c, a in zip(carried, after, strict=True) if a != self.names[c[0]]]
         if pairs:
             body.append(f"{', '.join(n for n, _ in pairs)} = {', '.join(a for _, a in pairs)}")
+        if not body:
+            return lines
         return [*lines, f"for {self.names[statement.index]} in range({bounds}):", *("    " + line for line in body)]
 
     # Expressions: (text, how strongly its last operation binds)
