@@ -18,14 +18,16 @@ if TYPE_CHECKING:
     from nbgrad.autograd.modes import enable_grad, is_grad_enabled, no_grad
     from nbgrad.autograd.tensor import Tensor, tensor
     from nbgrad.autograd.transforms import grad, value_and_grad
+    from nbgrad.derived.differentiable import differentiable
     from nbgrad.regression import LinearRegression, LogisticRegression, SoftmaxRegression
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Function", "LinearRegression", "LogisticRegression", "SoftmaxRegression", "Tensor", "cat", "datasets",
-    "elementary", "enable_grad", "functional", "grad", "is_grad_enabled", "kernels", "maximum", "minimum", "nn",
-    "no_grad", "optim", "plot_graph", "regression", "stack", "tensor", "to_dot", "value_and_grad", "where",
+    "differentiable", "elementary", "enable_grad", "functional", "grad", "is_grad_enabled", "kernels", "maximum",
+    "minimum", "nn", "no_grad", "optim", "plot_graph", "regression", "stack", "tensor", "to_dot", "value_and_grad",
+    "where",
 ]  # fmt: skip
 
 _HOMES = {
@@ -35,6 +37,7 @@ _HOMES = {
     "autograd.modes": ("enable_grad", "is_grad_enabled", "no_grad"),
     "autograd.tensor": ("Tensor", "tensor"),
     "autograd.transforms": ("grad", "value_and_grad"),
+    "derived.differentiable": ("differentiable",),
     "regression": ("LinearRegression", "LogisticRegression", "SoftmaxRegression"),
 }
 

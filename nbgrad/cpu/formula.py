@@ -21,7 +21,8 @@ __all__ = ["loop", "number", "totals"]
 def loop(f: Callable[..., Any], name: str, sums: bool, vectorized: bool = True) -> Loop:
     """``loop(work, inputs, outs, parameters)``, tuples of contiguous 1-D arrays and of numbers: outs[k][i] = the k-th
     number that f(inputs[0][i], ..., *parameters) returns. ``sums``: ``loop(work, inputs, outs, partials, parameters)``,
-    where of the numbers beyond ``outs`` partials[b, k] is the sum over block b, in float64. ``vectorized``: f has no loop.
+    where of the numbers beyond ``outs`` partials[b, k] is the sum over block b, in float64. ``vectorized``: f has
+    no loop.
     """
     scalar(f)
     mapped = vector_map if vectorized else plain_map

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Branch", "Builder", "Function", "Loop", "Node", "Region", "is_constant"]
+__all__ = [
+    "Branch", "Builder", "Function", "Loop", "Node", "Program", "Region", "is_constant", "statements",
+]  # fmt: skip
 
 REAL, INTEGER, BOOL = "real", "integer", "bool"
 
@@ -34,8 +36,8 @@ class Function:
 
 
 class Node:
-    """A value. ``op``: "constant", "argument", "index" and "carried" (of a loop), "phi" (after a statement), "call", or an
-    operator of Python. ``name``: what it is called in the source.
+    """A value. ``op``: "constant", "argument", "index" and "carried" (of a loop), "phi" (after a statement), "call", or
+    an operator of Python. ``name``: what it is called in the source.
     """
 
     __slots__ = ("args", "kind", "name", "number", "op", "value")
@@ -214,7 +216,7 @@ class Builder:
         if a.op == "neg":
             return self.arithmetic("-", b, a.args[0])
         if b.op == "*" and is_constant(b.args[0]) and b.args[0].value < 0:
-            return self.arithmetic("-", a, self.times(self.constant(-b.args[0].value), b.args[1]))
+            return self.arithmetic("-", a, self.arithmetic("*", self.constant(-b.args[0].value), b.args[1]))
         return self.arithmetic("+", a, b)
 
     def times(self, a: Node | None, b: Node | None) -> Node | None:
@@ -249,10 +251,8 @@ class Builder:
         """
         if is_constant(condition):
             return then() if condition.value else other()
-        statement = Branch(
-            condition,
-            *(Region(self.region, *filter(None, [earlier])) for earlier in around),
-        )
+        ways = [Region(self.region, *filter(None, [earlier])) for earlier in around]
+        statement = Branch(condition, ways[0], ways[1])
         with self.within(statement.then):
             first = then()
         with self.within(statement.other):
@@ -290,3 +290,23 @@ def statements(region: Region) -> Iterator[Branch | Loop]:
         yield statement
         for inner in statement.regions():
             yield from statements(inner)
+
+
+@dataclass(eq=False)
+class Program:
+    """A formula, or derivatives of one: nodes and statements in ``builder``, and which are the results, by their names;
+    numbers that stand for arguments left out.
+    """
+
+    name: str
+    builder: Builder
+    results: list[tuple[str, Node]]
+    defaults: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def arguments(self) -> dict[str, Node]:
+        return self.builder.arguments
+
+    @property
+    def value(self) -> Node:
+        return self.results[0][1]

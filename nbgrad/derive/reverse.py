@@ -7,16 +7,15 @@ and the adjoints pass it by those.
 
 from __future__ import annotations
 
-from nbgrad.derive.parse import Program
-from nbgrad.derive.program import REAL, Branch, Builder, Loop, Node, Region
+from nbgrad.derive.program import REAL, Branch, Builder, Loop, Node, Program, Region
 from nbgrad.derive.tangents import Copy, active, items, partial
 
 __all__ = ["gradients"]
 
 
 def gradients(program: Program, wrt: tuple[str, ...], seed: str | None = None) -> Program:
-    """The program with its value's derivatives in the arguments ``wrt``: results "value", "d_w", ...; times the argument
-    ``seed`` where one is named.
+    """The program with its value's derivatives in the arguments ``wrt``: results "value", "d_w", ...; times the
+    argument ``seed`` where one is named.
     """
     b = Builder()
     new = {node: b.argument(name, node.kind) for name, node in program.arguments.items()}
@@ -44,8 +43,8 @@ def _name(adjoint: Node, node: Node) -> None:
 
 
 class _Forward(Copy):
-    """A copy of the values, in which the outermost loops carry tangents of what they read. ``slopes``: by loop, for each
-    number after it, by the node that is read the derivative.
+    """A copy of the values, in which the outermost loops carry tangents of what they read. ``slopes``: by loop, for
+    each number after it, by the node that is read the derivative.
     """
 
     def __init__(self, b: Builder, new: dict[Node, Node], moving: set[Node]) -> None:

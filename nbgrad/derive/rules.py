@@ -30,7 +30,9 @@ _CALLED: dict[Any, Function] = {}
 KERNELS: dict[str, Function] = {}
 
 
-def _add(name: str, call: Callable[..., Any], signature: str, *partials: str | None, also: tuple[Any, ...] = ()) -> None:
+def _add(
+    name: str, call: Callable[..., Any], signature: str, *partials: str | None, also: tuple[Any, ...] = ()
+) -> None:
     function = Function(name, call, tuple(signature.replace(" ", "").split(",")), partials)
     FUNCTIONS[name] = function
     for key in (call, *also):
@@ -39,7 +41,7 @@ def _add(name: str, call: Callable[..., Any], signature: str, *partials: str | N
 
 _SQRT_PI = repr(2 / math.sqrt(math.pi))
 
-# Sources of the derivatives: M. Abramowitz & I. Stegun, Handbook of Mathematical Functions (1964), 3.3, 4.2 to 4.6, 7.1.
+# The derivatives: M. Abramowitz & I. Stegun, Handbook of Mathematical Functions (1964), 3.3, 4.2 to 4.6, 7.1.
 _add("exp", elementary.exp, "x", "y", also=(math.exp, np.exp))
 _add("expm1", elementary.expm1, "x", "exp(x)", also=(math.expm1, np.expm1))
 _add("exp2", math.exp2, "x", f"{math.log(2)!r} * y", also=(np.exp2,))
@@ -63,7 +65,10 @@ _add("atanh", math.atanh, "x", "1 / ((1 - x) * (1 + x))", also=(np.arctanh,))
 _add("erf", elementary.erf, "x", f"{_SQRT_PI} * exp(-x * x)", also=(math.erf,))
 _add("erfc", elementary.erfc, "x", f"-{_SQRT_PI} * exp(-x * x)", also=(math.erfc,))
 _add("hypot", math.hypot, "a, b", "0 if y == 0 else a / y", "0 if y == 0 else b / y", also=(np.hypot,))
-_add("copysign", copysign, "a, b", "-1 if copysign(1, a) != copysign(1, b) else 1", "0", also=(math.copysign, np.copysign))
+_add(
+    "copysign", copysign, "a, b", "-1 if copysign(1, a) != copysign(1, b) else 1", "0",
+    also=(math.copysign, np.copysign),
+)  # fmt: skip
 _add("floor", math.floor, "x", "0", also=(np.floor,))
 _add("ceil", math.ceil, "x", "0", also=(np.ceil,))
 _add("trunc", math.trunc, "x", "0", also=(np.trunc,))
@@ -74,7 +79,7 @@ _add("abs", builtins.abs, "x", "1 if x > 0 else (-1 if x < 0 else 0)", also=(mat
 _CALLED[np.absolute] = FUNCTIONS["abs"]
 
 #: The derivatives of the table's derivatives in x; ``y`` is the derivative itself. "0" between the kinks.
-_SECOND = {
+_SECOND: dict[str, str] = {
     "sigmoid": "-tanh(x / 2) * y",
     "tanh": "-2 * tanh(x) * y",
     "relu": "0",
@@ -91,8 +96,6 @@ _SECOND = {
     "log_sigmoid": "-d_sigmoid(x)",
     "silu": "d_sigmoid(x) * (2 - x * tanh(x / 2))",
     "gelu": f"{1 / math.sqrt(2 * math.pi)!r} * exp(-x * x / 2) * (2 - x * x)",
-    "gelu_tanh": None,
-    "mish": None,
     "softsign": "-copysign(2, x) / (1 + abs(x)) ** 3",
 }
 _K, _C = math.sqrt(2 / math.pi), 0.044715
@@ -103,7 +106,8 @@ _SECOND["gelu_tanh"] = (
 )
 # w = tanh(softplus(x)): y = w + x·w', w' = tanh'(softplus)·σ, w'' = tanh'(softplus)·(σ' − 2·w·σ²)
 _SECOND["mish"] = (
-    "d_tanh(softplus(x, 1)) * (2 * sigmoid(x) + x * (d_sigmoid(x) - 2 * tanh(softplus(x, 1)) * sigmoid(x) * sigmoid(x)))"
+    "d_tanh(softplus(x, 1)) * "
+    "(2 * sigmoid(x) + x * (d_sigmoid(x) - 2 * tanh(softplus(x, 1)) * sigmoid(x) * sigmoid(x)))"
 )
 #: Of the losses: the derivative in the target; then those of the derivative in the input, in input and target.
 _LOSSES: dict[str, tuple[str, str, str]] = {
@@ -146,7 +150,8 @@ for _op in OPS.values():
 for _op in LOSSES.values():
     _target, _dx, _dt = _LOSSES[_op.name]
     _add_row(_op, ("x", "target"), (_target,), (_dx, _dt))
-KERNELS |= {"mse_loss": FUNCTIONS["squared_error"], "l1_loss": FUNCTIONS["absolute_error"], "huber_loss": FUNCTIONS["huber"]}
+_PUBLIC = {"mse_loss": "squared_error", "l1_loss": "absolute_error", "huber_loss": "huber"}
+KERNELS |= {public: FUNCTIONS[name] for public, name in _PUBLIC.items()}
 _CALLED |= dict.fromkeys([math.tanh, np.tanh], FUNCTIONS["tanh"])
 _CALLED[math.pow] = FUNCTIONS["power"]
 

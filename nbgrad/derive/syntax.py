@@ -39,6 +39,7 @@ _EXPRESSIONS = (
     ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.FloorDiv, ast.Mod, ast.USub, ast.UAdd, ast.Not, ast.And, ast.Or,
     ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq, ast.BitAnd, ast.BitOr,
 )  # fmt: skip
+_KINDS = (ast.expr, ast.operator, ast.cmpop, ast.boolop, ast.unaryop)
 _WORDS = {
     ast.While: "a while loop", ast.Try: "try", ast.With: "with", ast.Break: "break", ast.Continue: "continue",
     ast.FunctionDef: "a function within it", ast.Lambda: "lambda", ast.ListComp: "a list comprehension",
@@ -94,7 +95,7 @@ def read(function: Callable[..., Any]) -> Source:
 def _check(source: Source, node: ast.AST, loop: bool = False) -> None:
     if isinstance(node, ast.stmt) and not isinstance(node, _STATEMENTS):
         source.refuse(node, f"{_said(node)} is not understood in a formula: expected {_ALLOWED}")
-    if isinstance(node, ast.expr | ast.operator | ast.cmpop | ast.boolop | ast.unaryop) and not isinstance(node, _EXPRESSIONS):
+    if isinstance(node, _KINDS) and not isinstance(node, _EXPRESSIONS):
         source.refuse(node, f"{_said(node)} is not understood in a formula: expected {_ALLOWED}")
     if isinstance(node, ast.Constant) and not isinstance(node.value, int | float):
         source.refuse(node, f"expected numbers, got the constant {node.value!r}")
@@ -126,17 +127,12 @@ def _check(source: Source, node: ast.AST, loop: bool = False) -> None:
         if isinstance(node, ast.AnnAssign):
             if node.value is None:
                 source.refuse(node, "expected a value")
-            _walk(source, node.value, loop)
+            _check(source, node.value, loop)
             return
-    _walk_children(source, node, loop)
-
-
-def _walk(source: Source, node: ast.AST, loop: bool) -> None:
-    _check(source, node, loop)
-
-
-def _walk_children(source: Source, node: ast.AST, loop: bool) -> None:
     for child in ast.iter_child_nodes(node):
+        if not hasattr(child, "lineno"):  # an operator
+            ast.copy_location(child, node)
+            child.lineno = node.lineno  # type: ignore[attr-defined]
         _check(source, child, loop)
 
 

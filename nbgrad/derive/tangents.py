@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbgrad.derive.parse import Program, expression
-from nbgrad.derive.program import REAL, Branch, Builder, Function, Loop, Node, Region, is_constant
+from nbgrad.derive.expressions import expression
+from nbgrad.derive.program import REAL, Branch, Builder, Function, Loop, Node, Program, Region, is_constant
+from nbgrad.derive.rules import FUNCTIONS
 
 __all__ = ["Copy", "inline", "partial", "tangent"]
 
@@ -32,7 +33,7 @@ def partial(b: Builder, node: Node, args: tuple[Node, ...], i: int, value: Node)
     if op == "%":
         return one if i == 0 else b.negative(b.arithmetic("//", args[0], args[1]))
     if op == "**":
-        return rule(b, _POWER, args, i, value)
+        return rule(b, FUNCTIONS["power"], args, i, value)
     if op == "call":
         return rule(b, node.value, args, i, value)
     return None
@@ -49,15 +50,6 @@ def rule(b: Builder, function: Function, args: tuple[Node, ...], i: int, value: 
         return None
     found = expression(b, text, dict(zip(function.parameters, args, strict=True)) | {"y": value})
     return None if is_constant(found, 0) else found
-
-
-def _power() -> Function:
-    from nbgrad.derive.rules import FUNCTIONS
-
-    return FUNCTIONS["power"]
-
-
-_POWER = _power()
 
 
 def active(region: Region, seeds: set[Node]) -> set[Node]:
@@ -111,8 +103,8 @@ def items(region: Region) -> list[Any]:
 
 
 class Copy:
-    """Copies regions into ``builder``: ``new`` maps nodes to their copies, ``tangents[d]`` to their tangents in the d-th
-    direction.
+    """Copies regions into ``builder``: ``new`` maps nodes to their copies, ``tangents[d]`` to their tangents in the
+    d-th direction.
     """
 
     def __init__(self, builder: Builder, new: dict[Node, Node], tangents: Tangents) -> None:
@@ -195,7 +187,9 @@ class Copy:
                 [b.real(tangents.get(c[2]) or b.constant(0.0)) for c in statement.carried] for tangents in self.tangents
             ]
         firsts = [self.of(first) for _, first, _, _ in statement.carried]
-        starts = [[b.real(t.get(first) or b.constant(0.0)) for _, first, _, _ in statement.carried] for t in self.tangents]
+        starts = [
+            [b.real(t.get(first) or b.constant(0.0)) for _, first, _, _ in statement.carried] for t in self.tangents
+        ]
         for k, (inside, _, _, out) in enumerate(statement.carried):
             self.new[out] = b.fresh("phi", out.kind, out.name)
             copied.carried.append((self.new[inside], firsts[k], after[k], self.new[out]))

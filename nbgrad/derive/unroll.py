@@ -4,8 +4,7 @@ within is a loop (a mixture of 8 normal densities, float32: 4 times faster).
 
 from __future__ import annotations
 
-from nbgrad.derive.parse import Program
-from nbgrad.derive.program import Builder, Loop, Node, Region, is_constant, statements
+from nbgrad.derive.program import Builder, Loop, Node, Program, Region, is_constant, statements
 from nbgrad.derive.tangents import Copy
 
 __all__ = ["has_loop", "unrolled"]

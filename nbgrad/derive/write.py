@@ -11,15 +11,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from nbgrad.derive.parse import Program
-from nbgrad.derive.program import BOOL, INTEGER, REAL, Branch, Loop, Node, Region
+from nbgrad.derive.program import BOOL, REAL, Branch, Loop, Node, Program, Region
+from nbgrad.derive.spelling import CHOICE, OR, Spelling, within
 from nbgrad.derive.tangents import items
 
 __all__ = ["function", "text"]
-
-_CHOICE, _OR, _AND, _NOT, _COMPARE, _SUM, _PRODUCT, _SIGN, _POWER, _ATOM = range(10)
-_LEVEL = {"+": _SUM, "-": _SUM, "*": _PRODUCT, "/": _PRODUCT, "//": _PRODUCT, "%": _PRODUCT, "**": _POWER}
-
 
 def text(program: Program, name: str) -> str:
     """The program as a person would write it."""
@@ -37,7 +33,7 @@ def function(program: Program, name: str, order: list[str]) -> Callable[..., Any
     return scope[name]
 
 
-class _Writer:
+class _Writer(Spelling):
     def __init__(self, program: Program, typed: bool) -> None:
         self.program, self.typed = program, typed
         self.made: dict[Node, tuple[Branch | Loop, int]] = {}
@@ -196,14 +192,14 @@ class _Writer:
         ways = []
         for k, region in enumerate(statement.regions()):
             own = set(region.nodes)
-            for phi in phis:  # a value made here is given the name that it will have: no second line for that
-                if phi[1 + k] in own and phi[1 + k] not in self.given:
-                    self.given[phi[1 + k]] = self.names[phi[0]]
+            for one in phis:  # a value made here is given the name that it will have: no second line for that
+                if one[1 + k] in own and one[1 + k] not in self.given:
+                    self.given[one[1 + k]] = self.names[one[0]]
             lines = self.region(region)
-            for phi in phis:
-                value = self.converted(phi[1 + k], phi[0].kind)[0]
-                if value != self.names[phi[0]]:
-                    lines.append(f"{self.names[phi[0]]} = {value}")
+            for one in phis:
+                value = self.converted(one[1 + k], one[0].kind)[0]
+                if value != self.names[one[0]]:
+                    lines.append(f"{self.names[one[0]]} = {value}")
             ways.append(["    " + line for line in lines])
         if not ways[0]:
             return [f"if not ({condition}):", *ways[1]]
@@ -234,7 +230,7 @@ class _Writer:
             self.region(region)  # what stands in it is written where it is used
         first = self.converted(phi[1], phi[0].kind)
         second, level = self.converted(phi[2], phi[0].kind)
-        return f"{_in(first, _OR)} if {self.condition(statement.condition)} else {second}", _CHOICE
+        return f"{within(first, OR)} if {self.condition(statement.condition)} else {second}", CHOICE
 
     def loop(self, statement: Loop) -> list[str]:
         if statement not in self.live:  # type: ignore[comparison-overlap]
@@ -254,81 +250,3 @@ class _Writer:
         if not body:
             return lines
         return [*lines, f"for {self.names[statement.index]} in range({bounds}):", *("    " + line for line in body)]
-
-    # Expressions: (text, how strongly its last operation binds)
-
-    def condition(self, node: Node) -> str:
-        return self.expression(node)[0]
-
-    def real(self, node: Node) -> tuple[str, int]:
-        return self.converted(node, REAL)
-
-    def converted(self, node: Node, kind: str) -> tuple[str, int]:
-        """A node where a number of this kind is expected."""
-        if kind != REAL or node.kind == REAL:
-            return self.expression(node)
-        if node.op == "constant":
-            return self.number(float(node.value))
-        expression, level = self.expression(node)
-        return (f"T({expression})", _ATOM) if self.typed else (expression, level)
-
-    def number(self, value: Any) -> tuple[str, int]:
-        if isinstance(value, bool | int):
-            return repr(value), _ATOM if value >= 0 else _SIGN
-        if self.typed:
-            return f"T({value!r})", _ATOM
-        short = int(value) if math.isfinite(value) and value == int(value) and abs(value) < 1e6 else value
-        short = value if math.copysign(1, value) < 0 and value == 0 else short
-        return repr(short), _SIGN if math.copysign(1, value) < 0 else _ATOM
-
-    def expression(self, node: Node) -> tuple[str, int]:
-        if node in self.names:
-            return self.names[node], _ATOM
-        if node in self.written:
-            return self.written[node]
-        op = node.op
-        if op == "constant":
-            return self.number(node.value)
-        if op == "phi":
-            statement, k = self.made[node]
-            assert isinstance(statement, Branch)
-            return self.choice(statement, statement.phis[k])
-        if op == "call":
-            arguments = [self.real(a)[0] for a in node.args]
-            if not self.typed:
-                function = node.value
-                while arguments and len(arguments) > len(function.parameters) - len(function.defaults):
-                    default = function.defaults.get(function.parameters[len(arguments) - 1])
-                    if default is None or node.args[len(arguments) - 1].value != default:
-                        break
-                    arguments.pop()
-            return f"{self.function_name(node)}({', '.join(arguments)})", _ATOM
-        if op == "real":
-            inner, level = self.expression(node.args[0])
-            return (f"T({inner})", _ATOM) if self.typed else (inner, level)
-        if op == "neg":
-            return f"-{_in(self.converted(node.args[0], node.kind), _SIGN)}", _SIGN
-        if op == "not":
-            return f"not {_in(self.expression(node.args[0]), _NOT)}", _NOT
-        if op in ("and", "or"):
-            level = _AND if op == "and" else _OR
-            # & and |: a second comparison is cheaper than a jump, and LLVM vectorises it
-            if self.typed:
-                symbol = " & " if op == "and" else " | "
-                return "(" + symbol.join(f"({self.expression(a)[0]})" for a in node.args) + ")", _ATOM
-            return f" {op} ".join(_in(self.expression(a), level + 1) for a in node.args), level
-        kind = REAL if REAL in (node.args[0].kind, node.args[1].kind) else INTEGER
-        if op in ("/", "**"):
-            kind = REAL
-        first, second = (self.converted(a, kind) for a in node.args)
-        if node.kind == BOOL:
-            return f"{_in(first, _SUM)} {op} {_in(second, _SUM)}", _COMPARE
-        level = _LEVEL[op]
-        if op == "**":
-            return f"{_in(first, _ATOM)} ** {_in(second, _SIGN)}", _POWER
-        return f"{_in(first, level)} {op} {_in(second, level + (op not in '+*'))}", level
-
-
-def _in(expression: tuple[str, int], least: int) -> str:
-    """The text, in parentheses where it binds less strongly."""
-    return expression[0] if expression[1] >= least else f"({expression[0]})"

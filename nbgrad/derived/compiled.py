@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nbgrad.derive import write
 from nbgrad.derive.unroll import unrolled
 from nbgrad.jit.attributes import with_attributes
 from nbgrad.overloads.formula import Signature, register
-
-if TYPE_CHECKING:
-    from nbgrad.derived.differentiable import Differentiable
 
 __all__ = ["Method", "make_callable"]
 
@@ -31,7 +28,7 @@ class Method:
         return f"<method {self.__name__}>"
 
 
-def make_callable(formula: Differentiable) -> None:
+def make_callable(formula: Any) -> None:
     """Register a formula, its derivatives, sum and mean."""
     kinds = formula.kinds
     reals = tuple(n for n in formula._arguments if kinds[n] == "real")

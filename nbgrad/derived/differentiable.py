@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from nbgrad.derive import reverse, syntax, tangents, write
-from nbgrad.derive.parse import Program, counts, parse
+from nbgrad.derive.expressions import Callee
+from nbgrad.derive.parse import counts, parse
+from nbgrad.derive.program import Program
 from nbgrad.derived.compiled import Method, make_callable
 from nbgrad.derived.evaluate import Derived
 from nbgrad.derived.sums import Sum
@@ -22,7 +24,14 @@ _ndarray = np.ndarray
 
 
 class Differentiable:
-    """What `differentiable` makes of a formula: call it; its derivatives are its methods."""
+    """What `differentiable` makes of a formula: call it; its derivatives are its methods.
+
+    Arguments are numbers and arrays that broadcast; float32 where all arrays are, else float64, and numbers adapt.
+    ``value_and_grad``, ``grad_hess``, ``sum`` and ``mean`` (and their ``value_and_grad``) work inside ``@njit``, too.
+    """
+
+    __name__: str
+    __wrapped__: Any
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._source = syntax.read(function)
@@ -53,15 +62,13 @@ class Differentiable:
                         raise TypeError(f"{self.__name__}: a formula cannot call itself")
                     _reading[self] = True
                     try:
-                        program = parse(self._source, self._lookup, _program_of)
-                        program.defaults = self._source.defaults  # type: ignore[attr-defined]
-                        self._program = program
+                        self._program = parse(self._source, self._lookup, _callee)
                     finally:
                         del _reading[self]
         return self._program
 
     def _lookup(self, name: str) -> Any:
-        function: Any = self.__wrapped__  # type: ignore[attr-defined]
+        function: Any = self.__wrapped__
         code = function.__code__
         if name in code.co_freevars:
             try:
@@ -96,7 +103,8 @@ class Differentiable:
             elif isinstance(one, int) and not isinstance(one, bool) and 0 <= one < len(self._arguments):
                 names.append(self._arguments[one])
             else:
-                raise ValueError(f"wrt: expected names or numbers of arguments ({', '.join(self._arguments)}), got {one!r}")
+                listed = ", ".join(self._arguments)
+                raise ValueError(f"wrt: expected names or numbers of arguments ({listed}), got {one!r}")
             if self.kinds[names[-1]] != "real":
                 raise ValueError(f"wrt: expected real arguments, got {names[-1]}, an integer")
         return tuple(names)
@@ -125,7 +133,9 @@ class Differentiable:
     # Calls
 
     def __call__(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
-        """The formula's value."""
+        """The formula's value: a number, an array of the arguments' joint shape (``out`` if given), or, where an
+        argument is a Tensor, a Tensor in the graph, whose backward is the fused one.
+        """
         if not kwargs and out is None and len(args) == self._count:
             for value in args:  # what is called most: 0.6 µs
                 if type(value) is not float:
@@ -144,7 +154,10 @@ class Differentiable:
         return self.derived("value", ())(values, (None,), [out])[0]
 
     def _value_and_grad(self, *args: Any, wrt: Any = None, **kwargs: Any) -> tuple[Any, tuple[Any, ...]]:
-        """(value, partial derivatives), element by element."""
+        """(value, partial derivatives), element by element.
+
+        ``wrt``: names or numbers of the arguments to differentiate by; by default those that are floats in this call.
+        """
         values = self.bound(args, kwargs)
         names = self.chosen(wrt, values)
         derived = self.derived("grad", names)
@@ -185,7 +198,9 @@ class Differentiable:
         return tuple(derived(everything, (None, None)))  # type: ignore[return-value]
 
     def _grad_hess(self, *args: Any, wrt: Any = 0, **kwargs: Any) -> tuple[Any, Any]:
-        """(first, second) derivative in one argument, element by element."""
+        """(first, second) derivative in one argument (the first by default), element by element: what gradient
+        boosting asks of an objective.
+        """
         values = self.bound(args, kwargs)
         names = self.chosen(wrt, values)
         if len(names) != 1:
@@ -204,7 +219,9 @@ class Differentiable:
         return "\n\n".join(both)
 
     def cfunc(self, signature: Any) -> Any:
-        """The formula compiled for C callers."""
+        """The formula compiled for C callers: ``formula.cfunc("float64(float64)").ctypes`` is what
+        `scipy.LowLevelCallable` takes, ``.address`` what other libraries do.
+        """
         from nbgrad.jit.c_function import c_function
 
         function = write.function(self.program(), self.__name__, list(self._arguments))
@@ -214,8 +231,12 @@ class Differentiable:
 _reading: dict[Any, bool] = {}
 
 
-def _program_of(called: Any) -> Program | None:
-    return called.program() if isinstance(called, Differentiable) else None
+def _callee(called: Any) -> Callee | None:
+    if not isinstance(called, Differentiable):
+        return None
+    return Callee(
+        called._arguments, called._source.defaults, lambda b, values: tangents.inline(b, called.program(), values)
+    )
 
 
 def _is_float(value: Any) -> bool:
@@ -275,5 +296,49 @@ _KINDS: dict[str, Callable[[Program, tuple[str, ...]], Program]] = {
 
 
 def differentiable(function: Callable[..., Any]) -> Differentiable:
-    """Derive a formula's derivatives from its source."""
+    """Derive the derivatives of a formula, compile them, and apply them to arrays.
+
+    The body is a function of numbers: arithmetic, comparisons, ``if``, conditional expressions, assignments, ``for i in
+    range(n)`` (n a constant, a local integer, or an argument, which then is an integer), calls of ``math``, of NumPy's
+    functions of numbers, of `nbgrad.elementary`, of `nbgrad.kernels`' elementwise functions and losses, of other
+    differentiable functions; constants, globals and closures that are numbers (their values at the first call).
+    Derivatives are those of nbgrad's table: σ' has its digits in the tails. At a kink the branch that is taken decides:
+    ``max(a, b)`` is ``b if b > a else a``.
+
+    Parameters
+    ----------
+    function : function
+        Written with ``def``, its source readable; at least one argument, defaults are numbers.
+
+    Returns
+    -------
+    Differentiable
+        Call it with numbers and arrays that broadcast, as one calls the function.
+
+    Raises
+    ------
+    TypeError
+        For what a formula cannot be made of, naming file, line and construct: the language at once, names at the first
+        call.
+
+    Notes
+    -----
+    Straight code and branches are differentiated in reverse order (Griewank & Walther, Evaluating Derivatives, 2008,
+    chapter 3), loops by tangents carried along.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nbgrad import differentiable, kernels
+    >>> @differentiable
+    ... def nll(w, b, x, y):
+    ...     z = w * x + b
+    ...     return kernels.softplus(z) - y * z
+    >>> nll.value_and_grad(1.0, 2.0, 0.5, 1.0, wrt=("w", "b"))
+    (0.07888973429254964, (-0.03792909001062178, -0.07585818002124356))
+    >>> x, y = np.array([0.5, -1.0, 2.0]), np.array([1.0, 0.0, 1.0])
+    >>> value, (d_w, d_b) = nll.mean.value_and_grad(1.0, 2.0, x, y, wrt=("w", "b"))
+    >>> print(round(float(d_b), 4))
+    0.2124
+    """
     return Differentiable(function)

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nbgrad.arrays import FLOAT32, FLOAT64, as_float, broadcast, contiguous
+from nbgrad.arrays import FLOAT32, FLOAT64, as_float, broadcast, contiguous, output
 from nbgrad.cpu import formula
 from nbgrad.cpu.add_up import add_up
 from nbgrad.derive import write
-from nbgrad.derive.parse import Program
+from nbgrad.derive.program import Program
 from nbgrad.derive.unroll import has_loop, unrolled
 from nbgrad.jit import Loop
 from nbgrad.jit.locks import lazy
@@ -80,6 +80,9 @@ class Derived:
         one for each element. ``outs``: memory for them.
         """
         arrays, dtype, shape = self._checked(values)
+        for out in outs or ():
+            if out is not None:
+                output(out, shape, dtype)
         key = (shape, targets, *map(type, arrays))
         plan = self._plans.get(key)
         if plan is None:
@@ -102,7 +105,7 @@ class Derived:
             partials = np.empty((plan.blocks, len(plan.summed)))
             plan.loop(plan.size, tuple(inputs), tuple(flat), partials, parameters)
             for k, value in zip(plan.summed, formula.totals(partials), strict=True):
-                results[k] = dtype.type(value) if targets[k] == () else np.full(targets[k], value, dtype)  # type: ignore[arg-type]
+                results[k] = dtype.type(value) if (target := targets[k]) == () else np.full(target or 1, value, dtype)
         else:
             plan.loop(plan.size, tuple(inputs), tuple(flat), parameters)
         for k in plan.reduced:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from nbgrad.derive import reverse, tangents
-from nbgrad.derive.parse import Program
+from nbgrad.derive.program import Program
 from nbgrad.derived.compiled import Method
 from nbgrad.derived.evaluate import Derived
-
-if TYPE_CHECKING:
-    from nbgrad.derived.differentiable import Differentiable
 
 __all__ = ["Sum"]
 
 
 class Sum:
-    """``formula.sum`` or ``formula.mean``."""
+    """``formula.sum`` or ``formula.mean``: one number, and gradients of the arguments' shapes, in one pass over memory.
 
-    def __init__(self, formula: Differentiable, mean: bool) -> None:
+    Sums are made in float64, in blocks of fixed size: the same bits for any number of threads. ``weight``: of each
+    element; the mean is then Σ weight · value / Σ weight, as `numpy.average`.
+    """
+
+    def __init__(self, formula: Any, mean: bool) -> None:
         self.formula, self.is_mean = formula, mean
         self.__name__ = f"{formula.__name__}.{'mean' if mean else 'sum'}"
         self.__module__ = formula.__module__
@@ -73,7 +74,7 @@ class Sum:
     def _value_and_grad(
         self, *args: Any, wrt: Any = None, weight: Any = None, **kwargs: Any
     ) -> tuple[Any, tuple[Any, ...]]:
-        """(the number, its gradients of the arguments' shapes)."""
+        """(the number, its gradients of the arguments' shapes); ``wrt`` as for the formula's `value_and_grad`."""
         values = self.formula.bound(args, kwargs)
         return self._run("sum", self.formula.chosen(wrt, values), values, [], weight)
 
@@ -87,7 +88,10 @@ class Sum:
         return self._run("hessp", names, values, changes, weight)[1]
 
     def objective(self, args: tuple[Any, ...] = (), shapes: Any = None, **keywords: Any) -> Objective:
-        """A function of one flat vector for ``scipy.optimize.minimize(..., jac=True)``."""
+        """A function of one flat vector for ``scipy.optimize.minimize(objective, start, jac=True,
+        hessp=objective.hessp)``. ``args``: the formula's last arguments; the vector has the first ones, numbers, or
+        arrays of these ``shapes``.
+        """
         return Objective(self, tuple(args), shapes, keywords)
 
 
@@ -101,7 +105,8 @@ class Objective:
         self.names = formula._arguments[:count]
         self.shapes = [tuple(s) for s in shapes] if shapes is not None else [()] * count
         if len(self.shapes) != count:
-            raise ValueError(f"shapes: expected {count}, one for each of {', '.join(self.names)}, got {len(self.shapes)}")
+            listed = ", ".join(self.names)
+            raise ValueError(f"shapes: expected {count}, one for each of {listed}, got {len(self.shapes)}")
         self.sizes = [int(np.prod(s, dtype=int)) for s in self.shapes]
 
     def _parts(self, theta: Any, name: str) -> list[Any]:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nbgrad.autograd.function import Function
 from nbgrad.autograd.tensor import Tensor, tensor
 
-if TYPE_CHECKING:
-    from nbgrad.derived.differentiable import Differentiable
-    from nbgrad.derived.sums import Sum
-
 __all__ = ["total", "value"]
 
 
-def _data(value: Any) -> Any:
-    return value.numpy() if isinstance(value, Tensor) else value
+def _title(formula: Any) -> str:
+    return formula.__name__.title().replace("_", "")
 
 
-def value(formula: Differentiable, values: list[Any]) -> Any:
+def value(formula: Any, values: list[Any]) -> Any:
     """The formula's value as a Tensor."""
 
     class Formula(Function):
@@ -35,11 +31,11 @@ def value(formula: Differentiable, values: list[Any]) -> Any:
             grads = dict(zip(names, formula.backward(_detached(grad_outputs[0]), *saved, wrt=names), strict=True))
             return tuple(tensor(grads[n]) if n in grads else None for n in formula._arguments)
 
-    Formula.__name__ = Formula.__qualname__ = formula.__name__.title().replace("_", "")
+    Formula.__name__ = Formula.__qualname__ = _title(formula)
     return Formula.apply(*values)
 
 
-def total(sums: Sum, values: list[Any], weight: Any) -> Any:
+def total(sums: Any, values: list[Any], weight: Any) -> Any:
     """The sum or mean as a Tensor."""
     formula = sums.formula
 
@@ -56,7 +52,7 @@ def total(sums: Sum, values: list[Any], weight: Any) -> Any:
             g = _detached(grad_outputs[0])
             return tuple(tensor(ctx.grads[n] * g) if n in ctx.grads else None for n in formula._arguments)
 
-    Total.__name__ = Total.__qualname__ = formula.__name__.title().replace("_", "") + ("Mean" if sums.is_mean else "Sum")
+    Total.__name__ = Total.__qualname__ = _title(formula) + ("Mean" if sums.is_mean else "Sum")
     return Total.apply(*values)
 
 

@@ -13,6 +13,7 @@ third of the traffic of a loop that is as fast as memory.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -46,8 +47,8 @@ def _distinct(module: Any, *operands: Any, itself: bool = False) -> Any:
 def _loop(
     builder: Any, count: Any, body: Callable[[Any], Any], hints: tuple[Any, ...] = (), sums: int = 0
 ) -> list[Any]:
-    """``for i in range(count): body(i)``, with LLVM's ``hints`` at the jump back. Where there are ``sums``, body returns
-    as many numbers: the sums of each in float64, in any order.
+    """``for i in range(count): body(i)``, with LLVM's ``hints`` at the jump back. Where there are ``sums``, body
+    returns as many numbers: the sums of each in float64, in any order.
     """
     start, zero = builder.block, ir.Constant(count.type, 0)
     head, inside, end = (builder.append_basic_block(name) for name in ("map", "map.body", "map.end"))
@@ -119,8 +120,8 @@ def _vector_map(
             _hint(module, "llvm.loop.vectorize.enable", ir.Constant(ir.IntType(1), 1)),
         )
 
-        def wide(y: Any, t: Any) -> Any:
-            return context.cast(builder, y, t, types.float64)
+        def kept_number(place: Any, t: Any, i: Any) -> list[Any]:
+            return [context.cast(builder, builder.load(builder.gep(place, [i])), t, types.float64)]
 
         def body(j: Any) -> None:
             i = j if offset[0] is None else builder.add(j, offset[0])
@@ -158,7 +159,7 @@ def _vector_map(
             offset[0] = first
             _loop(builder, here, body, hints)
             return [
-                _loop(builder, here, lambda i, p=p, t=t: [wide(builder.load(builder.gep(p, [i])), t)], vectorized, 1)[0]
+                _loop(builder, here, functools.partial(kept_number, p, t), vectorized, 1)[0]
                 for p, t in zip(kept_at, returned[kept:], strict=True)
             ]
 

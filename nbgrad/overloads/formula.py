@@ -34,9 +34,10 @@ def register(
     tupled: bool = False, extra: tuple[str, ...] = (), total: Callable[[], list[int | None]] | None = None,
     mean: bool = False,
 ) -> None:  # fmt: skip
-    """``called``, a Python object, is for compiled code the function that ``function_of`` makes: of numbers, with as many
-    ``results``. ``tupled``: they come as (first, (the others)). ``extra``: arguments before the formula's own. ``total``:
-    results are added up over all elements, but the gradients in arrays, of which it says which argument's each is.
+    """``called``, a Python object, is for compiled code the function that ``function_of`` makes: of numbers, with as
+    many ``results``. ``tupled``: they come as (first, (the others)). ``extra``: arguments before the formula's own.
+    ``total``: results are added up over all elements, but the gradients in arrays, of which it says which argument's
+    each is.
     """
     names = (*extra, *signature.arguments)
     made: list[Callable[..., Any]] = []
@@ -120,7 +121,7 @@ def _apply(
     if mean:
         lines.append("scale = 1.0 / count if count else np.nan")
         for k in range(results):
-            lines += [f"s{k} = s{k} * scale"] if summed[k] else [f"for i in range(count):", f"    e{k}[i] *= T(scale)"]
+            lines += [f"s{k} = s{k} * scale"] if summed[k] else ["for i in range(count):", f"    e{k}[i] *= T(scale)"]
     lines.append(f"return {returned([f'T(s{k})' if summed[k] else f'y{k}' for k in range(results)])}")
     return outlined(_made(listed, lines, space))
 
