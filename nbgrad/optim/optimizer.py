@@ -78,7 +78,7 @@ class Optimizer:
         ]
         for param, state, (p, g, new) in ready:
             name, values = self._rule(new["step"])
-            memory = (new[one].reshape(-1) for one in UPDATES[name].memory)
+            memory = [new[one].reshape(-1) for one in UPDATES[name].memory]
             _update(name, (p, g, *memory), tuple(map(p.dtype.type, values)))
             if not _straight(param._data):
                 param._data[...] = p.reshape(param.shape)

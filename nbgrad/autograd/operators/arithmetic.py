@@ -46,6 +46,8 @@ Pow = elementwise("Pow", operator.pow, _base_gradient, _exponent_gradient, ufunc
 
 
 class Div(Node):
+    """x/y; no row, as the gradients have a quotient in common."""
+
     __slots__ = ()
 
     def forward(self, x, y):
@@ -69,7 +71,7 @@ class Div(Node):
 
 
 class Mod(Node):
-    """x − y·⌊x/y⌋."""
+    """x − y·⌊x/y⌋; no row, as it keeps ⌊x/y⌋: its operands may be changed in place."""
 
     __slots__ = ()
 

@@ -1,4 +1,6 @@
-"""`Functions`: functions of each element, the methods of a Tensor or, where there is none, NumPy's ufuncs only."""
+"""`Functions`: functions of each element: a row or a rule, and the Tensor's method. (Without a method they are NumPy's
+ufuncs: ``np.maximum(x, y)``.)
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ Clip = elementwise("Clip", lambda x, low, high: np.clip(x, low, high), _clip_gra
 
 
 class Maximum(Node):
-    """Where both are equal each has half of the gradient."""
+    """Where both are equal each has half of the gradient; no row, as the gradients have that in common."""
 
     __slots__ = ()
 
@@ -47,7 +49,7 @@ class Maximum(Node):
 
 
 class Minimum(Maximum):
-    """Where both are equal each has half of the gradient."""
+    """As `Maximum`."""
 
     __slots__ = ()
 

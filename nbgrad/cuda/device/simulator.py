@@ -29,10 +29,13 @@ __all__ = [
 
 # Few threads are enough to meet every branch.
 WARP, BLOCK, PER_LANE, FEW = 4, 16, 8, 32
-#: NumPy's functions of arrays that the rules call with a GPU's: CuPy has each (``tests/cuda/test_ptx.py`` asks it).
-USED = frozenset(
-    """argmax argmin broadcast_to clip concatenate expand_dims moveaxis ones_like put_along_axis reshape shape split
-    stack swapaxes take_along_axis where""".split()
+#: NumPy's functions of arrays that rules may call with a GPU's: CuPy has each (``tests/cuda/test_ptx.py`` asks it).
+KNOWN = frozenset(
+    """all amax amin any argmax argmin argsort around broadcast_arrays broadcast_to clip column_stack concatenate
+    count_nonzero cross cumprod cumsum diag diagonal diff dot einsum empty_like expand_dims flip fliplr flipud full_like
+    hstack inner kron max mean min moveaxis nan_to_num nonzero ones_like outer prod put_along_axis ravel repeat reshape
+    roll rollaxis rot90 searchsorted shape sinc sort split squeeze stack std sum swapaxes take take_along_axis tensordot
+    tile trace transpose tril triu var vdot vstack where zeros_like""".split()
 )
 #: NumPy's ufuncs that CuPy lacks: it has all others.
 LACKING = frozenset({"bitwise_count", "isnat", "matvec", "spacing", "vecdot", "vecmat"})
@@ -159,7 +162,7 @@ class Simulated(np.ndarray):
         return _marked(result) if out is None or out[0] is None else out[0]
 
     def __array_function__(self, function: Any, types: Any, args: Any, keywords: Any) -> Any:
-        _check(function.__name__, function.__name__ in USED)
+        _check(function.__name__, function.__name__ in KNOWN)
         keywords = {key: _plain(value) for key, value in keywords.items()}
         return _marked(function(*map(_plain, args), **keywords))
 
