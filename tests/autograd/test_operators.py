@@ -288,3 +288,19 @@ def test_partials_of_something_else_are_refused(partial):
     with pytest.raises(TypeError, match="^Wrong: expected partials of g and any of x, z, got one of"):
         elementwise("Wrong", np.sinh, partial)
     assert "Wrong" not in RULES and np.sinh not in UFUNCS
+
+
+@pytest.mark.parametrize("taken", ["self", "g", "x", "y", "z"])
+def test_names_that_are_taken_are_refused(taken):
+    with pytest.raises(TypeError, match=f"^Wrong: expected names of their own beside the operands, got {taken}$"):
+        elementwise("Wrong", eval(f"lambda p, q, {taken}: p + q"), lambda g: g, lambda g: g)
+
+
+def test_what_an_operator_takes_beside_its_operands():
+    """Whatever its name is: a is no edge."""
+    mix = elementwise("Mix", lambda x, y, a: x + a * (y - x), lambda g, a: g * (1 - a), lambda g, a: g * a)
+    try:
+        assert binary(mix, tensor([1.0]), 3.0, 0.25).tolist() == [1.5]
+        check_tensors(lambda x, y: binary(mix, x, y, 0.25), np.array([1.0, 2.0]), np.array([[3.0], [0.5]]))
+    finally:
+        del RULES["Mix"]

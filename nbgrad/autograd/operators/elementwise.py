@@ -27,7 +27,7 @@ _METHODS = """
 def forward(self, {arguments}):
     {floats}
     {edges}
-    z = value({arguments})
+    z = _value({arguments})
     {save}
     return z
 
@@ -59,10 +59,12 @@ def elementwise(name: str, value: Callable[..., Any], *partials: Callable[..., A
     >>> del RULES["Cosh"], UFUNCS[np.cosh]  # an example, no operator of nbgrad's
     """
     two = len(partials) == 2
-    operands, edges = ("xy", "ab") if two else ("x", "a")
+    operands, edges = ("xy", ("_a", "_b")) if two else ("x", ("_a",))
     constants = [*inspect.signature(value).parameters][len(operands) :] if isinstance(value, FunctionType) else []
     known = [*operands, "z", *constants]
     uses = [[*inspect.signature(partial).parameters] for partial in partials]
+    if {*constants} & {"self", "g", "x", "y", "z"}:
+        raise TypeError(f"{name}: expected names of their own beside the operands, got {', '.join(constants)}")
     for use in uses:
         if use[:1] != ["g"] or not {*use[1:]} <= {*known}:
             got = ", ".join(use)
@@ -71,21 +73,21 @@ def elementwise(name: str, value: Callable[..., Any], *partials: Callable[..., A
     users = {one: [edge for edge, use in zip(edges, uses, strict=True) if one in use] for one in known}
     kept = [one for one in known if users[one]]
     gradients = [
-        (f"{edge} and " if two else "") + ("g" if partial is itself else f"of_{x}({', '.join(use)})")
+        (f"{edge} and " if two else "") + ("g" if partial is itself else f"_of_{x}({', '.join(use)})")
         for edge, x, partial, use in zip(edges, operands, partials, uses, strict=True)
     ]
     saved = [one if len(users[one]) == len(edges) else f"{users[one][0]} and {one}" for one in kept]
-    convert = "x, y = floats(x, y)" if two else "x = x if x.dtype.kind == 'f' else x.astype('f8')"
+    convert = "x, y = _floats(x, y)" if two else "x = x if x.dtype.kind == 'f' else x.astype('f8')"
     source = _METHODS.format(
         arguments=", ".join([*operands, *constants]),
         floats=convert if floats_only else "",
-        edges="a, b = self._edges" if two else "",
+        edges="_a, _b = self._edges" if two else "",
         save=f"self._saved = {', '.join(saved)}" if kept else "",
         load=f"{', '.join(kept)} = self._saved" if kept else "",
         gradients=", ".join(gradients),
     )
-    methods: dict[str, Any] = {"value": value, "floats": _floats}
-    methods |= {f"of_{x}": partial for x, partial in zip(operands, partials, strict=True)}
+    methods: dict[str, Any] = {"_value": value, "_floats": _floats}
+    methods |= {f"_of_{x}": partial for x, partial in zip(operands, partials, strict=True)}
     exec(compile(source, f"<the rule {name}>", "exec"), methods)
     forward = methods["forward"] if kept or floats_only else staticmethod(value)
     body = {"__slots__": (), "forward": forward, "vjp": methods["vjp"], "arguments": (*operands, *constants)}
