@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arguments import check_number
+from nbgrad.arguments import RANGES, check_number
 from nbgrad.arrays import FLOAT32, FLOAT64, as_array, as_float, as_labels, contiguous
 from nbgrad.cpu.add_up import add_up
 from nbgrad.formulas.regression import SCORE_MODELS, SOFTMAX
 from nbgrad.formulas.row import RegressionModel
 
 __all__ = [
-    "MODELS", "coefficients", "dtype_of", "expected_targets", "finite", "flag", "matrix", "parameters", "penalty",
-    "product_dtype", "targets", "weight_unit", "weights", "wrong_target",
+    "MODELS", "coefficients", "dtype_of", "expected_targets", "finite", "flag", "in_precision", "matrix", "parameters",
+    "penalty", "product_dtype", "targets", "weight_unit", "weights", "wrong_target",
 ]  # fmt: skip
 
 MODELS: dict[str, RegressionModel] = {**SCORE_MODELS, "softmax": SOFTMAX}
@@ -71,6 +71,16 @@ def parameters(model: str, given: dict[str, Any]) -> dict[str, float]:
             raise TypeError(f"{name}: unexpected keyword argument, model {model!r} takes {known}")
     values = {**row.parameters, **given}
     return {name: float(check_number(v, name, FLOAT64, row.ranges.get(name, ""))) for name, v in values.items()}
+
+
+def in_precision(model: str, parameters: dict[str, float], dtype: np.dtype[Any]) -> tuple[Any, ...]:
+    """`parameters` as the loops take them."""
+    numbers, ranges = {}, MODELS[model].ranges
+    for name, value in parameters.items():
+        numbers[name] = check_number(value, name, dtype)
+        if name in ranges and not RANGES[ranges[name]](numbers[name]):
+            raise ValueError(f"{name}: expected a number {ranges[name]} in {dtype}, got {value}")
+    return tuple(numbers.values())
 
 
 def product_dtype(dtype: Any, x_dtype: Any) -> np.dtype[Any]:

@@ -69,6 +69,96 @@ def logistic_mse_hessian(
     fit_intercept: bool = True,
     x_scale: float = 1.0,
 ) -> NDArray[Any]: ...
+def poisson_hessp(
+    params: Any,
+    v: Any,
+    X: Any,
+    y: Any,
+    *,
+    sample_weight: Any = None,
+    l2: float = 0.0,
+    fit_intercept: bool = True,
+    x_scale: float = 1.0,
+) -> NDArray[Any]: ...
+def poisson_hessian(
+    params: Any,
+    X: Any,
+    y: Any,
+    *,
+    sample_weight: Any = None,
+    l2: float = 0.0,
+    fit_intercept: bool = True,
+    x_scale: float = 1.0,
+) -> NDArray[Any]: ...
+def gamma_hessp(
+    params: Any,
+    v: Any,
+    X: Any,
+    y: Any,
+    *,
+    sample_weight: Any = None,
+    l2: float = 0.0,
+    fit_intercept: bool = True,
+    x_scale: float = 1.0,
+) -> NDArray[Any]: ...
+def gamma_hessian(
+    params: Any,
+    X: Any,
+    y: Any,
+    *,
+    sample_weight: Any = None,
+    l2: float = 0.0,
+    fit_intercept: bool = True,
+    x_scale: float = 1.0,
+) -> NDArray[Any]: ...
+def huber_hessp(
+    params: Any,
+    v: Any,
+    X: Any,
+    y: Any,
+    *,
+    sample_weight: Any = None,
+    l2: float = 0.0,
+    fit_intercept: bool = True,
+    x_scale: float = 1.0,
+    delta: float = 1.0,
+) -> NDArray[Any]: ...
+def huber_hessian(
+    params: Any,
+    X: Any,
+    y: Any,
+    *,
+    sample_weight: Any = None,
+    l2: float = 0.0,
+    fit_intercept: bool = True,
+    x_scale: float = 1.0,
+    delta: float = 1.0,
+) -> NDArray[Any]: ...
+def quantile_hessp(
+    params: Any,
+    v: Any,
+    X: Any,
+    y: Any,
+    *,
+    sample_weight: Any = None,
+    l2: float = 0.0,
+    fit_intercept: bool = True,
+    x_scale: float = 1.0,
+    q: float = 0.5,
+    smoothing: float = 0.1,
+) -> NDArray[Any]: ...
+def quantile_hessian(
+    params: Any,
+    X: Any,
+    y: Any,
+    *,
+    sample_weight: Any = None,
+    l2: float = 0.0,
+    fit_intercept: bool = True,
+    x_scale: float = 1.0,
+    q: float = 0.5,
+    smoothing: float = 0.1,
+) -> NDArray[Any]: ...
 def softmax_hessp(
     params: Any,
     v: Any,

@@ -5,7 +5,8 @@ import pytest
 
 from nbgrad import regression
 
-MODELS = ("linear", "logistic", "logistic_mse", "softmax")
+MODELS = ("linear", "logistic", "logistic_mse", "softmax", "poisson", "gamma", "huber", "quantile")
+LABELS = ("softmax", "logistic", "logistic_mse")
 models = pytest.mark.parametrize("model", MODELS)
 
 
@@ -27,6 +28,16 @@ def losses(model, params, X, y, *, fit_intercept=True, x_scale=1.0):
         return np.log(np.exp(scores - top[:, None]).sum(axis=1)) + top - scores[np.arange(len(y)), y]
     if model == "linear":
         return (scores - y) ** 2 / 2
+    if model == "poisson":
+        return np.exp(scores) - y * scores
+    if model == "gamma":
+        return scores + y * np.exp(-scores)
+    if model == "huber":
+        r = np.abs(y - scores)
+        return np.where(r <= 1, r**2 / 2, r - 0.5)
+    if model == "quantile":
+        h = np.longdouble(0.1)
+        return (y - scores) / 2 + h * np.logaddexp(0, (scores - y) / h)
     if model == "logistic":
         return np.logaddexp(0, np.where(y == 1, -scores, scores))
     return (1 / (1 + np.exp(-scores)) - y) ** 2
@@ -45,8 +56,16 @@ def example(model, n=200, features=5, classes=3, dtype=np.float64, seed=0):
     X = rng.normal(size=(n, features)).astype(dtype)
     shape = (classes, features + 1) if model == "softmax" else (features + 1,)
     params = rng.normal(size=shape).astype(dtype)
-    y = {"linear": rng.normal(size=n).astype(dtype), "softmax": rng.integers(0, classes, n)}
-    return params, X, y.get(model, rng.integers(0, 2, n))
+    if model in ("poisson", "gamma"):
+        params /= 2  # whose exponentials are a mean
+    return params, X, targets(model, n, rng, classes).astype(np.int64 if model in LABELS else dtype)
+
+
+def targets(model, n, rng, classes=3):
+    """What the model may be given: labels, counts, sizes, numbers."""
+    if model in LABELS:
+        return rng.integers(0, classes if model == "softmax" else 2, n)
+    return {"poisson": rng.poisson(2.0, n), "gamma": rng.gamma(2.0, 1.0, n) + 0.1}.get(model, rng.normal(size=n))
 
 
 def cut(sizes, *arrays):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from reference import differences
-from regression_models import example, losses, models, reference, same, sums, value_and_grad
+from regression_models import LABELS, example, losses, models, reference, same, sums, value_and_grad
 from scipy import sparse
 from scipy.optimize import minimize
 
@@ -30,8 +30,9 @@ def problems(draw, model, min_rows=1, dtype=np.float64, max_side=3):
         classes = draw(st.integers(1, 4))
         shape = (classes, columns)
         y = draw(hnp.arrays(np.int64, rows, elements=st.integers(0, classes - 1)))
-    elif model == "linear":
-        y = draw(hnp.arrays(dtype, rows, elements=numbers))
+    elif model not in LABELS:
+        least = {"poisson": 0, "gamma": 0.125}.get(model, -max_side)
+        y = draw(hnp.arrays(dtype, rows, elements=st.floats(least, max_side, width=8 * np.dtype(dtype).itemsize)))
     else:
         y = draw(hnp.arrays(np.int64, rows, elements=st.integers(0, 1)))
     params = draw(hnp.arrays(dtype, shape, elements=numbers))
@@ -87,6 +88,10 @@ def test_many_rows_lose_no_digits(model, dtype, tolerance, rows):
         "linear": lambda: scores - y,
         "logistic": lambda: p - y,
         "logistic_mse": lambda: 2 * (p - y) * p * (1 - p),
+        "poisson": lambda: np.exp(scores) - y,
+        "gamma": lambda: 1 - y * np.exp(-scores),
+        "huber": lambda: np.clip(scores - y, -1, 1),
+        "quantile": lambda: 1 / (1 + np.exp((y - scores) * 10)) - 0.5,
         "softmax": lambda: (
             np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True) - np.eye(len(params))[y]
         ),

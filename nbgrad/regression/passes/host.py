@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.arguments import check_number
 from nbgrad.arrays import FLOAT64, as_float
 from nbgrad.cpu.lanes import LANES
 from nbgrad.cpu.regression import one_pass as cpu_regression
@@ -61,7 +60,7 @@ class Passes:
         self.model, self.fit_intercept, self._x_scale = model, fit_intercept, x_scale
         self._terms = terms_of(model)
         self._hold(X, y, sample_weight, dtype)
-        self._parameters = tuple(check_number(v, name, self._dtype) for name, v in parameters.items())
+        self._parameters = data.in_precision(model, parameters, self._dtype)
 
     def _hold(self, X: Any, y: Any, sample_weight: Any, dtype: Any) -> None:
         self._X = data.matrix(X)
