@@ -25,11 +25,11 @@ from nbgrad.arguments import check_number
 from nbgrad.arrays import FLOAT64
 from nbgrad.autograd import rules_kernels as rules
 from nbgrad.autograd.combine import as_tensors
-from nbgrad.autograd.devices import on_cpu
 from nbgrad.autograd.operators.apply import apply
 from nbgrad.autograd.operators.axes import choose_axis
 from nbgrad.autograd.tensor import Tensor
 from nbgrad.formulas.table import OPS, PUBLIC_LOSSES, ROW_FUNCTIONS
+from nbgrad.place import plug_in
 
 __all__ = [
     "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "elu", "gelu", "huber_loss", "l1_loss",
@@ -227,16 +227,7 @@ def dropout(
     if x.dtype.kind != "f":
         raise TypeError(f"input: expected float32 or float64, got {x.dtype}")
     rng = np.random.default_rng() if rng is None else rng
-    return x * _kept(rng, p, 1 / (1 - p) if p < 1 else 0, x._data)
-
-
-def _kept(rng: np.random.Generator, p: float, scale: float, like: Any) -> Any:
-    """`dropout`'s factor of each element: 0 with probability p, else ``scale``."""
-    if on_cpu(like):
-        return np.multiply(rng.random(like.shape, dtype=np.float32) >= p, scale, dtype=like.dtype)
-    from nbgrad.cuda import random as cuda_random
-
-    return cuda_random.kept(int(rng.integers(1 << 63)), p, scale, like)
+    return x * plug_in(x.device).random.kept(rng, p, 1 / (1 - p) if p < 1 else 0, x._data)
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:

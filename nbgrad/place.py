@@ -1,7 +1,8 @@
 """The one switch: whose arrays are these, which plug-in answers?
 
-A plug-in is a folder with a ``place.py``, whose object checks and converts the arrays of one call and runs its loops:
-`nbgrad.cpu.place`, `nbgrad.cuda.place`, with the same methods. What stands above asks for it and knows no device.
+A plug-in is a folder, `nbgrad.cpu`, `nbgrad.cuda`: the same modules with the same names stand above the switch. Their
+``place.py`` has the object that checks and converts the arrays of one call and runs its loops. What stands above asks
+here, and knows no device.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from nbgrad import cpu
 from nbgrad.arrays import on_device
 from nbgrad.cpu.place import CPU
 
-__all__ = ["CPU", "place_of"]
+__all__ = ["CPU", "place_of", "plug_in"]
 
 _ndarray = np.ndarray
 
@@ -30,3 +32,12 @@ def place_of(**values: Any) -> Any:
 
             return Place(values)
     return CPU
+
+
+def plug_in(device: str) -> Any:
+    """The plug-in for a device by its name, "cpu", "cuda:0" and so on. CUDA's is loaded when it is first asked for."""
+    if not device.startswith("cuda"):
+        return cpu
+    from nbgrad import cuda
+
+    return cuda

@@ -161,6 +161,63 @@ def test_what_is_forbidden_is_found(copy, file, line, look):
     assert look(copy) != []
 
 
+#: What a plug-in shows above the switch: names, parameters of functions, methods of the place; one line each.
+SHOWN = """
+import importlib, inspect, sys
+plug_in = importlib.import_module("nbgrad." + sys.argv[1])
+def show(name, value):
+    print(name, *(inspect.signature(value).parameters if callable(value) else ()))
+for module in plug_in.__all__:
+    shown = getattr(plug_in, module)
+    print(module, *sorted(set(shown.__all__) - {"CPU"}))
+    for name in set(shown.__all__) - {"CPU", "Place"}:
+        show(f"{module}.{name}", getattr(shown, name))
+for name in dir(plug_in.place.Place):
+    if not name.startswith("_") and callable(method := getattr(plug_in.place.Place, name)):
+        show(f"place.Place.{name}", method)
+"""
+
+
+def shown(package, plug_in):
+    command, environment = [sys.executable, "-c", SHOWN, plug_in], {**os.environ, "PYTHONPATH": str(package.parent)}
+    answer = subprocess.run(command, env=environment, cwd=package.parent, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    return {re.sub(" (self|place) ?", " ", line).strip() for line in answer.stdout.splitlines()}
+
+
+def test_the_plug_ins_show_the_same_names():
+    cpu, cuda = (shown(PACKAGE, name) for name in ("cpu", "cuda"))
+    assert len(cpu) > 30 and cpu == cuda
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("cuda/__init__.py", '"random", ', ""),
+        ("cuda/tensor.py", '"library", ', ""),
+        ("cpu/tensor.py", "def add_at(out: Any, key", "def add_at(out: Any, index: Any, key"),
+        ("cuda/place.py", "def maxout_backward", "def _maxout_backward"),
+        ("cuda/place.py", "    soft_losses =", "    more_losses = soft_losses ="),
+    ],
+)
+def test_a_name_that_one_plug_in_lacks_is_found(copy, file, old, new):
+    text = (copy / file).read_text("utf-8")
+    assert old in text
+    (copy / file).write_text(text.replace(old, new), "utf-8")
+    assert shown(copy, "cpu") != shown(copy, "cuda")
+
+
+#: What stands above the switch and imports CUDA's plug-in nevertheless.
+BESIDE_THE_SWITCH = {
+    "nbgrad.regression.passes.device": "is the other device's half of regression/passes/host.py",
+}
+
+
+def test_cuda_is_asked_by_the_switch_alone():
+    above = {name for name, others in graph(PACKAGE).items() if any(room(other) == "cuda" for other in others) and room(name) != "cuda"}
+    assert above - {"nbgrad.place"} == set(BESIDE_THE_SWITCH)
+
+
 FORMULA = '''
 
 @scalar

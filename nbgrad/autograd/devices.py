@@ -1,8 +1,7 @@
 """Where a tensor's array lies, "cpu" or "cuda:0", the way between, and what CuPy does otherwise than NumPy.
 
 The rules of autograd call NumPy's functions, which hand CuPy's arrays on to CuPy by NumPy's protocols. What CuPy lacks,
-or does in another order on every run, is here. `nbgrad.cuda.tensor` is imported when the first array on a GPU
-comes.
+or does in another order on every run, is in the plug-ins: `nbgrad.cpu.tensor`, `nbgrad.cuda.tensor`.
 """
 
 from __future__ import annotations
@@ -13,13 +12,15 @@ from typing import Any
 import numpy as np
 
 from nbgrad.arrays import FLOATING_POINT, on_device, quietly
-from nbgrad.cpu import add_up as sums
+from nbgrad.place import plug_in
 
 __all__ = [
     "OF_NUMPY",
     "add_at", "add_up", "check_device", "check_same_device", "device_name", "empty", "last", "move", "on_cpu",
     "overlap", "picks_by_number", "same_place", "together", "write_at", "zeros",
 ]  # fmt: skip
+
+_CPU = plug_in("cpu").tensor
 
 
 #: The types of what most tensors hold: `on_cpu` answers for them without being asked.
@@ -35,13 +36,12 @@ def on_cpu(data: Any) -> bool:
 
 def device_name(data: Any) -> str:
     """Where a tensor's array is: "cpu", "cuda:0" and so on."""
-    return "cpu" if on_cpu(data) else _cuda().name(data)
+    return "cpu" if on_cpu(data) else str(_of(data).name(data))
 
 
-def _cuda() -> Any:
-    from nbgrad.cuda import tensor as cuda_tensor
-
-    return cuda_tensor
+def _of(data: Any) -> Any:
+    """What the plug-in of its device knows of tensors."""
+    return _CPU if on_cpu(data) else plug_in("cuda").tensor
 
 
 def check_device(device: Any) -> str:
@@ -57,21 +57,16 @@ def move(data: Any, device: Any) -> Any:
     """
     device = check_device(device)
     if device.startswith("cpu"):
-        return data if on_cpu(data) else _cuda().get(data)
+        return _of(data).get(data)
     try:
-        return _cuda().put(data, device)
+        return plug_in(device).tensor.put(data, device)
     except (RuntimeError, ImportError) as error:
         raise RuntimeError(f"device: {device} is not available: {error}") from None
 
 
 def overlap(a: Any, b: Any) -> bool:
     """Whether two tensors' arrays have memory in common; True where that is too much work to tell."""
-    if not on_cpu(a) or not on_cpu(b):
-        return on_cpu(a) == on_cpu(b) and _cuda().overlap(a, b)
-    try:
-        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]
-    except np.exceptions.TooHardError:
-        return True
+    return on_cpu(a) == on_cpu(b) and _of(a).overlap(a, b)
 
 
 def same_place(a: Any, b: Any) -> bool:
@@ -110,20 +105,18 @@ def empty(shape: tuple[int, ...], like: Any) -> Any:
     """An array of this shape in C order, of the dtype and on the device of another. (np.empty_like takes 3 times as
     long, and keeps the other's order; CuPy's ignores the shape ().)
     """
-    return np.empty(shape, like.dtype) if on_cpu(like) else _cuda().empty(shape, like.dtype)
+    return np.empty(shape, like.dtype) if on_cpu(like) else _of(like).empty(shape, like.dtype)
 
 
 def zeros(shape: tuple[int, ...], like: Any, dtype: Any = None) -> Any:
     """As `empty`, of zeros."""
     dtype = like.dtype if dtype is None else dtype
-    return np.zeros(shape, dtype) if on_cpu(like) else _cuda().zeros(shape, dtype)
+    return np.zeros(shape, dtype) if on_cpu(like) else _of(like).zeros(shape, dtype)
 
 
 def add_up(x: Any, axis: Any, keepdims: Any = False, dtype: Any = None) -> Any:
-    """The sum over axes: `nbgrad.cpu.add_up`, CuPy's on a GPU. (Which adds up a tree of threads; each of them goes
-    through its share, of n/512 numbers or so, in the precision ``dtype``, x's own by default.)
-    """
-    return (sums.add_up if on_cpu(x) else type(x).sum)(x, axis=axis, keepdims=keepdims, dtype=dtype)
+    """The sum over axes: `nbgrad.cpu.add_up`, CuPy's on a GPU."""
+    return _of(x).add_up(x, axis=axis, keepdims=keepdims, dtype=dtype)
 
 
 def picks_by_number(key: tuple[Any, ...]) -> bool:
@@ -133,24 +126,13 @@ def picks_by_number(key: tuple[Any, ...]) -> bool:
 
 def add_at(out: Any, key: tuple[Any, ...], g: Any) -> None:
     """``out[key] += g``, an element as often as it is picked, in the order of the picks."""
-    if on_cpu(out):
-        # In the order of the picks, not in that in which the key's arrays lie.
-        key = tuple(np.ascontiguousarray(k) if getattr(k, "ndim", 0) else k for k in key)
-        # A float32 element picked a million times would lose 3 digits. Of `wide` only what is picked takes memory.
-        wide = np.zeros(out.shape)
-        wide[key] = out[key]
-        np.add.at(wide, key, np.ascontiguousarray(g, wide.dtype))
-        out[key] = wide[key]
-        return
-    from nbgrad.cuda import indexing as cuda_indexing
-
-    cuda_indexing.add_at(out, key, g)
+    _of(out).add_at(out, key, g)
 
 
 def write_at(x: Any, key: tuple[Any, ...], value: Any) -> None:
     """``x[key] = value``; of several values for one element the last stays."""
     if not on_cpu(x):
-        value = _cuda().apart(value, x)  # CuPy copies between overlapping parts in any order
+        value = _of(x).apart(value, x)  # CuPy copies between overlapping parts in any order
         if picks_by_number(key) and getattr(value, "ndim", None):  # and writes any of several values
             staying, _ = last(x, key)
             value = np.broadcast_to(value, staying.shape).reshape(-1)[staying]
@@ -164,12 +146,5 @@ def last(x: Any, key: tuple[Any, ...]) -> tuple[Any, Any]:
     """For ``x[key] = values``, in the shape of the values: the number of the one that stays where each was written, and
     their own numbers.
     """
-    if not on_cpu(x):
-        from nbgrad.cuda import indexing as cuda_indexing
-
-        return cuda_indexing.last(x, key)
-    written = np.full(x.shape, -1)
-    shape = written[key].shape
-    numbers = np.arange(np.prod(shape, dtype=int)).reshape(shape)
-    written[key] = numbers
-    return written[key], numbers
+    found: tuple[Any, Any] = _of(x).last(x, key)
+    return found

@@ -10,6 +10,7 @@ import numpy as np
 from nbgrad.arrays import check_mask, on_device, quietly
 from nbgrad.autograd.base import TensorBase
 from nbgrad.autograd.modes import mode
+from nbgrad.place import plug_in
 
 __all__ = ["as_array", "as_dtype", "cast", "check_dtype", "integer_dtype"]
 
@@ -42,9 +43,7 @@ def as_array(data: Any, *, copy: bool, dtype: np.dtype[Any] | None = None, name:
     of_tensor = isinstance(data, TensorBase)
     data = _outside_the_graph(data, name) if of_tensor else data
     if on_device(data):
-        from nbgrad.cuda import tensor as cuda_tensor
-
-        array = data if of_tensor else cuda_tensor.adopt(data)
+        array = data if of_tensor else plug_in("cuda").tensor.adopt(data)
         check_dtype(array.dtype, name)
         array = array.copy() if copy else array
     elif isinstance(data, np.ndarray | np.generic):

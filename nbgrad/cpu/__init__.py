@@ -1,1 +1,8 @@
-"""The plug-in for the CPU: plain formulas become loops over arrays."""
+"""The plug-in for the CPU: plain formulas become loops over arrays.
+
+Above the switch (`nbgrad.place`) stand the modules named here; `nbgrad.cuda` has the same with the same names in them.
+"""
+
+from nbgrad.cpu import place, random, tensor, updates
+
+__all__ = ["place", "random", "tensor", "updates"]

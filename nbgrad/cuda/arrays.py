@@ -88,7 +88,7 @@ class Arrays(contextlib.AbstractContextManager["Arrays"]):
             return array if array.dtype == dtype else array.astype(dtype)
         return self.xp.full((), array, dtype)
 
-    def contiguous(self, array: Any, shape: tuple[int, ...]) -> Any:
+    def _contiguous(self, array: Any, shape: tuple[int, ...]) -> Any:
         """The array broadcast to ``shape``, flat and in C order; copied only where it must be."""
         if array.shape != shape:
             array = self.xp.broadcast_to(array, shape)
@@ -98,7 +98,7 @@ class Arrays(contextlib.AbstractContextManager["Arrays"]):
 
     def flat(self, array: Any) -> Any:
         """The array's numbers in C order; copied only where they must be."""
-        return self.contiguous(array, array.shape)
+        return self._contiguous(array, array.shape)
 
     def quiet(self) -> Any:
         """Within it NumPy, where it works beside the kernels, does not warn: they do not either."""
@@ -115,7 +115,7 @@ class Arrays(contextlib.AbstractContextManager["Arrays"]):
         check_out(self.arrays[name], shape, dtype, name)
         return self.arrays[name]
 
-    def room(self, out: Any, shape: tuple[int, ...], dtype: Any, *inputs: Any, in_place: bool = True) -> Any:
+    def _room(self, out: Any, shape: tuple[int, ...], dtype: Any, *inputs: Any, in_place: bool = True) -> Any:
         """Where a kernel writes: ``out`` if it is contiguous and overlaps no input (``in_place``: other than element by
         element), else fresh memory.
         """

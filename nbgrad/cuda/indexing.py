@@ -64,7 +64,7 @@ def _sorted(shape: tuple[int, ...], key: Any) -> tuple[Any, Any, tuple[int, ...]
     return flat[order], order, places.shape
 
 
-def add_at(out: Any, key: Any, g: Any) -> None:
+def add_at(out: Any, key: tuple[Any, ...], g: Any) -> None:
     """``out[key] += g``, an element as often as it is picked; ``out``, contiguous, changes in place."""
     with use(out, out):
         places, order, shape = _sorted(out.shape, key)
@@ -72,8 +72,8 @@ def add_at(out: Any, key: Any, g: Any) -> None:
         launch_each(_sums_kernel, places.size, places, order, flat, out.reshape(-1))
 
 
-def last(x: Any, key: Any) -> tuple[Any, Any]:
-    """See `nbgrad.autograd.devices.last`."""
+def last(x: Any, key: tuple[Any, ...]) -> tuple[Any, Any]:
+    """See `nbgrad.cpu.tensor.last`."""
     with use(x, x):
         places, order, shape = _sorted(x.shape, key)
         staying = module().empty(order.size, order.dtype)

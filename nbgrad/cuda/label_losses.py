@@ -43,14 +43,14 @@ def label_losses(
 
 def class_rows(place: Any, array: Any, class_axis: int) -> Any:
     """Contiguous (rows, classes)."""
-    return place.rows_last(array, (class_axis,))
+    return place._rows_last(array, (class_axis,))
 
 
 def smoothed(
     place: Any, x: Any, axis: int, labels: Any, weight: Any, ignore_index: int, smoothing: Any
 ) -> tuple[Any, Any, Any]:
     """(probabilities of the classes, rows to skip, what the mean divides by); nan for a label out of range."""
-    xp, flat, watch = place.xp, place.rows_last(x, (axis,)), alarm(place, "target")
+    xp, flat, watch = place.xp, place._rows_last(x, (axis,)), alarm(place, "target")
     n, classes = flat.shape
     flag, values, no = watch.arm(expected_labels(classes, ignore_index)), xp.empty(n, x.dtype), xp.empty(0, x.dtype)
     divisor = losses.label_count(labels, weight, classes, ignore_index)
@@ -87,7 +87,7 @@ def _of_rows(
     out: Any, grad_out: Any,
 ) -> tuple[Any, Any]:  # fmt: skip
     """(losses, their gradient where ``grad``) of a kernel over the rows of x; ``others``: what else it reads."""
-    flat = place.rows_last(x, (axis,))
+    flat = place._rows_last(x, (axis,))
     arguments = (*before, flat.reshape(-1))
     values = _losses_room(place, out, x, axis, flat, *others)
     if not grad:
@@ -96,7 +96,7 @@ def _of_rows(
     direct = grad_out if axis == x.ndim - 1 else None
     if direct is not None and any(place.overlap(direct, a) for a in others):
         direct = None
-    gradient = place.room(direct, flat.shape, x.dtype, flat)
+    gradient = place._room(direct, flat.shape, x.dtype, flat)
     rows.run(compiled, arguments, *flat.shape, values.reshape(-1), gradient.reshape(-1))
     if gradient is not direct:
         gradient = place.xp.moveaxis(gradient.reshape(*values.shape, x.shape[axis]), -1, axis)
@@ -106,7 +106,7 @@ def _of_rows(
 
 def _losses_room(place: Any, out: Any, x: Any, axis: int, *inputs: Any) -> Any:
     shape = x.shape[:axis] + x.shape[axis + 1 :]
-    return place.room(out, shape, x.dtype, *(a for a in inputs if a.size), in_place=False)
+    return place._room(out, shape, x.dtype, *(a for a in inputs if a.size), in_place=False)
 
 
 def _reduced(place: Any, values: Any, reduction: str, divisor: Any) -> Any:

@@ -32,8 +32,8 @@ class Place(Arrays):
         arrays of one dtype that broadcast to ``shape``.
         """
         dtype = inputs[0].dtype
-        flat = [self.contiguous(a, shape) for a in inputs]
-        result = self.room(out, shape, dtype, *flat)
+        flat = [self._contiguous(a, shape) for a in inputs]
+        result = self._room(out, shape, dtype, *flat)
         elementwise.run(elementwise.KERNELS[part](op, dtype), flat, result.reshape(-1), parameters)
         return result
 
@@ -44,7 +44,7 @@ class Place(Arrays):
     ) -> tuple[Any, Any]:
         """(sum or mean of the losses, its gradient where ``grad``), in one pass."""
         flat = [self.flat(x), self.flat(target)]
-        gradient = self.room(grad_out, x.shape, x.dtype, *flat, in_place=False) if grad else None
+        gradient = self._room(grad_out, x.shape, x.dtype, *flat, in_place=False) if grad else None
         flat_gradient = None if gradient is None else gradient.reshape(-1)
         return losses.loss_sum(op, flat[0], flat[1], flat_gradient, mean, parameters), gradient
 
@@ -61,7 +61,7 @@ class Place(Arrays):
 
     # Rows
 
-    def rows_last(self, array: Any, axes: tuple[int, ...]) -> Any:
+    def _rows_last(self, array: Any, axes: tuple[int, ...]) -> Any:
         """The array as contiguous (rows, length), the axes one: copied where its rows do not lie so."""
         moved = self.xp.moveaxis(array, axes, tuple(range(-len(axes), 0))) if axes else array
         length = math.prod(array.shape[a] for a in axes)
@@ -73,7 +73,7 @@ class Place(Arrays):
         """Run a kernel of `nbgrad.cuda.rows` whose result has the shape of its rows, the last of ``before``."""
         flat = before[-1]
         in_order = axes == tuple(range(len(shape) - len(axes), len(shape)))
-        result = self.room(out if in_order else None, shape, flat.dtype, *before, in_place=in_place)
+        result = self._room(out if in_order else None, shape, flat.dtype, *before, in_place=in_place)
         rows.run(compiled, tuple(a.reshape(-1) for a in before), *flat.shape, result.reshape(-1))
         if in_order:
             return result
@@ -84,18 +84,18 @@ class Place(Arrays):
     def rows(self, name: str, x: Any, axes: tuple[int, ...], out: Any) -> Any:
         """A row function of the table along these axes together."""
         entrywise = ROW_FUNCTIONS[name].sums is not None
-        return self._of_rows(rows.forward(name, x.dtype), (self.rows_last(x, axes),), x.shape, axes, out, entrywise)
+        return self._of_rows(rows.forward(name, x.dtype), (self._rows_last(x, axes),), x.shape, axes, out, entrywise)
 
     def rows_backward(self, name: str, grad_output: Any, y: Any, axes: tuple[int, ...], out: Any) -> Any:
         """The gradient of `rows`, from its result y."""
-        both = self.rows_last(grad_output, axes), self.rows_last(y, axes)
+        both = self._rows_last(grad_output, axes), self._rows_last(y, axes)
         entrywise = ROW_FUNCTIONS[name].sums is not None
         return self._of_rows(rows.backward(name, y.dtype), both, y.shape, axes, out, entrywise)
 
     def logsumexp(self, x: Any, axes: tuple[int, ...], shape: tuple[int, ...], out: Any) -> Any:
         """logsumexp along these axes together, in the result's ``shape``."""
-        flat = self.rows_last(x, axes)
-        result = self.room(out, shape, x.dtype, flat, in_place=False)
+        flat = self._rows_last(x, axes)
+        result = self._room(out, shape, x.dtype, flat, in_place=False)
         rows.run(rows.logsumexp(x.dtype), (flat.reshape(-1),), *flat.shape, result.reshape(-1))
         return result
 
@@ -103,15 +103,15 @@ class Place(Arrays):
         """grad_output (of `logsumexp`'s shape) times softmax(x)."""
         g = self.flat(grad_output)
         g = g.copy() if out is not None and self.overlap(out, g) else g
-        return self._of_rows(rows.logsumexp_backward(x.dtype), (g, self.rows_last(x, axes)), x.shape, axes, out)
+        return self._of_rows(rows.logsumexp_backward(x.dtype), (g, self._rows_last(x, axes)), x.shape, axes, out)
 
     def maxout(
         self, x: Any, pieces: int, inner: int, shape: tuple[int, ...], out: Any, index_out: Any
     ) -> tuple[Any, Any]:
         """(the largest of each ``pieces`` entries that lie ``inner`` elements apart, which it was)"""
         flat, integer = self.flat(x), np.dtype(np.intp)
-        y = self.room(out, shape, x.dtype, flat, in_place=False)
-        index = self.room(index_out, shape, integer, flat, in_place=False)
+        y = self._room(out, shape, x.dtype, flat, in_place=False)
+        index = self._room(index_out, shape, integer, flat, in_place=False)
         compiled = maxout.maxout(x.dtype)
         launch_each(compiled, y.size, flat, pieces, inner, y.reshape(-1), index.reshape(-1), per_processor=32)
         return y, index
@@ -123,7 +123,7 @@ class Place(Arrays):
         watch = alarm(self, "index")
         flag, g = watch.arm(f"0..{pieces - 1}"), self.flat(grad_output)
         winners = self.flat(self.cast(index, np.dtype(np.int64)))
-        dx = self.room(out, shape, g.dtype, g, winners, in_place=False)
+        dx = self._room(out, shape, g.dtype, g, winners, in_place=False)
         compiled = maxout.maxout_backward(g.dtype)
         launch_each(compiled, g.size, g, winners, pieces, inner, flag, dx.reshape(-1), per_processor=32)
         watch.look(winners)

@@ -17,7 +17,7 @@ from nbgrad.cuda.device import kernel, launch_each, module, restore, use
 from nbgrad.cuda.device.intrinsics import block, block_size, blocks, thread
 from nbgrad.jit import scalar
 
-__all__ = ["kept", "philox"]
+__all__ = ["kept"]
 
 _FACTOR, _STEP = np.uint64(0xD256D193), np.uint64(0x9E3779B9)
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
@@ -49,8 +49,9 @@ def _kernel(dtype: Any) -> Any:
     return kernel(kept)
 
 
-def kept(seed: int, p: float, scale: float, like: Any) -> Any:
-    """An array like ``like``: 0 with probability p, else ``scale``; ``seed``: 63 bits."""
+def kept(rng: np.random.Generator, p: float, scale: float, like: Any) -> Any:
+    """An array like ``like``: 0 with probability p, else ``scale``."""
+    seed = int(rng.integers(1 << 63))
     least = np.uint64(min(1 << 32, round(p * (1 << 32))))
     halves = np.uint64(seed & 0xFFFFFFFF), np.uint64(seed >> 32)
     with use(like, like):

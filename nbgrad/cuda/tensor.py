@@ -1,4 +1,7 @@
-"""What a Tensor on "cuda" holds, and its way there and back: CuPy's arrays; the simulator's are marked as such."""
+"""What a Tensor on "cuda" holds, CuPy's arrays, and what is done with them otherwise than on the CPU.
+
+`nbgrad.cpu.tensor` has the same functions.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,12 @@ from typing import Any
 
 from nbgrad.cuda import device
 from nbgrad.cuda.device import adopt, empty, get, put
+from nbgrad.cuda.device import module as library
+from nbgrad.cuda.indexing import add_at, last
 
-__all__ = ["adopt", "apart", "empty", "get", "name", "overlap", "put", "zeros"]
+__all__ = [
+    "add_at", "add_up", "adopt", "apart", "empty", "get", "last", "library", "name", "overlap", "put", "zeros",
+]  # fmt: skip
 
 
 def zeros(shape: tuple[int, ...], dtype: Any) -> Any:
@@ -24,9 +31,16 @@ def apart(value: Any, other: Any) -> Any:
 
 def overlap(a: Any, b: Any) -> bool:
     """Whether two arrays may have memory in common."""
-    return bool(device.module().may_share_memory(device.unwrap(a, "a"), device.unwrap(b, "b")))
+    return bool(library().may_share_memory(device.unwrap(a, "a"), device.unwrap(b, "b")))
 
 
 def name(array: Any) -> str:
     """The device of a tensor's array, as PyTorch writes it."""
     return f"cuda:{device.device_of(array)}"
+
+
+def add_up(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Any:
+    """The sum over axes, CuPy's: a tree of threads is added up, each of which goes through its share, of n/512 numbers
+    or so, in the precision ``dtype``, x's own by default.
+    """
+    return x.sum(axis=axis, keepdims=keepdims, dtype=dtype)

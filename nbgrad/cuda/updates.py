@@ -9,7 +9,7 @@ from nbgrad.cuda.device import kernel, launch_each, use
 from nbgrad.cuda.device.intrinsics import block, block_size, blocks, thread
 from nbgrad.formulas.updates import UPDATES
 
-__all__ = ["run", "update"]
+__all__ = ["run"]
 
 
 @functools.cache

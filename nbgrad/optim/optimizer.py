@@ -13,20 +13,15 @@ from nbgrad.arrays import as_array
 from nbgrad.autograd.devices import device_name, move, on_cpu, zeros
 from nbgrad.autograd.tape import note_mutation
 from nbgrad.autograd.tensor import Tensor, forget_gradients
-from nbgrad.cpu import updates as cpu_updates
 from nbgrad.formulas.updates import UPDATES
+from nbgrad.place import plug_in
 
 __all__ = ["Optimizer"]
 
 
 def _update(name: str, arrays: tuple[Any, ...], numbers: tuple[Any, ...]) -> None:
     """Update flat arrays, the parameter first, in place."""
-    if on_cpu(arrays[0]):
-        cpu_updates.run(name, arrays, numbers)
-        return
-    from nbgrad.cuda import updates as cuda_updates
-
-    cuda_updates.run(name, arrays, numbers)
+    plug_in(device_name(arrays[0])).updates.run(name, arrays, numbers)
 
 
 def _straight(array: Any) -> bool:

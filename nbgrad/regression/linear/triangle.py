@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad.arrays import FLOAT64, on_device
+from nbgrad.place import plug_in
 
 __all__ = ["Triangle", "add_triangles", "library", "triangle_of", "weighted_rows"]
 
@@ -64,9 +65,7 @@ def library(X: Any) -> Any:
     """Whose functions take X: CuPy for an array on a GPU, else NumPy."""
     if isinstance(X, np.ndarray) or not on_device(X):
         return np
-    from nbgrad.cuda.device import module
-
-    return module()
+    return plug_in("cuda").tensor.library()
 
 
 def to_host(array: Any, xp: Any) -> Any:

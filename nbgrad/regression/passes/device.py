@@ -47,7 +47,7 @@ class DevicePasses(Passes):
             self._dtype = data.product_dtype(dtype, x.dtype)
             if x.dtype not in (FLOAT32, FLOAT64, np.uint8):
                 x = call.cast(call.as_float(X, "X"), self._dtype)
-            self._flat = call.contiguous(x, x.shape)
+            self._flat = call.flat(x)
             self._X = self._flat.reshape(x.shape)
             self._y = self._targets(call)
             self._weight, self._unit, self.weight_sum = self._weights(call)
@@ -61,11 +61,11 @@ class DevicePasses(Passes):
             raise ValueError(f"y: expected shape ({self.rows},), a target for each row of X, got {got}")
         if self.model == "softmax":
             check_labels(y, "y")
-            return call.contiguous(y.astype(np.int64, copy=False), y.shape)
+            return call.flat(y.astype(np.int64, copy=False))
         if y.dtype.kind not in "iub":
             y = call.as_float(y, "y")
         with call.quiet():
-            return call.contiguous(call.cast(y, self._dtype), y.shape)
+            return call.flat(call.cast(y, self._dtype))
 
     def _weights(self, call: Any) -> tuple[Any, float, np.float64]:
         """`nbgrad.regression.data.weights`"""
@@ -79,7 +79,7 @@ class DevicePasses(Passes):
             )
         unit = data.weight_unit(*(float(weight.min()), float(weight.max())) if n else (0.0, 0.0))
         scaled = call.cast(weight / weight.dtype.type(unit), self._dtype)
-        return call.contiguous(scaled, (n,)), unit, np.float64(float(weight.sum(dtype=np.float64)))
+        return call.flat(scaled), unit, np.float64(float(weight.sum(dtype=np.float64)))
 
     def _pass(self, params: Any, direction: Any = None, curvature: Any = None) -> tuple[Any, Any]:
         """(Σ w·loss, its gradient or the Hessian's product with ``direction``, in params' shape): float64, on the

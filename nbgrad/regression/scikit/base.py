@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad.arrays import FLOAT32, FLOAT64, as_array, check_mask, on_device
+from nbgrad.place import plug_in
 from nbgrad.regression.blocks import Summary, scan
 from nbgrad.regression.passes.one_pass import scores
 
@@ -177,9 +178,8 @@ def take(labels: NDArray[Any], index: Any) -> Any:
     """The labels at these places; beside the places, where they are numbers and the places on a GPU."""
     if isinstance(index, np.ndarray):
         return labels[index]
-    from nbgrad.cuda.device import module, to_host
-
-    return module().asarray(labels)[index] if labels.dtype.kind in "biuf" else labels[to_host(index)]
+    there = plug_in("cuda").tensor
+    return there.library().asarray(labels)[index] if labels.dtype.kind in "biuf" else labels[there.get(index)]
 
 
 def linear_scores(X: Any, coef: NDArray[Any], intercept: Any, x_scale: float) -> Any:
@@ -192,9 +192,7 @@ def linear_scores(X: Any, coef: NDArray[Any], intercept: Any, x_scale: float) ->
     if hasattr(X, "tocsr"):
         answer = X @ weights.T
     else:
-        from nbgrad.cuda.device import module
-
-        xp = module()
+        xp = plug_in("cuda").tensor.library()
         weights, intercept = xp.asarray(weights), xp.asarray(intercept)
         step = max(1, len(X) if X.dtype == dtype else BLOCK_BYTES // (dtype.itemsize * X.shape[1]))
         parts = [X[i : i + step].astype(dtype, copy=False) @ weights.T for i in range(0, max(1, len(X)), step)]
