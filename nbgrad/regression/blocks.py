@@ -111,7 +111,7 @@ def _parts(block: Any) -> tuple[Any, Any, Any]:
     y = np.asarray(y)
     if X.ndim != 2:
         raise ValueError(f"X: expected shape (rows, features), got {X.shape}")
-    if y.shape != X.shape[:1]:
+    if not (y.shape[:1] == X.shape[:1] and y.ndim <= 2):
         raise ValueError(f"y: expected shape ({X.shape[0]},), a target for each row of X, got {y.shape}")
     return X, y, weight
 
@@ -128,6 +128,7 @@ class Summary:
     weight_sum: float
     classes: NDArray[Any] | None = None
     class_weights: NDArray[Any] | None = None
+    targets: tuple[int, ...] = ()  # a row's: one, or so many
     block: int = 0  # the first of them, for errors
 
 
@@ -158,10 +159,16 @@ def _scan_block(i: int, block: tuple[Any, Any, Any], classify: bool) -> Summary:
             total = numbers.sum(dtype=np.float64)  # needs no memory; a mask would be as large as uint8 data
         if not np.isfinite(total) and not np.isfinite(numbers).all():
             raise ValueError("Input X contains " + ("NaN." if np.isnan(numbers).any() else "infinity."))
+    if classify and y.ndim != 1:
+        raise ValueError(f"y: expected shape ({len(y)},), a target for each row of X, got {y.shape}")
+    if y.shape[1:] == (0,):
+        raise ValueError(f"y: expected a target or more for each row of X, got shape {y.shape}")
     if weight is not None:
         weight = np.asarray(weight)
-        if weight.shape != y.shape:
-            raise ValueError(f"sample_weight: expected shape {y.shape}, a weight for each row of X, got {weight.shape}")
+        if weight.shape != y.shape[:1]:
+            raise ValueError(
+                f"sample_weight: expected shape {y.shape[:1]}, a weight for each row of X, got {weight.shape}"
+            )
         good = (weight >= 0) & (weight < np.inf)
         if not good.all():
             raise ValueError(f"sample_weight: expected finite numbers >= 0, got {weight[np.argmin(good)]}")
@@ -169,6 +176,7 @@ def _scan_block(i: int, block: tuple[Any, Any, Any], classify: bool) -> Summary:
         rows=X.shape[0],
         features=X.shape[1],
         dtype=X.dtype.newbyteorder("="),
+        targets=y.shape[1:],
         weight_sum=float(len(y) if weight is None else add_up(weight, dtype=FLOAT64)),
         block=i,
     )
@@ -193,6 +201,8 @@ def _merge_two(a: Summary, b: Summary) -> Summary:
 
     if a.features != b.features:
         raise differ(ValueError, "X: expected the number of features", a.features, b.features)
+    if a.targets != b.targets:
+        raise differ(ValueError, "y: expected the shape of a row's targets", a.targets, b.targets)
     if a.dtype != b.dtype:
         raise differ(TypeError, "X: expected dtype", a.dtype, b.dtype)
     merged = replace(a, rows=a.rows + b.rows, weight_sum=a.weight_sum + b.weight_sum)

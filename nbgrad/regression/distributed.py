@@ -95,7 +95,7 @@ def _together(X: Any, y: Any, sample_weight: Any) -> list[Delayed]:
     if sample_weight is not None:
         columns.append(_like_rows(X, "sample_weight", sample_weight))
     block = delayed(_tuple, pure=False)
-    parts = zip(X.to_delayed().ravel(), *(c.to_delayed() for c in columns), strict=True)
+    parts = zip(X.to_delayed().ravel(), *(c.to_delayed().ravel() for c in columns), strict=True)
     return [block(*part, dask_key_name=f"block-{uuid4().hex}") for part in parts]
 
 
@@ -112,13 +112,15 @@ def _like_rows(X: Any, name: str, array: Any) -> Any:
         array = np.asarray(array)
         if not known:
             raise ValueError(f"{name}: expected a dask array, since X's chunks are unknown, got an array in memory")
-        array = da.from_array(array, chunks=-1) if array.ndim == 1 else array
-    if array.ndim != 1:
+        array = da.from_array(array, chunks=-1)
+    if array.ndim == 2 and name == "y":
+        array = array.rechunk({1: -1})
+    elif array.ndim != 1:
         raise ValueError(f"{name}: expected shape (rows,), got {array.shape}")
     if known and not np.isnan(array.shape[0]):
         if array.shape[0] != X.shape[0]:
             raise ValueError(f"{name}: expected shape ({X.shape[0]},), an entry for each row of X, got {array.shape}")
-        return array.rechunk((rows,))
+        return array.rechunk({0: rows})
     if array.numblocks[0] != len(rows):
         raise ValueError(
             f"{name}: expected {len(rows)} chunks as X has, since sizes are unknown, got {array.numblocks[0]} "

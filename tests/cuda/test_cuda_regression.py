@@ -289,6 +289,17 @@ def test_linear_regression_in_any_units(unit):
     np.testing.assert_allclose(there.coef_ * [1, 1, 1, 1, unit, unit], [-1, 0, 1, 0, 2, 2], atol=1e-8)
 
 
+@pytest.mark.parametrize("positive", [False, True])
+def test_linear_regression_of_several_targets(positive):
+    rng = np.random.default_rng(5)
+    X, Y = rng.normal(size=(50, 4)), rng.normal(size=(50, 2))
+    here = LinearRegression(positive=positive).fit(X, Y)
+    there = LinearRegression(positive=positive).fit(put(X), put(Y))
+    np.testing.assert_allclose(there.coef_, here.coef_, rtol=1e-9)
+    same(there.predict(put(X)), here.predict(X))
+    assert there.score(put(X), put(Y)) == pytest.approx(here.score(X, Y), rel=1e-9)
+
+
 def test_a_model_of_the_cpu_answers_on_the_gpu(dtype):
     X = np.random.default_rng(0).normal(size=(6, 2)).astype(dtype)
     model = LinearRegression().fit(X, X @ [1, 2])

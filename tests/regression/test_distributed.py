@@ -108,8 +108,8 @@ REFUSED = [
     ((X, Y[:5]), ValueError, r"y: expected shape \(6,\), an entry for each row of X, got \(5,\)"),
     ((X, Y, Y[:5]), ValueError, r"sample_weight: expected shape \(6,\), .*, got \(5,\)"),
     ((X, np.zeros(5)), ValueError, r"y: expected shape \(6,\), .*, got \(5,\)"),
-    ((X, X), ValueError, r"y: expected shape \(rows,\), got \(6, 2\)"),
-    ((X, np.zeros((6, 1))), ValueError, r"y: expected shape \(rows,\), got \(6, 1\)"),
+    ((X, np.zeros((6, 1, 1))), ValueError, r"y: expected shape \(rows,\), got \(6, 1, 1\)"),
+    ((X, Y, X), ValueError, r"sample_weight: expected shape \(rows,\), got \(6, 2\)"),
     ((X,), ValueError, "y: expected an array of targets, got None"),
     ((Y, Y), ValueError, r"X: expected shape \(rows, features\), got \(6,\)"),
     ((NAN.T, Y), ValueError, "X: expected a known number of features, got nan"),
@@ -124,6 +124,15 @@ def test_errors_name_the_argument(arguments, kind, message):
     with pytest.raises(kind, match="^" + message) as raised:
         DaskBlocks(*arguments)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_several_targets_are_linear_regressions_alone(columns):
+    blocks = DaskBlocks(X, np.zeros((6, columns)))
+    with pytest.raises(ValueError, match=rf"^block 0: y: expected shape \(3,\), a target for each row of X, got \(3, {columns}\)"):
+        BlockProblem("softmax", blocks)
+    with pytest.raises(ValueError, match=rf"^block 0: y: expected shape \(3,\), a target for each row of X, got \(3, {columns}\)"):
+        BlockProblem("linear", blocks).value_and_grad(np.zeros(3))
 
 
 def test_pairs_that_do_not_fit_are_found_in_the_scan():

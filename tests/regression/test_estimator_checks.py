@@ -15,6 +15,7 @@ from nbgrad import LinearRegression, LogisticRegression, SoftmaxRegression  # no
 ESTIMATORS = [
     LinearRegression(),
     LinearRegression(fit_intercept=False, l2=0.1, x_scale=0.5),
+    LinearRegression(positive=True),
     LogisticRegression(),
     LogisticRegression(solver="newton-cg", class_weight="balanced", tol=1e-6),
     LogisticRegression(C=0.5, warm_start=True),

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad.regression.blocks import Blocks
+from nbgrad.regression.linear.nonnegative import nonnegative
 from nbgrad.regression.linear.refine import dot, refinement
 from nbgrad.regression.linear.solve import plain, ridge
 from nbgrad.regression.linear.triangle import Triangle, add_triangles, triangle_of
@@ -31,6 +32,7 @@ def least_squares(
     l2: float = 0.0,
     fit_intercept: bool = True,
     x_scale: float = 1.0,
+    positive: bool = False,
 ) -> tuple[NDArray[Any], Any, int]:
     """(coef, intercept, rank) that minimize Σ weight·½(x·coef + intercept − y)² / Σ weight + ½·l2·‖coef‖².
 
@@ -38,6 +40,7 @@ def least_squares(
     (rows,), or (rows, targets): ``coef`` is (targets, n_features) then, ``intercept`` (targets,). Where the data leave
     a choice (rank below n_features), ``coef`` is the shortest of the solutions, as `numpy.linalg.lstsq` has it. Units
     and offsets do not count: a column depends on others where what is left of it is within rounding of its own length.
+    ``positive``: the best of the coefficients that are not below 0.
 
     Source: Å. Björck, Numerical methods for least squares problems (SIAM, 1996), sections 2.4, 2.7 and 6.2; of blocks:
     J. Demmel, L. Grigori, M. Hoemmen, J. Langou, Communication-optimal parallel and sequential QR and LU
@@ -64,9 +67,15 @@ def least_squares(
         W, rank = np.zeros((features, len(triangle.rest))), 0
     elif l2:
         penalty = np.sqrt(l2) * (triangle.root / unit) / abs(x_scale) / triangle.unit[:features]
-        W, rank = ridge(inner, Z, np.clip(penalty, 1e-150, 1e150)), features
+        penalty = np.clip(penalty, 1e-150, 1e150)
+        W, rank = ridge(inner, Z, penalty), features
+        if positive:
+            inner = np.concatenate([inner, np.diag(penalty)])
+            Z = np.concatenate([Z, np.zeros((features, Z.shape[1]))])
     else:
         W, rank, doubt = plain(inner, Z, row, replace(triangle, rest=triangle.rest / unit))
+    if positive and x_scale:
+        W, doubt = np.sign(x_scale) * nonnegative(np.sign(x_scale) * inner, Z), 0 * doubt
     params = np.concatenate([(means[features:] - means[:features] @ W)[np.newaxis], W])[not fit_intercept :]
     more = np.zeros_like(params)
     if (doubt > REFINE).any():

@@ -40,7 +40,10 @@ __all__ = [
 BLOCK_BYTES = 4 * 1024 * 1024  # of rows converted at a time
 
 
-def check_X_y(estimator: Any, X: Any, y: Any, *, y_numeric: bool = False) -> tuple[Any, NDArray[Any]]:
+def check_X_y(
+    estimator: Any, X: Any, y: Any, *, y_numeric: bool = False, multi_output: bool = False,
+    accept_sparse: str | bool = "csr",
+) -> tuple[Any, NDArray[Any]]:  # fmt: skip
     """X and y for `fit`. X is not copied where it is float32, float64 or uint8, in any memory order, memory-mapped, or
     CSR.
     """
@@ -48,7 +51,11 @@ def check_X_y(estimator: Any, X: Any, y: Any, *, y_numeric: bool = False) -> tup
         as_array(y, "y")  # refuses it
     check_mask(X, "X")
     check_mask(y, "y")
-    X, y = validate_data(estimator, X, y, accept_sparse="csr", y_numeric=y_numeric)
+    X, y = validate_data(
+        estimator, X, y, accept_sparse=accept_sparse, y_numeric=y_numeric, multi_output=multi_output
+    )
+    if hasattr(y, "toarray"):
+        raise TypeError("y: expected a dense array, got a sparse one (y.toarray() makes one)")
     return numbers_of(X), y
 
 
@@ -151,8 +158,11 @@ _PARAMETERS = {
         "an instance of 'dict', a str among {'balanced'} or None",
         lambda v: v is None or isinstance(v, dict) or (isinstance(v, str) and v == "balanced"),
     ),
+    "copy_X": ("an instance of 'bool'", _flag),
     "fit_intercept": ("an instance of 'bool'", _flag),
     "l2": ("a float in the range [0.0, inf)", lambda v: _real(v) and 0 <= v < np.inf),
+    "n_jobs": ("None or an instance of 'int'", lambda v: v is None or isinstance(v, numbers.Integral)),
+    "positive": ("an instance of 'bool'", _flag),
     "max_iter": ("an int in the range [0, inf)", _count),
     "solver": (
         "a str among {'auto', 'lbfgs', 'newton-cg', 'newton-cholesky', 'scaled-lbfgs'}",

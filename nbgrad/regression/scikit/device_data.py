@@ -12,7 +12,7 @@ import numpy as np
 from nbgrad.arrays import on_device
 from nbgrad.place import place_of
 from nbgrad.regression.scikit.base import check_classification_targets, check_weight
-from nbgrad.regression.scikit.without_sklearn import as_column, check_features, check_finite, check_shape
+from nbgrad.regression.scikit.without_sklearn import as_targets, check_features, check_finite, check_shape
 
 __all__ = ["Labelled", "Measured", "answer", "to_host"]
 
@@ -50,6 +50,7 @@ class _Rows:
     """Rows with a target each, checked for `fit`: ``weight`` is None or a weight for each row, ``dtype`` X's."""
 
     weight: Any = None
+    several = False  # targets of a row
 
     def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
         name = type(estimator).__name__
@@ -61,7 +62,7 @@ class _Rows:
             vars(estimator).pop("feature_names_in_", None)
             if "y" not in call.arrays:
                 raise TypeError(f"y: expected a CUDA array as X is, got {type(y).__name__}")
-            targets = as_column(call.arrays["y"], len(rows))
+            targets = as_targets(call.arrays["y"], len(rows), self.several)
             check_finite(targets, "y", name)
             self.dtype = rows.dtype
             self._take(targets, call)
@@ -79,7 +80,9 @@ class _Rows:
 
 
 class Measured(_Rows):
-    """Rows with numbers, as `least_squares` takes them."""
+    """Rows with numbers, one or several a row, as `least_squares` takes them."""
+
+    several = True
 
     def _take(self, targets: Any, call: Any) -> None:
         if targets.dtype.kind not in "iub":

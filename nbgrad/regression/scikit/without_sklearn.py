@@ -71,11 +71,12 @@ class RegressorMixin:
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R² = 1 − Σ (y − prediction)² / Σ (y − mean y)²."""
         predicted = self.predict(X)  # type: ignore[attr-defined]
-        y = _column(y, len(predicted)).astype(np.float64)
+        y = _targets(y, len(predicted), predicted.ndim > 1).astype(np.float64).reshape(len(predicted), -1)
         weight = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, np.float64)
-        residual = float(weight @ (y - predicted) ** 2)
-        variance = float(weight @ (y - np.average(y, weights=weight)) ** 2)
-        return 1 - residual / variance if variance else float(residual == 0)
+        residual = weight @ (y - predicted.reshape(y.shape)) ** 2
+        variance = weight @ (y - np.average(y, axis=0, weights=weight)) ** 2
+        each = np.where(variance > 0, 1 - residual / np.where(variance > 0, variance, 1), residual == 0)
+        return float(each.mean())
 
 
 def check_is_fitted(estimator: Any) -> None:
@@ -101,7 +102,8 @@ def validate_data(
     *,
     reset: bool = True,
     y_numeric: bool = False,
-    accept_sparse: str = "csr",
+    multi_output: bool = False,
+    accept_sparse: str | bool = "csr",
     dtype: Any = "numeric",
 ) -> Any:
     """X as a two-dimensional array of numbers or CSR, and y as one row of finite values."""
@@ -109,11 +111,16 @@ def validate_data(
     if y is None:
         raise ValueError(f"This {name} estimator requires y to be passed, but the target y is None.")
     _check_feature_names(estimator, X, reset)
+    if _is_sparse(X) and not accept_sparse:
+        raise TypeError(
+            "Sparse data was passed for X, but dense data is required. Use '.toarray()' to convert to a dense numpy "
+            "array."
+        )
     X = _matrix(X, name)
     check_features(estimator, X, reset)
     if isinstance(y, str) and y == "no_validation":
         return X
-    y = _column(y, X.shape[0])
+    y = _targets(y, X.shape[0], multi_output)
     check_finite(y, "y", name)
     return X, y.astype(np.float64) if y_numeric and y.dtype.kind == "O" else y
 
@@ -157,16 +164,25 @@ def check_shape(X: Any, name: str) -> None:
 
 
 def _column(y: Any, rows: int) -> NDArray[Any]:
+    return _targets(y, rows, False)
+
+
+def _targets(y: Any, rows: int, several: bool) -> NDArray[Any]:
+    """y as an array (rows,); with ``several`` also (rows, targets)."""
     if _is_sparse(y):
         raise TypeError(
             "Sparse data was passed for y, but dense data is required. Use '.toarray()' to convert to a dense numpy "
             "array."
         )
-    return as_column(np.asarray(y), rows)
+    return as_targets(np.asarray(y), rows, several)
 
 
-def as_column(y: Any, rows: int) -> Any:
-    """An array of targets as one of one dimension."""
+def as_targets(y: Any, rows: int, several: bool = False) -> Any:
+    """An array of targets as one of one dimension; ``several``: or of two as it is."""
+    if several and y.ndim == 2 and y.shape[1] and y.dtype.kind != "c":
+        if len(y) != rows:
+            raise ValueError(f"Found input variables with inconsistent numbers of samples: [{rows}, {len(y)}]")
+        return y
     if y.ndim == 2 and y.shape[1] == 1:
         warnings.warn(
             "A column-vector y was passed when a 1d array was expected. Please change the shape of y to (n_samples, ), "
