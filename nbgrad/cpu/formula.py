@@ -15,18 +15,29 @@ from nbgrad.cpu.elementwise import BLOCK
 from nbgrad.jit import Loop, scalar
 from nbgrad.jit.vector_map import plain_map, vector_map
 
-__all__ = ["loop", "number", "totals"]
+__all__ = ["Formula", "number"]
 
 
-def loop(f: Callable[..., Any], name: str, sums: bool, vectorized: bool = True) -> Loop:
-    """``loop(work, inputs, outs, parameters)``, tuples of contiguous 1-D arrays and of numbers: outs[k][i] = the k-th
-    number that f(inputs[0][i], ..., *parameters) returns. ``sums``: ``loop(work, inputs, outs, partials, parameters)``,
-    where of the numbers beyond ``outs`` partials[b, k] is the sum over block b, in float64. ``vectorized``: f has
-    no loop.
+class Formula:
+    """``formula(size, inputs, outs, parameters)``, tuples of contiguous 1-D arrays of this size and of numbers:
+    outs[k][i] = the k-th number that f(inputs[0][i], ..., *parameters) returns; of those beyond ``kept`` the sums are
+    returned. ``vectorized``: f has no loop.
     """
-    scalar(f)
-    mapped = vector_map if vectorized else plain_map
 
+    def __init__(self, f: Callable[..., Any], name: str, inputs: int, kept: int, sums: int, vectorized: bool) -> None:
+        self.sums, self.loop = sums, _loop(scalar(f), name, bool(sums), vector_map if vectorized else plain_map)
+
+    def __call__(self, size: int, inputs: Any, outs: Any, parameters: tuple[Any, ...]) -> list[float]:
+        if not self.sums:
+            self.loop(size, inputs, outs, parameters)
+            return []
+        # The sums of each block, in float64.
+        partials = np.empty((-(-size // BLOCK), self.sums))
+        self.loop(size, inputs, outs, partials, parameters)
+        return _totals(partials)
+
+
+def _loop(f: Callable[..., Any], name: str, sums: bool, mapped: Any) -> Loop:
     def elementwise(inputs, outs, parameters):
         size = inputs[0].size
         for block in prange(-(-size // BLOCK)):
@@ -54,7 +65,7 @@ def number(f: Callable[..., Any], name: str) -> Loop:
     return Loop(call, name=name + "_number")
 
 
-def totals(partials: Any) -> list[float]:
+def _totals(partials: Any) -> list[float]:
     """The sums over all blocks, exact but for one rounding: in no order, and the same for any number of threads."""
     if len(partials) == 1:
         return partials[0].tolist()  # type: ignore[no-any-return]

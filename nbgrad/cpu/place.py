@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad.arrays import contiguous, out_of_range
-from nbgrad.cpu import elementwise, losses, maxout, rows
+from nbgrad.cpu import elementwise, formula, losses, maxout, rows
 from nbgrad.cpu import label_losses as labelled
 from nbgrad.cpu.arrays import Arrays, flat, fresh_or, split
 from nbgrad.cpu.lanes import FEW
@@ -50,6 +50,9 @@ class Place(Arrays):
             result = np.empty(shape, dtype)
             loop(result.size, *vectors, result.ravel(), *parameters)
         return result
+
+    #: A derived function on arrays of one size.
+    formula = formula.Formula
 
     # Losses
 

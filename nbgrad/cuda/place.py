@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.cuda import elementwise, losses, maxout, rows
+from nbgrad.cuda import elementwise, formula, losses, maxout, rows
 from nbgrad.cuda import label_losses as labelled
 from nbgrad.cuda.alarm import alarm
 from nbgrad.cuda.arrays import Arrays
@@ -36,6 +36,9 @@ class Place(Arrays):
         result = self._room(out, shape, dtype, *flat)
         elementwise.run(elementwise.KERNELS[part](op, dtype), flat, result.reshape(-1), parameters)
         return result
+
+    #: A derived function on arrays of one size.
+    formula = formula.Formula
 
     # Losses
 

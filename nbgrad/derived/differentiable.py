@@ -14,6 +14,7 @@ from nbgrad.derive import reverse, syntax, tangents, write
 from nbgrad.derive.expressions import Callee
 from nbgrad.derive.parse import counts, parse
 from nbgrad.derive.program import Program
+from nbgrad.derived.arguments import shape_of
 from nbgrad.derived.compiled import Method, make_callable
 from nbgrad.derived.evaluate import Derived
 from nbgrad.derived.sums import Sum
@@ -151,7 +152,7 @@ class Differentiable:
             from nbgrad.derived.tensors import value
 
             return value(self, values)
-        return self.derived("value", ())(values, (None,), [out])[0]
+        return self.derived("value", ())(values, (None,), None if out is None else [out])[0]
 
     def _value_and_grad(self, *args: Any, wrt: Any = None, **kwargs: Any) -> tuple[Any, tuple[Any, ...]]:
         """(value, partial derivatives), element by element.
@@ -178,7 +179,7 @@ class Differentiable:
         if all(map(_is_number, everything)):
             results = derived.numbers(*everything)
             return results if len(names) > 1 else (results,)
-        targets = tuple(np.shape(values[self._arguments.index(name)]) for name in names)
+        targets = tuple(shape_of(values[self._arguments.index(name)]) for name in names)
         return tuple(derived(everything, targets))
 
     def jvp(self, args: Any, tangents: Any) -> tuple[Any, Any]:

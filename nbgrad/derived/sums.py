@@ -9,6 +9,7 @@ import numpy as np
 
 from nbgrad.derive import reverse, tangents
 from nbgrad.derive.program import Program
+from nbgrad.derived.arguments import shape_of
 from nbgrad.derived.compiled import Method
 from nbgrad.derived.evaluate import Derived
 
@@ -43,24 +44,28 @@ class Sum:
     ) -> tuple[Any, tuple[Any, ...]]:
         """(the value, or None for a Hessian's product; gradients of the arguments' shapes)."""
         arguments = self.formula._arguments
-        targets = tuple([np.shape(values[arguments.index(n)]) for n in names])
+        targets = tuple([shape_of(values[arguments.index(n)]) for n in names])
         everything = [*values, *extra]
         if weight is not None:
             everything.append(weight)
         scale = 1.0
         if self.is_mean:
-            shape = np.broadcast_shapes(*map(np.shape, everything))
-            total = math.prod(shape) if weight is None else np.sum(np.broadcast_to(weight, shape), dtype=float)
-            with np.errstate(all="ignore"):
-                scale = float(np.divide(1.0, total)) if total else math.nan
+            shape = np.broadcast_shapes(*map(shape_of, everything))
+            # Σ weight over all elements: of an array that broadcasts, as often as its numbers stand there
+            total: float = math.prod(shape)
+            if weight is not None:
+                own = math.prod(shape_of(weight))
+                total = float(weight.sum() if hasattr(weight, "sum") else np.sum(weight)) * (total / own if own else 0)
+            scale = 1.0 / total if total else math.nan
             everything.append(scale)
-        if all(np.ndim(v) == 0 for v in everything):  # one element
+        if not any(map(shape_of, everything)):  # one element
             everything[0] = np.reshape(everything[0], 1)
         derived = self._program(kind, names, weight is not None)
         if kind == "hessp":
             return None, tuple(derived(everything, targets))
         value, *gradients = derived(everything, ((), *targets))
-        return (type(value)(float(value) * scale) if self.is_mean else value), tuple(gradients)
+        with np.errstate(all="ignore"):
+            return value * scale if self.is_mean else value, tuple(gradients)
 
     def __call__(self, *args: Any, weight: Any = None, **kwargs: Any) -> Any:
         """One number."""

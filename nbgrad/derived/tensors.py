@@ -57,4 +57,4 @@ def total(sums: Any, values: list[Any], weight: Any) -> Any:
 
 
 def _detached(value: Any) -> Any:
-    return value.detach().numpy() if isinstance(value, Tensor) else value
+    return value._data if isinstance(value, Tensor) else value

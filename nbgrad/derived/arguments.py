@@ -1,0 +1,81 @@
+"""The arguments of one call of a formula: checked, in one precision, in their joint shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nbgrad.arrays import FLOAT32, FLOAT64, as_float, broadcast, check_float, contiguous, on_device
+from nbgrad.place import CPU
+
+__all__ = ["as_they_are", "checked", "precision", "shape_of"]
+
+_ndarray = np.ndarray
+
+
+def precision(values: Any) -> np.dtype[Any]:
+    """float32 where every array of floats is (or, without arrays, every number), else float64; Python's numbers and
+    integers adapt.
+    """
+    arrays = [v.dtype for v in values if getattr(v, "ndim", 0)]
+    dtypes = [d for d in arrays if d.kind == "f"] or arrays
+    if not dtypes:
+        dtypes = [v.dtype for v in values if hasattr(v, "dtype") and v.dtype.kind == "f"]
+    return FLOAT32 if dtypes and all(d == FLOAT32 for d in dtypes) else FLOAT64
+
+
+def shape_of(value: Any) -> tuple[int, ...]:
+    """The shape of an array of either device, or of what NumPy makes one of."""
+    return tuple(value.shape) if hasattr(value, "shape") else np.shape(value)
+
+
+def as_they_are(values: list[Any], integers: list[bool]) -> tuple[int, ...] | None:
+    """The joint shape, where the arguments may go to the loop as they are, which is asked in 1 µs: NumPy's contiguous
+    arrays of one shape and precision, and Python's numbers.
+    """
+    shape = dtype = None
+    for v, whole in zip(values, integers, strict=True):
+        if type(v) is _ndarray:
+            if shape is None:
+                shape, dtype = v.shape, v.dtype
+                if not shape or not (dtype is FLOAT32 or dtype is FLOAT64):
+                    return None
+            elif v.dtype is not dtype or v.shape != shape:
+                return None
+            if whole or not v.flags.carray:
+                return None
+        elif type(v) is not float and (type(v) is not int or not whole):
+            return None
+    return shape
+
+
+def checked(
+    place: Any, values: dict[str, Any], integers: list[bool]
+) -> tuple[list[Any], np.dtype[Any], tuple[int, ...]]:
+    """The arguments as contiguous arrays of the joint shape, or as numbers; their precision; that shape."""
+    pairs = list(zip(values.items(), integers, strict=True))
+    if place is CPU:
+        given = [np.asarray(v) if whole else as_float(v, name) for (name, v), whole in pairs]
+        dtype = precision(list(values.values()))
+    else:
+        given = [place.as_array(v, name) if on_device(v) else np.asarray(v) for (name, v), _ in pairs]
+        dtype = precision(given)
+    for a, ((name, v), whole) in zip(given, pairs, strict=True):
+        if whole and a.dtype.kind not in "iu":
+            raise TypeError(f"{name}: expected integers, which range(...) takes, got {type(v).__name__} of {a.dtype}")
+        if not whole and place is not CPU:
+            check_float(a.dtype, name)
+    shape = broadcast(dict(zip(values, given, strict=True)))
+    fitted: list[Any] = []
+    for a, (_, whole) in zip(given, pairs, strict=True):
+        if type(a) is _ndarray and a.size == 1 and a.shape != shape:
+            fitted.append(int(a.reshape(-1)[0]) if whole else float(a.reshape(-1)[0]))
+        elif place is CPU:
+            fitted.append(contiguous(a if whole else a.astype(dtype, copy=False), shape))
+        else:
+            fitted.append(place.contiguous(a if whole else place.cast(a, dtype), shape).reshape(shape))
+    if not any(hasattr(a, "shape") and not whole for a, whole in zip(fitted, integers, strict=True)):
+        k = integers.index(False)  # the loop takes its precision from an array
+        fitted[k] = place.xp.full(shape, fitted[k], dtype)
+    return fitted, dtype, shape
