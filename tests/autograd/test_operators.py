@@ -304,3 +304,9 @@ def test_what_an_operator_takes_beside_its_operands():
         check_tensors(lambda x, y: binary(mix, x, y, 0.25), np.array([1.0, 2.0]), np.array([[3.0], [0.5]]))
     finally:
         del RULES["Mix"]
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_a_row_has_one_or_two_operands(count):
+    with pytest.raises(TypeError, match=f"^Wrong: expected a partial for each of one or two operands, got {count} partials$"):
+        elementwise("Wrong", lambda *xs: sum(xs), *[lambda g: g] * count)

@@ -58,6 +58,8 @@ def elementwise(name: str, value: Callable[..., Any], *partials: Callable[..., A
     tensor(1., grad_fn=<CoshBackward>)
     >>> del RULES["Cosh"], UFUNCS[np.cosh]  # an example, no operator of nbgrad's
     """
+    if len(partials) not in (1, 2):
+        raise TypeError(f"{name}: expected a partial for each of one or two operands, got {len(partials)} partials")
     two = len(partials) == 2
     operands, edges = ("xy", ("_a", "_b")) if two else ("x", ("_a",))
     constants = [*inspect.signature(value).parameters][len(operands) :] if isinstance(value, FunctionType) else []
