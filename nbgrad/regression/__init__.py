@@ -3,8 +3,8 @@ estimators with scikit-learn's methods.
 
 `objectives`: each model as ``..._value_and_grad`` and as additive ``..._sums``; `hessians`: ``..._hessp`` and
 ``..._hessian``. `Problem` is a model on a data set, for many calls. `linear` and `estimators`: `LinearRegression`,
-`LogisticRegression`, `SoftmaxRegression`; they load scikit-learn where it is installed, and are themselves loaded when
-first asked for.
+`LogisticRegression`, `SoftmaxRegression`; `C_path`: several strengths of a penalty. They load scikit-learn where it is
+installed, and are themselves loaded when first asked for.
 """
 
 import importlib
@@ -18,10 +18,12 @@ from nbgrad.regression.problem import Problem
 if TYPE_CHECKING:
     from nbgrad.regression.estimators import LogisticRegression, SoftmaxRegression
     from nbgrad.regression.linear.linear_regression import LinearRegression
+    from nbgrad.regression.path import C_path
     from nbgrad.regression.scikit.base import ConvergenceWarning
 
 #: Names that load scikit-learn, where it is installed, and their modules.
 _LAZY = {
+    "C_path": "path",
     "ConvergenceWarning": "scikit.base",
     "LinearRegression": "linear.linear_regression",
     "LogisticRegression": "estimators",
@@ -29,7 +31,7 @@ _LAZY = {
 }
 
 __all__ = [
-    "ConvergenceWarning", "LinearRegression", "LogisticRegression", "Problem", "SoftmaxRegression",
+    "C_path", "ConvergenceWarning", "LinearRegression", "LogisticRegression", "Problem", "SoftmaxRegression",
     *hessians.__all__, *objectives.__all__,
 ]  # noqa: PLE0604  # fmt: skip
 

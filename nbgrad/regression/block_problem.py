@@ -70,9 +70,9 @@ def _block_ranges(i: int, block: tuple[Any, Any, Any], argument: tuple[_Task]) -
     return problem.ranges(), problem.sparse, len(block[1])
 
 
-def _block_second_order(i: int, block: tuple[Any, Any, Any], argument: tuple[_Task, Any, Any, str]) -> tuple[Any, ...]:
-    model, params, frame, kind = argument
-    return *model.problem(block).second_order(params, frame, kind), len(block[1])
+def _block_second_order(i: int, block: tuple[Any, Any, Any], argument: tuple[Any, ...]) -> tuple[Any, ...]:
+    model, *rest = argument
+    return *model.problem(block).second_order(*rest), len(block[1])
 
 
 def _block_margins(i: int, block: tuple[Any, Any, Any], argument: tuple[_Task, Any, Any]) -> tuple[Any, ...]:
@@ -175,9 +175,9 @@ class BlockProblem:
         found, self._sparse = self._pass("ranges", _block_ranges)
         return found
 
-    def second_order(self, params: Any, frame: Frame, kind: str) -> tuple[Any, ...]:
+    def second_order(self, params: Any, frame: Frame, kind: str, chosen: Any = None) -> tuple[Any, ...]:
         """`nbgrad.regression.passes.second_order.second_order`; one pass over the blocks."""
-        return self._pass("second_order", _block_second_order, params, frame, kind)
+        return self._pass("second_order", _block_second_order, params, frame, kind, chosen)
 
     def margins(self, several: Any, frame: Frame) -> Extent:
         """`nbgrad.regression.passes.second_order.margins`; one pass over the blocks."""

@@ -38,17 +38,23 @@ __all__ = ["LogisticRegression", "SoftmaxRegression"]
 
 
 class LogisticRegression(Classifier):
-    """Two classes: P(second class) = σ(s) of the score s = x·coef + intercept.
+    """Two classes: P(second class) = σ(s) of the score s = x·coef + intercept. More: as `SoftmaxRegression`.
 
-    Minimizes the mean of ln(1 + e^−s) for rows of the second class and ln(1 + e^s) for the first, plus
-    ½·l2·‖coef‖²; the same minimum as scikit-learn's ``LogisticRegression`` with the same ``C``.
-    Probabilities and their logarithms keep their digits in both tails, σ(−s) is not taken from 1 − σ(s).
-    Labels of more than two classes are an error; `SoftmaxRegression` takes them.
+    Minimizes the mean of −ln P(label), which of two classes is ln(1 + e^−s) for rows of the second and ln(1 + e^s) for
+    the first, plus ((1 − l1_ratio)·½·‖coef‖² + l1_ratio·‖coef‖₁) / (C·Σ weight); the same minimum as scikit-learn's
+    ``LogisticRegression`` with the same parameters. Probabilities and their logarithms keep their digits in both tails,
+    σ(−s) is not taken from 1 − σ(s).
 
     Parameters
     ----------
+    penalty : "l2", "l1", "elasticnet" or None
+        By default, "deprecated" as in scikit-learn 1.9, what ``l1_ratio`` says. "l1" is l1_ratio = 1, "l2" 0.
     C : float
-        Strength of the data against the penalty: l2 = 1 / (C·Σ weight); ``inf``: no penalty.
+        Strength of the data against the penalty; ``inf``: no penalty.
+    l1_ratio : float
+        The share of ‖coef‖₁ in the penalty: many coefficients become 0. Then the solver is Newton's method with
+        coordinate descent (`nbgrad.regression.solvers.proximal`), and ``solver`` must be "auto" or "saga"; the
+        answer is judged by how far each coefficient's conditions are from met, in no units.
     fit_intercept : bool
         Whether there is an intercept; it is not penalised.
     tol : float
@@ -56,11 +62,12 @@ class LogisticRegression(Classifier):
         p(1 − p)·(change of the score)², is at most that, in any units; with more than 256 parameters that of each one
         alone. 1e-13 is the smallest that means something. "lbfgs": L-BFGS stops where no entry of the (mean's)
         gradient exceeds it, and warns where the decrement is above 25·tol.
-    solver : "auto", "newton-cholesky", "scaled-lbfgs", "newton-cg" or "lbfgs"
+    solver : "auto", "newton-cholesky", "scaled-lbfgs", "newton-cg", "lbfgs", "sag" or "saga"
         Newton's method with the exact Hessian, which takes 5 to 10 passes whatever the data are; L-BFGS in variables
         in which the second moments of the features are 1, the fastest where there are many; Newton's method by
         conjugate gradients in these variables; or L-BFGS with the steps that scikit-learn's takes. "auto" is the first
-        where classes·(n_features + 1) ≤ 256, else the second.
+        where classes·(n_features + 1) ≤ 256, else the second; so are "sag" and "saga", scikit-learn's names of
+        solvers for the same minimum.
     max_iter : int
         Iterations, at most. Where the answer is not as near as ``tol`` says, or without a penalty the classes are
         separated, `fit` ends with a ConvergenceWarning that says why and what helps.
@@ -68,8 +75,8 @@ class LogisticRegression(Classifier):
         {label: weight}, which multiplies ``sample_weight``; "balanced": n_samples / (n_classes·count of the label).
     warm_start : bool
         Whether `fit` starts from the last coefficients.
-    random_state
-        For scikit-learn's signature; nothing is random here.
+    dual, intercept_scaling, n_jobs, random_state
+        For scikit-learn's signature: ``dual`` must be False, the others have no effect; nothing is random here.
     verbose : int
         1 prints objective, gradient and passes over X after each iteration.
     x_scale : float
@@ -79,8 +86,8 @@ class LogisticRegression(Classifier):
     ----------
     classes_ : (n_classes,)
         The labels, sorted.
-    coef_ : (1, n_features)
-    intercept_ : (1,)
+    coef_ : (1, n_features), or (n_classes, n_features) of more than two
+    intercept_ : (1,) or (n_classes,)
     n_iter_ : (1,)
     n_features_in_ : int
     feature_names_in_ : (n_features,)
@@ -97,43 +104,45 @@ class LogisticRegression(Classifier):
     ['no' 'yes'] [[0.5 0.5]]
     """
 
-    _model = "logistic"
+    def _binary(self) -> bool:
+        return len(self.classes_) == 2
 
-    def _check_classes(self) -> None:
-        super()._check_classes()
-        if len(self.classes_) > 2:
-            raise ValueError(
-                "Only binary classification is supported. The type of the target is multiclass "
-                f"({len(self.classes_)} classes): SoftmaxRegression takes more than two."
-            )
+    def _model(self) -> str:
+        return "logistic" if self._binary() else "softmax"
 
     def _params_shape(self) -> tuple[int, ...]:
-        return (self.n_features_in_ + bool(self.fit_intercept),)
+        columns = self.n_features_in_ + bool(self.fit_intercept)
+        return (columns,) if self._binary() else (len(self.classes_), columns)
 
     def decision_function(self, X: Any) -> Any:
-        """The scores (n_samples,): above 0 the second class is the more likely one."""
-        return by_rows(self, lambda m, X: m._scores(X)[:, 0], X)
+        """The scores: (n_samples,) of two classes, above 0 the second is the more likely one; else (n_samples,
+        n_classes).
+        """
+        return by_rows(self, lambda m, X: _only_column(m._scores(X)), X)
 
     def predict_proba(self, X: Any) -> Any:
-        """The probabilities (n_samples, 2) of the classes, in the order of ``classes_``."""
-        return by_rows(self, lambda m, X: kernels.sigmoid(_both_signs(m._scores(X))), X)
+        """The probabilities (n_samples, n_classes) of the classes, in the order of ``classes_``."""
+        return by_rows(self, LogisticRegression._probabilities, X)
+
+    def _probabilities(self, X: Any) -> Any:
+        scores = self._scores(X)
+        return kernels.sigmoid(_both_signs(scores)) if self._binary() else kernels.softmax(scores, axis=1)
 
     def predict_log_proba(self, X: Any) -> Any:
         """The logarithms of `predict_proba`, finite where that is 0 or 1."""
-        return by_rows(self, lambda m, X: kernels.log_sigmoid(_both_signs(m._scores(X))), X)
+        return by_rows(self, LogisticRegression._log_probabilities, X)
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
+    def _log_probabilities(self, X: Any) -> Any:
+        scores = self._scores(X)
+        return kernels.log_sigmoid(_both_signs(scores)) if self._binary() else kernels.log_softmax(scores, axis=1)
 
 
 class SoftmaxRegression(Classifier):
     """Any number of classes: P(class k) = e^s_k / Σ e^s_j of the scores s = coef·x + intercept.
 
-    Minimizes the mean of −ln P(label) plus ½·l2·‖coef‖², the same minimum as scikit-learn's
-    ``LogisticRegression`` with the same ``C`` and three classes or more. Every class has its row of
-    coefficients; the rows add up to 0.
+    Minimizes the mean of −ln P(label) plus ((1 − l1_ratio)·½·‖coef‖² + l1_ratio·‖coef‖₁) / (C·Σ weight), the same
+    minimum as scikit-learn's ``LogisticRegression`` with the same parameters and three classes or more. Every class has
+    its row of coefficients; without l1 the rows add up to 0.
 
     Two classes have two rows, (−w, w), where scikit-learn has one: ``coef_[1] - coef_[0]`` is that of
     `LogisticRegression` with ``2 * C``, because the penalty on two halves is half the penalty on the whole.
@@ -141,8 +150,14 @@ class SoftmaxRegression(Classifier):
 
     Parameters
     ----------
+    penalty : "l2", "l1", "elasticnet" or None
+        By default, "deprecated" as in scikit-learn 1.9, what ``l1_ratio`` says. "l1" is l1_ratio = 1, "l2" 0.
     C : float
-        Strength of the data against the penalty: l2 = 1 / (C·Σ weight); ``inf``: no penalty.
+        Strength of the data against the penalty; ``inf``: no penalty.
+    l1_ratio : float
+        The share of ‖coef‖₁ in the penalty: many coefficients become 0. Then the solver is Newton's method with
+        coordinate descent (`nbgrad.regression.solvers.proximal`), and ``solver`` must be "auto" or "saga"; the
+        answer is judged by how far each coefficient's conditions are from met, in no units.
     fit_intercept : bool
         Whether there is an intercept; it is not penalised.
     tol : float
@@ -150,11 +165,12 @@ class SoftmaxRegression(Classifier):
         p(1 − p)·(change of the score)², is at most that, in any units; with more than 256 parameters that of each one
         alone. 1e-13 is the smallest that means something. "lbfgs": L-BFGS stops where no entry of the (mean's)
         gradient exceeds it, and warns where the decrement is above 25·tol.
-    solver : "auto", "newton-cholesky", "scaled-lbfgs", "newton-cg" or "lbfgs"
+    solver : "auto", "newton-cholesky", "scaled-lbfgs", "newton-cg", "lbfgs", "sag" or "saga"
         Newton's method with the exact Hessian, which takes 5 to 10 passes whatever the data are; L-BFGS in variables
         in which the second moments of the features are 1, the fastest where there are many; Newton's method by
         conjugate gradients in these variables; or L-BFGS with the steps that scikit-learn's takes. "auto" is the first
-        where classes·(n_features + 1) ≤ 256, else the second.
+        where classes·(n_features + 1) ≤ 256, else the second; so are "sag" and "saga", scikit-learn's names of
+        solvers for the same minimum.
     max_iter : int
         Iterations, at most. Where the answer is not as near as ``tol`` says, or without a penalty the classes are
         separated, `fit` ends with a ConvergenceWarning that says why and what helps.
@@ -162,8 +178,8 @@ class SoftmaxRegression(Classifier):
         {label: weight}, which multiplies ``sample_weight``; "balanced": n_samples / (n_classes·count of the label).
     warm_start : bool
         Whether `fit` starts from the last coefficients.
-    random_state
-        For scikit-learn's signature; nothing is random here.
+    dual, intercept_scaling, n_jobs, random_state
+        For scikit-learn's signature: ``dual`` must be False, the others have no effect; nothing is random here.
     verbose : int
         1 prints objective, gradient and passes over X after each iteration.
     x_scale : float
@@ -191,7 +207,8 @@ class SoftmaxRegression(Classifier):
     ['a' 'b' 'c'] (3, 1)
     """
 
-    _model = "softmax"
+    def _model(self) -> str:
+        return "softmax"
 
     def _params_shape(self) -> tuple[int, ...]:
         return (len(self.classes_), self.n_features_in_ + bool(self.fit_intercept))
@@ -207,6 +224,10 @@ class SoftmaxRegression(Classifier):
     def predict_log_proba(self, X: Any) -> Any:
         """The logarithms of `predict_proba`, finite where that is 0 or 1."""
         return by_rows(self, lambda m, X: kernels.log_softmax(m._scores(X), axis=1), X)
+
+
+def _only_column(scores: NDArray[Any]) -> NDArray[Any]:
+    return scores[:, 0] if scores.shape[1] == 1 else scores
 
 
 def _both_signs(scores: NDArray[Any]) -> NDArray[Any]:

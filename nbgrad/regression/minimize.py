@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from nbgrad.regression.scaling import Scaling, scaling
 from nbgrad.regression.scikit.base import ConvergenceWarning
 from nbgrad.regression.solvers.newton import conjugate_gradients, newton
+from nbgrad.regression.solvers.proximal import Proximal
 from nbgrad.regression.solvers.separation import separation
 from nbgrad.regression.solvers.smooth import Certificate, Point, Smooth, newton_step
 
@@ -92,13 +93,15 @@ def minimize(
     start: NDArray[np.float64],
     *,
     solver: str = "auto",
+    l1: float = 0.0,
     tol: float = 1e-4,
     max_iter: int = 100,
     verbose: int = 0,
     stacklevel: int = 2,
 ) -> Minimum:
     """Minimize ``problem`` from ``start`` until the certificate's error (`nbgrad.regression.solvers.smooth`) is at most
-    ``tol`` (1e-13 at least); "lbfgs": until max |gradient| ≤ ``tol``.
+    ``tol`` (1e-13 at least); "lbfgs": until max |gradient| ≤ ``tol``. With ``l1``, which multiplies ‖w‖₁, the solver is
+    that of `nbgrad.regression.solvers.proximal`.
 
     The certificate is computed of the answer alone, by a pass of its own. Where it is not met ``ConvergenceWarning``
     says so, whatever the solver says. ``verbose`` prints a line for each iteration.
@@ -109,13 +112,21 @@ def minimize(
     smooth = Smooth(problem, start.shape)
     run = _Run(smooth, tol, max_iter, verbose)
     exact = solver == "newton-cholesky" or (solver == "auto" and smooth.small)
-    if solver == "lbfgs":
+    judge: Smooth | Proximal = smooth
+    if l1:
+        judge = Proximal(smooth, l1)
+        exact = True
+        inner, why = judge.minimize(smooth.inner(start), tol=run.tol, max_iter=max_iter, report=run.report)
+        params = smooth.outer(inner)
+        if smooth.classes > 1 and problem.fit_intercept:  # what all classes have in common is for nothing
+            params[:, -1] -= params[:, -1].mean()
+    elif solver == "lbfgs":
         params, why = run.lbfgs(start)
     else:
         begin = smooth.without_common_part(smooth.inner(start))
         params, why = run.newton(begin) if exact else run.scaled(begin, solver != "newton-cg")
         params = smooth.outer(params)
-    found = smooth.certificate(smooth.inner(params))
+    found = judge.certificate(smooth.inner(params))
     allowed = max(tol, SMALLEST_TOL) * (LBFGS_LEAVES if solver == "lbfgs" else 1)
     if not exact and solver != "lbfgs" and not found.error <= allowed and run.n_iter < max_iter:
         # What is left to do for Newton's method: L-BFGS judges a step by its value, whose digits end first.
@@ -126,7 +137,7 @@ def minimize(
     converged = found.error <= allowed and not (solver == "lbfgs" and run.n_iter >= max_iter and why)
     text = f"{solver} failed to converge after {run.n_iter} iteration(s): "
     text = "" if converged else text + _advice(solver, why, found, tol, max_iter, run.n_iter)
-    if apart := separation(smooth, smooth.inner(params), found.step):
+    if not l1 and (apart := separation(smooth, smooth.inner(params), found.step)):
         converged = False
         text = (
             f"{apart}, and without a penalty (C=inf) there are no best coefficients: they grow for ever. Kept are "

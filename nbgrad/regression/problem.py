@@ -88,9 +88,9 @@ class Problem:
         """What the columns show: `nbgrad.regression.passes.second_order.Ranges`."""
         return ranges(self._passes)
 
-    def second_order(self, params: NDArray[np.float64], frame: Frame, kind: str) -> tuple[Any, ...]:
+    def second_order(self, params: Any, frame: Frame, kind: str, chosen: Any = None) -> tuple[Any, ...]:
         """`nbgrad.regression.passes.second_order.second_order` at ``params`` (classes, columns) of the frame."""
-        return second_order(self._passes, params, frame, kind)
+        return second_order(self._passes, params, frame, kind, chosen)
 
     def margins(self, several: NDArray[np.float64], frame: Frame) -> Extent:
         """`nbgrad.regression.passes.second_order.margins` of ``several`` parameters (classes, columns) of the frame."""

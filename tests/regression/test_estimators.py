@@ -1,6 +1,8 @@
 """The estimators: against scikit-learn's on its own data, in its tools, and what is theirs alone."""
 
+import inspect
 import pickle
+import re
 import warnings
 
 import numpy as np
@@ -201,10 +203,48 @@ def test_warm_start_goes_on():
         model.fit(X[:, :5], y)
 
 
-def test_more_than_two_classes_are_softmax_regressions():
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix, lambda X: X.astype(np.float32)])
+def test_logistic_regression_takes_more_than_two_classes_as_scikit_learns(solver, form):
     X, y = data("wine")
-    with pytest.raises(ValueError, match="Only binary classification is supported.*SoftmaxRegression"):
-        LogisticRegression().fit(X, y)
+    names = np.array(["c", "a", "b"])[y]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        ours = LogisticRegression(solver=solver, tol=1e-7, C=0.1).fit(form(X), names)
+    theirs = linear_model.LogisticRegression(tol=1e-9, max_iter=1000, C=0.1).fit(X, names)
+    assert ours.coef_.shape == (3, X.shape[1]) and ours.intercept_.shape == (3,)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-4)
+    np.testing.assert_allclose(ours.predict_proba(form(X)), theirs.predict_proba(X), atol=1e-4)
+    np.testing.assert_allclose(ours.predict_log_proba(form(X)), theirs.predict_log_proba(X), atol=1e-3)
+    np.testing.assert_allclose(ours.decision_function(form(X)), theirs.decision_function(X), atol=1e-3)
+    np.testing.assert_array_equal(ours.predict(form(X)), theirs.predict(X))
+
+
+def test_the_signature_is_scikit_learns():
+    ours, theirs = (inspect.signature(c).parameters for c in (LogisticRegression, linear_model.LogisticRegression))
+    assert [*ours] == [*theirs, "x_scale"]
+    other = {n: (ours[n].default, theirs[n].default) for n in theirs if ours[n].default != theirs[n].default}
+    assert other == {"solver": ("auto", "lbfgs")}
+    assert inspect.signature(SoftmaxRegression).parameters == ours
+
+
+@pytest.mark.parametrize(
+    ("parameters", "category", "message"),
+    [
+        ({"dual": True}, ValueError, "Solver auto supports only dual=False, got dual=True"),
+        ({"penalty": "elasticnet", "l1_ratio": None}, ValueError, "l1_ratio must be specified when penalty is elasticnet."),
+        ({"penalty": "l1", "solver": "lbfgs"}, ValueError, "Solver lbfgs supports only 'l2' or None penalties, got l1 penalty."),
+        ({"l1_ratio": 0.5, "solver": "newton-cg"}, ValueError, "Solver newton-cg supports only 'l2' or None penalties, got elasticnet penalty."),
+        ({"n_jobs": 2}, FutureWarning, "'n_jobs' has no effect"),
+        ({"penalty": None, "C": 2.0}, UserWarning, "Setting penalty=None will ignore the C and l1_ratio parameters"),
+        ({"penalty": "l2", "l1_ratio": 0.5}, UserWarning, "Inconsistent values: penalty=l2 with l1_ratio=0.5"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_parameters_that_exclude_each_other(parameters, category, message):
+    X, y = data("breast_cancer")
+    with (pytest.warns if issubclass(category, Warning) else pytest.raises)(category, match=re.escape(message)):
+        LogisticRegression(**parameters).fit(X[:, :2], y)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +254,12 @@ def test_more_than_two_classes_are_softmax_regressions():
         ("C", "1", "a float in the range (0.0, inf]"),
         ("tol", -1.0, "a float in the range [0.0, inf)"),
         ("max_iter", 1.5, "an int in the range [0, inf)"),
-        ("solver", "sag", "a str among {'auto', 'lbfgs', 'newton-cg', 'newton-cholesky', 'scaled-lbfgs'}"),
+        ("solver", "liblinear", "a str among {'auto', 'lbfgs', 'newton-cg', 'newton-cholesky', 'sag', 'saga', 'scaled-lbfgs'}"),
+        ("l1_ratio", 1.5, "a float in the range [0.0, 1.0] or None"),
+        ("penalty", "l3", "a str among {'elasticnet', 'l1', 'l2'} or None"),
+        ("dual", 0, "an instance of 'bool'"),
+        ("intercept_scaling", 0.0, "a float in the range (0.0, inf)"),
+        ("n_jobs", "2", "None or an instance of 'int'"),
         ("fit_intercept", 1, "an instance of 'bool'"),
         ("class_weight", "even", "an instance of 'dict', a str among {'balanced'} or None"),
         ("x_scale", np.nan, "a finite float"),
@@ -251,6 +296,7 @@ def test_scores_of_an_unseen_label_and_of_labels_of_another_type():
 
 
 def test_the_names_are_there():
+    assert "C_path" in dir(nbgrad.regression) and nbgrad.regression.C_path.__name__ == "C_path"
     for module in (nbgrad, nbgrad.regression):
         for name in ("LinearRegression", "LogisticRegression", "SoftmaxRegression"):
             assert name in dir(module) and name in module.__all__

@@ -17,6 +17,8 @@ __all__ = ["Extent", "Frame", "Ranges", "margins", "ranges", "second_order"]
 
 #: Numbers of X in a piece, in float64: 1 MB.
 PIECE = 1 << 17
+#: Rows of a sparse matrix.
+ROWS = 1 << 13
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def _pieces(rows: Any, frame: Frame) -> Any:
     xp, features = rows.xp, rows.n_features
     sparse = rows.sparse and frame.centre is None
     unit, centre = xp.asarray(frame.unit), None if frame.centre is None else xp.asarray(frame.centre)
-    step = max(64, PIECE // max(1, min(features, PIECE)))
+    step = ROWS if sparse else max(64, PIECE // max(1, min(features, PIECE)))
     for start in range(0, rows.rows, step):
         at = slice(start, min(start + step, rows.rows))
         weight = rows.weights(at)
@@ -103,15 +105,19 @@ def _pieces(rows: Any, frame: Frame) -> Any:
         yield at, columns
 
 
-def second_order(rows: Any, params: NDArray[np.float64], frame: Frame, kind: str) -> tuple[Any, ...]:
-    """(Σ weight·loss, its gradient, and by ``kind``: "gradient" nothing more; "hessian": the whole Hessian; "diagonal":
-    of each class's block its diagonal and its intercept's row) at ``params`` (classes, columns) of the frame.
+def second_order(
+    rows: Any, params: NDArray[np.float64], frame: Frame, kind: str, chosen: NDArray[np.intp] | None = None
+) -> tuple[Any, ...]:
+    """(Σ weight·loss, its gradient, and by ``kind``: "gradient" nothing more; "hessian": the whole Hessian, or that of
+    the ``chosen`` columns; "diagonal": of each class's block its diagonal and its intercept's row) at ``params``
+    (classes, columns) of the frame.
     """
-    classes, size = params.shape
+    classes, columns = params.shape
+    size = columns if chosen is None else len(chosen)
     with rows.computing(), np.errstate(all="ignore"):
         xp = rows.xp
-        V, loss, gradient = xp.asarray(params), 0.0, xp.zeros((classes, size))
-        shape = {"gradient": (0,), "hessian": (classes, size, classes, size), "diagonal": (2, classes, size)}[kind]
+        V, loss, gradient = xp.asarray(params), 0.0, xp.zeros((classes, columns))
+        shape = {"gradient": (0,), "hessian": (classes, size, classes, size), "diagonal": (2, classes, columns)}[kind]
         second = xp.zeros(shape)
         for at, x in _pieces(rows, frame):
             scores = xp.ascontiguousarray((x @ V.T).T)
@@ -120,7 +126,7 @@ def second_order(rows: Any, params: NDArray[np.float64], frame: Frame, kind: str
             loss += found
             gradient += (x.T @ residuals.T).T
             if kind == "hessian":
-                _add_hessian(second, x, curvature, xp)
+                _add_hessian(second, x if chosen is None else x[:, xp.asarray(chosen)], curvature, xp)
             elif kind == "diagonal":
                 second[0] += ((x.multiply(x) if hasattr(x, "tocsr") else x * x).T @ curvature.T).T
                 second[1] += (x.T @ curvature.T).T
@@ -152,16 +158,22 @@ def _curvature(rows: Any, at: slice, scores: Any, pairs: bool) -> Any:
 
 
 def _add_hessian(hessian: Any, x: Any, curvature: Any, xp: Any) -> None:
+    def weighted_rows(factor: Any) -> Any:
+        return x.multiply(factor[:, np.newaxis]).tocsr() if hasattr(x, "tocsr") else x * factor[:, np.newaxis]
+
+    def add(k: int, m: int, product: Any) -> None:
+        hessian[k, :, m] += product.toarray() if hasattr(product, "toarray") else product
+
     if not isinstance(curvature, tuple):
-        y = x * xp.sqrt(curvature[0])[:, np.newaxis]
-        hessian[0, :, 0] += y.T @ y
+        y = weighted_rows(xp.sqrt(curvature[0]))
+        add(0, 0, y.T @ y)
         return
     weighted, p, rest = curvature
     for k in range(len(p)):
-        y = x * xp.sqrt(weighted[k] * rest[k])[:, np.newaxis]
-        hessian[k, :, k] += y.T @ y
+        y = weighted_rows(xp.sqrt(weighted[k] * rest[k]))
+        add(k, k, y.T @ y)
         for m in range(k + 1, len(p)):
-            hessian[k, :, m] -= (x * (weighted[k] * p[m])[:, np.newaxis]).T @ x
+            add(k, m, weighted_rows(-weighted[k] * p[m]).T @ x)
 
 
 def ranges(rows: Any) -> Ranges:
@@ -171,7 +183,7 @@ def ranges(rows: Any) -> Ranges:
         found = Ranges(
             xp.zeros(features), xp.zeros(features), xp.full(features, np.inf), xp.full(features, -np.inf), 0.0
         )
-        step = max(64, PIECE // max(1, min(features, PIECE)))
+        step = ROWS if rows.sparse else max(64, PIECE // max(1, min(features, PIECE)))
         for start in range(0, rows.rows, step):
             at = slice(start, min(start + step, rows.rows))
             x, weight = rows.numbers(at, dense=not rows.sparse), rows.weights(at)

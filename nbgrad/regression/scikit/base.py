@@ -152,6 +152,7 @@ def _flag(value: Any) -> bool:
     return isinstance(value, (bool, np.bool_))
 
 
+CLASSIFIERS_SOLVERS = ("auto", "lbfgs", "newton-cg", "newton-cholesky", "sag", "saga", "scaled-lbfgs")
 _PARAMETERS = {
     "C": ("a float in the range (0.0, inf]", lambda v: _real(v) and v > 0),
     "class_weight": (
@@ -163,10 +164,17 @@ _PARAMETERS = {
     "l2": ("a float in the range [0.0, inf)", lambda v: _real(v) and 0 <= v < np.inf),
     "n_jobs": ("None or an instance of 'int'", lambda v: v is None or isinstance(v, numbers.Integral)),
     "positive": ("an instance of 'bool'", _flag),
+    "dual": ("an instance of 'bool'", _flag),
+    "intercept_scaling": ("a float in the range (0.0, inf)", lambda v: _real(v) and 0 < v < np.inf),
+    "l1_ratio": ("a float in the range [0.0, 1.0] or None", lambda v: v is None or (_real(v) and 0 <= v <= 1)),
+    "penalty": (
+        "a str among {'elasticnet', 'l1', 'l2'} or None",
+        lambda v: v is None or (isinstance(v, str) and v in ("deprecated", "elasticnet", "l1", "l2")),
+    ),
     "max_iter": ("an int in the range [0, inf)", _count),
     "solver": (
-        "a str among {'auto', 'lbfgs', 'newton-cg', 'newton-cholesky', 'scaled-lbfgs'}",
-        lambda v: isinstance(v, str) and v in ("auto", "lbfgs", "newton-cg", "newton-cholesky", "scaled-lbfgs"),
+        "a str among {'auto', 'lbfgs', 'newton-cg', 'newton-cholesky', 'sag', 'saga', 'scaled-lbfgs'}",
+        lambda v: isinstance(v, str) and v in CLASSIFIERS_SOLVERS,
     ),
     "tol": ("a float in the range [0.0, inf)", lambda v: _real(v) and 0 <= v < np.inf),
     "verbose": ("an int in the range [0, inf) or an instance of 'bool'", lambda v: _flag(v) or _count(v)),

@@ -26,6 +26,7 @@ from nbgrad.regression.scikit.base import (
     precision,
     take,
 )
+from nbgrad.regression.scikit.penalty import check_penalty, penalties
 
 __all__ = ["Classifier"]
 
@@ -38,37 +39,49 @@ class Classifier(ClassifierMixin, BaseEstimator):
     intercept_: NDArray[Any]
     n_iter_: NDArray[np.int32]
     n_features_in_: int
-    _model: str
 
     def __init__(
         self,
+        penalty: Literal["l1", "l2", "elasticnet", "deprecated"] | None = "deprecated",
         *,
         C: float = 1.0,
-        fit_intercept: bool = True,
+        l1_ratio: float | None = 0.0,
+        dual: bool = False,
         tol: float = 1e-4,
-        solver: Literal["auto", "lbfgs", "newton-cg", "newton-cholesky", "scaled-lbfgs"] = "auto",
-        max_iter: int = 100,
+        fit_intercept: bool = True,
+        intercept_scaling: float = 1,
         class_weight: Any = None,
-        warm_start: bool = False,
         random_state: Any = None,
+        solver: Literal[
+            "auto", "lbfgs", "newton-cg", "newton-cholesky", "sag", "saga", "scaled-lbfgs"
+        ] = "auto",
+        max_iter: int = 100,
         verbose: int = 0,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
         x_scale: float = 1.0,
     ) -> None:
+        self.penalty = penalty
         self.C = C
-        self.fit_intercept = fit_intercept
+        self.l1_ratio = l1_ratio
+        self.dual = dual
         self.tol = tol
+        self.fit_intercept = fit_intercept
+        self.intercept_scaling = intercept_scaling
+        self.class_weight = class_weight
+        self.random_state = random_state
         self.solver = solver
         self.max_iter = max_iter
-        self.class_weight = class_weight
-        self.warm_start = warm_start
-        self.random_state = random_state
         self.verbose = verbose
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
         self.x_scale = x_scale
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fit to the labels ``y`` (n_samples,): numbers, bools or strings."""
         with np.errstate(all="ignore"):
             check_parameters(self)
+            check_penalty(self)
             device = on_device(X)
             blocks: Any = None if device else as_blocks(X, y, sample_weight)
             problem: Any
@@ -80,10 +93,10 @@ class Classifier(ClassifierMixin, BaseEstimator):
             else:
                 problem = self._block_problem(blocks)
                 dtype = problem.summary.dtype
-            problem.l2 = 1 / (float(self.C) * float(problem.weight_sum))
+            problem.l2, l1 = penalties(self, problem.weight_sum)
             start = self._start()
             found = minimize(
-                problem, start, solver=self.solver,
+                problem, start, solver="auto" if self.solver in ("sag", "saga") else self.solver, l1=l1,
                 tol=float(self.tol), max_iter=int(self.max_iter), verbose=int(self.verbose), stacklevel=3,
             )  # fmt: skip
             self.n_iter_ = np.array([found.n_iter], np.int32)
@@ -99,7 +112,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         by_class, place = self._present(np.bincount(labels, weights=weight, minlength=len(self.classes_)))
         if self.class_weight is not None:
             weight = by_class[labels] if weight is None else weight * by_class[labels]
-        return Problem(self._model, X, place[labels], sample_weight=weight, **self._options())
+        return Problem(self._model(), X, place[labels], sample_weight=weight, **self._options())
 
     def _device_problem(self, X: Any, y: Any, sample_weight: Any) -> tuple[Problem, Any]:
         from nbgrad.regression.scikit import device_data
@@ -110,7 +123,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         if self.class_weight is not None:
             data.multiply(by_class)
         data.move(place)
-        return Problem(self._model, X, data.labels, sample_weight=data.weight, **self._options()), data.dtype
+        return Problem(self._model(), X, data.labels, sample_weight=data.weight, **self._options()), data.dtype
 
     def _block_problem(self, blocks: Any) -> BlockProblem:
         summary = check_blocks(self, blocks, classify=True)
@@ -118,7 +131,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         self.classes_ = summary.classes
         by_class, place = self._present(summary.class_weights)
         return BlockProblem(
-            self._model, blocks, summary=summary, place=place,
+            self._model(), blocks, summary=summary, place=place,
             class_weight=None if self.class_weight is None else by_class, **self._options(),
         )  # fmt: skip
 
@@ -149,6 +162,9 @@ class Classifier(ClassifierMixin, BaseEstimator):
                 "This solver needs samples of at least 2 classes in the data, but the data contains only one class: "
                 f"{self.classes_[0]!r}"
             )
+
+    def _model(self) -> str:
+        raise NotImplementedError
 
     def _params_shape(self) -> tuple[int, ...]:
         raise NotImplementedError

@@ -130,6 +130,21 @@ class Smooth:
                 found[0] += self.penalty
             return Point(params, value, gradient, found)
 
+    def quick(self, params: NDArray[np.float64]) -> Point:
+        """Value and gradient in the precision of the problem's products."""
+        self.passes += 1
+        value, gradient = self.problem.value_and_grad(self.outer(params))
+        return Point(params, float(value), self.gradient(gradient))
+
+    def hessian_of(self, params: NDArray[np.float64], columns: NDArray[np.intp]) -> NDArray[np.float64]:
+        """The Hessian of some columns' parameters, (classes, len(columns), classes, len(columns))."""
+        self.passes += 1
+        found = self.problem.second_order(params, self.frame, "hessian", columns)[2] / self.problem.weight_sum
+        at = np.arange(len(columns))
+        for k in range(self.classes):
+            found[k, at, k, at] += self.penalty[columns]
+        return found
+
     def without_common_part(self, params: NDArray[np.float64]) -> NDArray[np.float64]:
         """Rows of softmax, of which the part that all classes have changes the penalty only: without it."""
         if self.classes == 1 or not self.problem.l2:
