@@ -43,7 +43,10 @@ for model, y in ((LinearRegression(l2=0.1), X @ [1, 2]), (LogisticRegression(C=2
     assert model.n_features_in_ == 2
     print(repr(model))
 model = LogisticRegression()
-assert sorted(model.get_params()) == ["C", "class_weight", "fit_intercept", "max_iter", "random_state", "solver", "tol", "verbose", "warm_start", "x_scale"]
+assert sorted(model.get_params()) == [
+    "C", "class_weight", "dual", "fit_intercept", "intercept_scaling", "l1_ratio", "max_iter", "n_jobs", "penalty", "random_state",
+    "solver", "tol", "verbose", "warm_start", "x_scale",
+]
 assert model.set_params(C=3.0).C == 3.0
 with pytest.raises(ValueError, match="Invalid parameter 'D' for estimator LogisticRegression"):
     model.set_params(D=1)
