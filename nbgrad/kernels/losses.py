@@ -131,7 +131,7 @@ def target_slopes(op: Loss, x: Any, target: Any, parameters: dict[str, Any]) -> 
         x = place.as_float(x, op.input)
         target = _matching(place, target, x, second, op.input)
         numbers = _numbers(op, parameters, x.dtype)
-        return place.elementwise("loss_target_slope", op, [x, target], x.shape, None, numbers)
+        return place.result(place.elementwise("loss_target_slope", op, [x, target], x.shape, None, numbers), None)
 
 
 def mse_loss(input: Any, target: Any, *, reduction: str = "mean", out: Any = None) -> Any:
