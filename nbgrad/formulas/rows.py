@@ -153,7 +153,7 @@ def _exp_and_sum(x, largest, e):
 @reassociating
 def soft_cross_entropy(x, q):
     """−Σ qⱼ ln softmax(x)ⱼ for any weights q ≥ 0 (class probabilities, label smoothing, class weights); a
-    term with qⱼ = 0 is absent.
+    term with qⱼ = 0 is absent. ∂/∂qⱼ: −ln softmax(x)ⱼ.
     """
     T = x.dtype.type
     largest = maximum(x)

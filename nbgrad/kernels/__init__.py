@@ -19,6 +19,7 @@ from nbgrad.kernels.activations import *  # noqa: F403
 from nbgrad.kernels.activations_piecewise import *  # noqa: F403
 from nbgrad.kernels.activations_smooth import *  # noqa: F403
 from nbgrad.kernels.classification import *  # noqa: F403
+from nbgrad.kernels.documentation import documented as _documented
 from nbgrad.kernels.losses import *  # noqa: F403
 from nbgrad.kernels.rowwise import *  # noqa: F403
 from nbgrad.overloads import IMPLEMENTATIONS as _IMPLEMENTATIONS
@@ -28,6 +29,8 @@ __all__ = [  # noqa: PLE0604
     *losses.__all__, *classification.__all__,
 ]  # fmt: skip
 
+for _name in __all__:
+    globals()[_name].__doc__ = _documented(globals()[_name])
 foreign.KERNELS.update((name, globals()[name]) for name in __all__)
 for _name, _implementation in _IMPLEMENTATIONS.items():  # what runs inside a user's @njit functions
     _array_overload(globals()[_name])(_implementation)
