@@ -12,6 +12,7 @@ SUITES = {
     "elementwise": "every activation, forward and backward, over array size",
     "rows": "softmax, log_softmax, logsumexp and maxout, forward and backward",
     "losses": "every loss and cross-entropy: value, value and gradient",
+    "formulas": "users' formulas (nbgrad.differentiable): value and all gradients",
     "regression": "loss and gradient of the regression models, Hessian products, whole fits",
     "autograd": "eager overhead: chains, the graph of four weights, steps of an MLP",
     "training": "epochs and time to an accuracy of softmax regression and an MLP on MNIST",

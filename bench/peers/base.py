@@ -48,6 +48,10 @@ class Peer:
         """ "value_and_grad" of the mean loss, without penalty; params (classes, features + 1) or (features + 1,)."""
         return {}
 
+    def formula(self, name: str, body: Callable[..., Any], arguments: list[Any]) -> Calls:
+        """ "value_and_grad" of the sum of ``body(functions, *arguments)`` in all arguments, arrays and numbers."""
+        return {}
+
     def graph(self) -> Calls:
         """ "both": the five derivatives of L = 10 − (w3·w1·a + w4·w2·a)."""
         return {}

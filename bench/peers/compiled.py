@@ -76,6 +76,10 @@ class Compiled(PyTorch):
         pair = self._compile(lambda w, x, t: torch.func.grad_and_value(f)(w, x, t)[::-1])
         return {("value_and_grad", "new"): lambda: pair(w, x, target)}
 
+    def formula(self, name: str, body: Callable[..., Any], arguments: list[Any]) -> Calls:
+        f = self._once(("formula", name, len(arguments)), self._summed(body))
+        return {("value_and_grad", "new"): self._of_formula(f, arguments)}
+
     def graph(self) -> Calls:
         torch = self.torch
 

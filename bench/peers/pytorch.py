@@ -7,6 +7,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 from bench.peers import textbook
@@ -187,6 +188,29 @@ class PyTorch(Peer):
             return value, w.grad
 
         return {("value_and_grad", "new"): call}
+
+    def formula(self, name: str, body: Callable[..., Any], arguments: list[Any]) -> Calls:
+        return {("value_and_grad", "new"): self._of_formula(self._summed(body), arguments)}
+
+    def _summed(self, body: Callable[..., Any]) -> Callable[..., Any]:
+        torch = self.torch
+        m = SimpleNamespace(
+            exp=torch.exp, log=torch.log, sqrt=torch.sqrt, tanh=torch.tanh, where=torch.where, sigmoid=torch.sigmoid,
+            softplus=self.functional.softplus, erfc=torch.erfc,
+        )  # fmt: skip
+        return lambda *tensors: body(m, *tensors).sum()
+
+    def _of_formula(self, f: Callable[..., Any], arguments: list[Any]) -> Callable[[], Any]:
+        leaves = [self.torch.tensor(a, dtype=self.torch.float32, requires_grad=True) for a in arguments]
+
+        def call() -> Any:
+            for leaf in leaves:
+                leaf.grad = None
+            value = f(*leaves)
+            value.backward()
+            return [value, *(leaf.grad for leaf in leaves)]
+
+        return call
 
     def graph(self) -> Calls:
         from bench.suites.autograd import graph

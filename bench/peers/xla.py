@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,21 @@ class Jax(Peer):
 
         calls = self._both(f, params, X, y)
         return {("value_and_grad", "new"): calls["value_and_grad", "new"]}
+
+    def formula(self, name: str, body: Callable[..., Any], arguments: list[Any]) -> Calls:
+        jax, numpy = self.jax, self.numpy
+        m = SimpleNamespace(
+            exp=numpy.exp, log=numpy.log, sqrt=numpy.sqrt, tanh=numpy.tanh, where=numpy.where, sigmoid=jax.nn.sigmoid,
+            softplus=jax.nn.softplus, erfc=jax.scipy.special.erfc,
+        )  # fmt: skip
+        inputs = [numpy.asarray(a) if isinstance(a, np.ndarray) else np.float32(a) for a in arguments]
+        pair = jax.jit(jax.value_and_grad(lambda *a: body(m, *a).sum(), argnums=tuple(range(len(inputs)))))
+
+        def call() -> Any:
+            value, grads = jax.block_until_ready(pair(*inputs))
+            return [value, *grads]
+
+        return {("value_and_grad", "new"): call}
 
     def graph(self) -> Calls:
         jax = self.jax

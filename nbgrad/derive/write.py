@@ -112,6 +112,7 @@ class _Writer(Spelling):
     # Lines
 
     def definition(self, name: str, arguments: Any) -> str:
+        self.taken.add(name)
         self._functions_first(self.program.builder.top)
         lines = []
         real = next((n for n in self.program.arguments if self.program.arguments[n].kind == REAL), None)

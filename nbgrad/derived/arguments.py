@@ -27,6 +27,10 @@ def precision(values: Any) -> np.dtype[Any]:
 
 def shape_of(value: Any) -> tuple[int, ...]:
     """The shape of an array of either device, or of what NumPy makes one of."""
+    if type(value) is _ndarray:
+        return value.shape  # type: ignore[no-any-return]
+    if type(value) is float:
+        return ()
     return tuple(value.shape) if hasattr(value, "shape") else np.shape(value)
 
 

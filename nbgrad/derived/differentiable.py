@@ -241,6 +241,8 @@ def _callee(called: Any) -> Callee | None:
 
 
 def _is_float(value: Any) -> bool:
+    if type(value) is _ndarray:
+        return value.dtype.kind == "f"  # type: ignore[no-any-return]
     if type(value) is float:
         return True
     dtype = getattr(value, "dtype", None)

@@ -64,8 +64,10 @@ class Sum:
         if kind == "hessp":
             return None, tuple(derived(everything, targets))
         value, *gradients = derived(everything, ((), *targets))
+        if not self.is_mean:
+            return value, tuple(gradients)
         with np.errstate(all="ignore"):
-            return value * scale if self.is_mean else value, tuple(gradients)
+            return value * scale, tuple(gradients)
 
     def __call__(self, *args: Any, weight: Any = None, **kwargs: Any) -> Any:
         """One number."""

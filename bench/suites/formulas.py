@@ -1,0 +1,200 @@
+"""`nbgrad.differentiable`: value and all gradients of a formula's sum, beside frameworks that differentiate and a loop
+written by hand on nbgrad's formulas.
+
+The limit is a copy of as many bytes as the arrays and their gradients have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+
+from bench.record import Record
+from bench.session import Call, Case, Job, Key, Session
+from nbgrad import differentiable, kernels
+from nbgrad.formulas.classic import d_sigmoid, d_tanh, sigmoid, tanh
+
+SIZES = (1 << 10, 1 << 16, 1 << 24)
+_LOG_2PI = math.log(2 * math.pi)
+
+
+@differentiable
+def gate(w, x, b):
+    return np.tanh(w * x + b) * kernels.sigmoid(x)
+
+
+@differentiable
+def bernoulli(w, b, x, y):
+    z = w * x + b
+    return kernels.softplus(z) - y * z
+
+
+@differentiable
+def poisson(w, b, x, y):
+    z = w * x + b
+    return math.exp(z) - y * z
+
+
+@differentiable
+def focal(x, y):
+    """Lin et al., Focal loss for dense object detection (2017), gamma = 2."""
+    p = kernels.sigmoid(x)
+    q = p + y - 2 * p * y
+    return q * q * (kernels.softplus(x) - y * x)
+
+
+@differentiable
+def huber(x, y):
+    return kernels.huber_loss(x, y)
+
+
+@differentiable
+def black_scholes(spot, strike, time, rate, volatility):
+    """A European call's price; its derivatives are the Greeks."""
+    root = volatility * math.sqrt(time)
+    d = (math.log(spot / strike) + (rate + 0.5 * volatility * volatility) * time) / root
+    discounted = strike * math.exp(-rate * time)
+    return 0.5 * (spot * math.erfc(-0.7071067811865476 * d) - discounted * math.erfc(0.7071067811865476 * (root - d)))
+
+
+@differentiable
+def mixture(x, center, step):
+    """Minus the log density of 8 normal distributions side by side."""
+    total = 0.0
+    for k in range(8):
+        d = x - center - step * k
+        total += math.exp(-0.5 * d * d)
+    return 0.5 * _LOG_2PI + math.log(8) - math.log(total)
+
+
+@differentiable
+def logistic_map(r, x):
+    for _ in range(20):
+        x = r * x * (1 - x)
+    return x
+
+
+@differentiable
+def lennard_jones(distance, epsilon, sigma):
+    s = sigma / distance
+    cube = s * s * s
+    square = cube * cube
+    return 4 * epsilon * (square * square - square)
+
+
+def _mixture(m: Any, x: Any, center: Any, step: Any) -> Any:
+    total = 0.0
+    for k in range(8):
+        d = x - center - step * k
+        total = total + m.exp(-0.5 * d * d)
+    return 0.5 * _LOG_2PI + math.log(8) - m.log(total)
+
+
+def _map(m: Any, r: Any, x: Any) -> Any:
+    for _ in range(20):
+        x = r * x * (1 - x)
+    return x
+
+
+def _black_scholes(m: Any, spot: Any, strike: Any, time: Any, rate: Any, volatility: Any) -> Any:
+    root = volatility * m.sqrt(time)
+    d = (m.log(spot / strike) + (rate + 0.5 * volatility * volatility) * time) / root
+    discounted = strike * m.exp(-rate * time)
+    return 0.5 * (spot * m.erfc(-0.7071067811865476 * d) - discounted * m.erfc(0.7071067811865476 * (root - d)))
+
+
+def _focal(m: Any, x: Any, y: Any) -> Any:
+    p = m.sigmoid(x)
+    q = p + y - 2 * p * y
+    return q * q * (m.softplus(x) - y * x)
+
+
+def _lennard_jones(m: Any, distance: Any, epsilon: Any, sigma: Any) -> Any:
+    s = sigma / distance
+    cube = s * s * s
+    square = cube * cube
+    return 4 * epsilon * (square * square - square)
+
+
+class Row(NamedTuple):
+    """A formula; the same of a framework's arrays; its arguments: numbers, or (low, high) of arrays."""
+
+    formula: Any
+    body: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+ROWS = (
+    Row(gate, lambda m, w, x, b: m.tanh(w * x + b) * m.sigmoid(x), ((-1, 1), (-3, 3), (-1, 1))),
+    Row(bernoulli, lambda m, w, b, x, y: m.softplus(w * x + b) - y * (w * x + b), (0.75, -0.5, (-3, 3), (0, 1))),
+    Row(poisson, lambda m, w, b, x, y: m.exp(w * x + b) - y * (w * x + b), (0.75, -0.5, (-3, 3), (0, 9))),
+    Row(focal, _focal, ((-5, 5), (0, 1))),
+    Row(huber, lambda m, x, y: m.where(abs(x - y) <= 1, 0.5 * (x - y) ** 2, abs(x - y) - 0.5), ((-3, 3), (-3, 3))),
+    Row(black_scholes, _black_scholes, ((80, 120), (80, 120), (0.5, 2), 0.03, (0.1, 0.5))),
+    Row(mixture, _mixture, ((-3, 6), 0.5, 0.3)),
+    Row(logistic_map, _map, (2.9, (0.1, 0.9))),
+    Row(lennard_jones, _lennard_jones, ((0.9, 3), 1.1, 1.0)),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--sizes", nargs="*", type=int, default=list(SIZES))
+    names = [row.formula.__name__ for row in ROWS]
+    parser.add_argument("--only", nargs="*", choices=names, help=", ".join(names), metavar="NAME")
+
+
+def _by_hand(parallel: bool) -> Callable[..., Any]:
+    """What a user of nbgrad's formulas would write for `gate`."""
+
+    @numba.njit(parallel=parallel, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+    def loop(w, x, b, d_w, d_x, d_b):  # type: ignore[no-untyped-def]
+        total = 0.0
+        for i in numba.prange(x.size):
+            u = w[i] * x[i] + b[i]
+            t, s = tanh(u), sigmoid(x[i])
+            d = s * d_tanh(u)
+            total += t * s
+            d_w[i], d_b[i], d_x[i] = d * x[i], d, d * w[i] + t * d_sigmoid(x[i])
+        return total
+
+    def call(w: Any, x: Any, b: Any) -> Any:
+        grads = [np.empty_like(x) for _ in range(3)]
+        return loop(w, x, b, *grads), *grads
+
+    return call
+
+
+def _flat(found: Any) -> list[Any]:
+    return [found[0], *found[1]]
+
+
+def _measure(session: Session, row: Row, n: int) -> list[Record]:
+    rng = np.random.default_rng(0)
+    arguments = [
+        rng.uniform(*a, n).astype(np.float32) if isinstance(a, tuple) else float(a) for a in row.arguments
+    ]
+    name, both = row.formula.__name__, "value_and_grad"
+    calls: dict[Key, Call] = {Key("nbgrad", both, "new"): lambda: _flat(row.formula.sum.value_and_grad(*arguments))}
+    for peer in session.peers.values():
+        calls |= {Key(peer.title, *key): call for key, call in peer.formula(name, row.body, arguments).items()}
+    if row.formula is gate:
+        calls[Key("by hand", both, "new")] = partial(_by_hand(n > 32_768 and session.threads > 1), *arguments)
+    read = sum(a.nbytes for a in arguments if isinstance(a, np.ndarray))
+    case = Case(
+        "formulas", name, f"{n:,}", "float32", calls, (session.place.copying(read),), work={both: {"copy": 2 * read}},
+        size=n, tolerance=2e-3,
+    )  # fmt: skip
+    return session.measure(case, rounds=11, budget=2.0)
+
+
+def jobs(session: Session, arguments: argparse.Namespace) -> Iterable[Job]:
+    for n in arguments.sizes[:2] if session.quick else arguments.sizes:
+        for row in ROWS:
+            if not arguments.only or row.formula.__name__ in arguments.only:
+                yield Job(f"{row.formula.__name__} {n:,}", partial(_measure, session, row, n))
