@@ -2,9 +2,8 @@
 estimators with scikit-learn's methods.
 
 `objectives`: each model as ``..._value_and_grad`` and as additive ``..._sums``; `hessians`: ``..._hessp`` and
-``..._hessian``. `Problem` is a model on a data set, for many calls. `linear` and `estimators`: `LinearRegression`,
-`LogisticRegression`, `SoftmaxRegression`; `C_path`: several strengths of a penalty. They load scikit-learn where it is
-installed, and are themselves loaded when first asked for.
+    "C_path", "ConvergenceWarning", "GammaRegressor", "HuberRegressor", "LinearRegression", "LogisticRegression",
+    "PoissonRegressor", "Problem", "SoftmaxRegression",
 """
 
 import importlib
@@ -17,6 +16,8 @@ from nbgrad.regression.problem import Problem
 
 if TYPE_CHECKING:
     from nbgrad.regression.estimators import LogisticRegression, SoftmaxRegression
+    from nbgrad.regression.glm.huber import HuberRegressor
+    from nbgrad.regression.glm.log_link import GammaRegressor, PoissonRegressor
     from nbgrad.regression.linear.linear_regression import LinearRegression
     from nbgrad.regression.path import C_path
     from nbgrad.regression.scikit.base import ConvergenceWarning
@@ -25,13 +26,17 @@ if TYPE_CHECKING:
 _LAZY = {
     "C_path": "path",
     "ConvergenceWarning": "scikit.base",
+    "GammaRegressor": "glm.log_link",
+    "HuberRegressor": "glm.huber",
     "LinearRegression": "linear.linear_regression",
     "LogisticRegression": "estimators",
+    "PoissonRegressor": "glm.log_link",
     "SoftmaxRegression": "estimators",
 }
 
 __all__ = [
-    "C_path", "ConvergenceWarning", "LinearRegression", "LogisticRegression", "Problem", "SoftmaxRegression",
+    "C_path", "ConvergenceWarning", "GammaRegressor", "HuberRegressor", "LinearRegression", "LogisticRegression",
+    "PoissonRegressor", "Problem", "SoftmaxRegression",
     *hessians.__all__, *objectives.__all__,
 ]  # noqa: PLE0604  # fmt: skip
 

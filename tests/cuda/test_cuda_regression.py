@@ -269,6 +269,19 @@ def test_linear_regression(estimator, weighted, dtype):
     assert there.score(put(X), put(y)) == pytest.approx(here.score(X, y), rel=1e-9)
 
 
+@pytest.mark.parametrize("estimator", [regression.PoissonRegressor(), regression.GammaRegressor(alpha=0.1), regression.HuberRegressor()], ids=str)
+def test_other_losses(estimator):
+    rng = np.random.default_rng(3)
+    X, weight = rng.normal(size=(40, 3)), rng.integers(0, 3, 40).astype(float)
+    y = np.exp(X @ [0.5, -0.3, 0.2] + rng.normal(size=40) / 4)
+    here = type(estimator)(**estimator.get_params()).fit(X, y, weight)
+    there = estimator.fit(put(X), put(y), put(weight))
+    assert type(there.coef_) is np.ndarray and there.n_iter_ == here.n_iter_
+    np.testing.assert_allclose(there.coef_, here.coef_, rtol=1e-9)
+    np.testing.assert_allclose(get(here.predict(put(X))), here.predict(X), rtol=1e-12)
+    assert here.score(put(X), put(y)) == pytest.approx(here.score(X, y), rel=1e-12)
+
+
 def test_linear_regression_of_a_high_condition_is_refined():
     x = np.arange(21.0)
     X = x[:, np.newaxis] ** np.arange(1, 6)  # NIST's Wampler5

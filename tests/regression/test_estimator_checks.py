@@ -7,6 +7,7 @@ pytest.importorskip("sklearn")
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks  # noqa: E402
 
 from nbgrad import LinearRegression, LogisticRegression, SoftmaxRegression  # noqa: E402
+from nbgrad.regression import GammaRegressor, HuberRegressor, PoissonRegressor  # noqa: E402
 
 # No classifier without an intercept among them: check_class_weight_classifiers asks for a prior that then cannot be
 # expressed (scikit-learn's LogisticRegression(fit_intercept=False) fails it, too). And none with a large C:
@@ -22,6 +23,12 @@ ESTIMATORS = [
     SoftmaxRegression(),
     SoftmaxRegression(solver="newton-cg", C=0.1, x_scale=2.0),
     SoftmaxRegression(class_weight="balanced", warm_start=True),
+    PoissonRegressor(),
+    PoissonRegressor(alpha=0.0, solver="lbfgs", fit_intercept=False, warm_start=True),
+    GammaRegressor(),
+    GammaRegressor(alpha=0.1, solver="scaled-lbfgs", x_scale=0.5),
+    HuberRegressor(),
+    HuberRegressor(epsilon=2.0, alpha=1.0, fit_intercept=False, warm_start=True),
 ]
 
 
@@ -34,4 +41,4 @@ def test_sklearn_checks(estimator, check):
 
 def test_there_are_checks():
     """60 a regressor, 64 or 65 a classifier in scikit-learn 1.9; a tag set wrongly would leave some out."""
-    assert sum(len(list(estimator_checks_generator(e))) for e in ESTIMATORS) >= 400
+    assert sum(len(list(estimator_checks_generator(e))) for e in ESTIMATORS) >= 760

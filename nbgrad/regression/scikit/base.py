@@ -155,11 +155,13 @@ def _flag(value: Any) -> bool:
 CLASSIFIERS_SOLVERS = ("auto", "lbfgs", "newton-cg", "newton-cholesky", "sag", "saga", "scaled-lbfgs")
 _PARAMETERS = {
     "C": ("a float in the range (0.0, inf]", lambda v: _real(v) and v > 0),
+    "alpha": ("a float in the range [0.0, inf)", lambda v: _real(v) and 0 <= v < np.inf),
     "class_weight": (
         "an instance of 'dict', a str among {'balanced'} or None",
         lambda v: v is None or isinstance(v, dict) or (isinstance(v, str) and v == "balanced"),
     ),
     "copy_X": ("an instance of 'bool'", _flag),
+    "epsilon": ("a float in the range [1.0, inf)", lambda v: _real(v) and 1 <= v < np.inf),
     "fit_intercept": ("an instance of 'bool'", _flag),
     "l2": ("a float in the range [0.0, inf)", lambda v: _real(v) and 0 <= v < np.inf),
     "n_jobs": ("None or an instance of 'int'", lambda v: v is None or isinstance(v, numbers.Integral)),

@@ -1,0 +1,1 @@
+"""Regression by other losses than squares: counts, sizes, data with outliers."""
