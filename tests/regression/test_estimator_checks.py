@@ -24,7 +24,7 @@ ESTIMATORS = [
     SoftmaxRegression(solver="newton-cg", C=0.1, x_scale=2.0),
     SoftmaxRegression(class_weight="balanced", warm_start=True),
     PoissonRegressor(),
-    PoissonRegressor(alpha=0.0, solver="lbfgs", fit_intercept=False, warm_start=True),
+    PoissonRegressor(alpha=0.1, solver="lbfgs", warm_start=True),
     GammaRegressor(),
     GammaRegressor(alpha=0.1, solver="scaled-lbfgs", x_scale=0.5),
     HuberRegressor(),

@@ -178,6 +178,19 @@ def test_what_does_not_converge_says_so():
             model.fit(X, t)
 
 
+def test_an_outlier_out_of_all_proportion():
+    X, y, _ = drawn(HuberRegressor)
+    want = quiet_fit(HuberRegressor(alpha=0.0, tol=1e-9), X, np.where(np.arange(400) == 5, 1e3, y))
+    got = quiet_fit(HuberRegressor(alpha=0.0, tol=1e-9), X, np.where(np.arange(400) == 5, 1e12, y))
+    close(got, want, 1e-6)
+
+
+def test_counts_that_are_all_0():
+    X, y, _ = drawn(PoissonRegressor)
+    with pytest.warns(ConvergenceWarning, match="All targets are 0"):
+        PoissonRegressor().fit(X, 0 * y)
+
+
 def test_targets_without_residuals():
     """Nearly all rows lie on a plane: the scale is next to nothing, the plane is found."""
     X = np.random.default_rng(2).normal(size=(50, 2))

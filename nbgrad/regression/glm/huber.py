@@ -122,12 +122,11 @@ class HuberRegressor(Regressor):
                 start = objective.inner(last[:-1], last[-1], max(float(self.scale_), objective.least))
             params, self.n_iter_, why = objective.minimum(start, float(self.tol), int(self.max_iter))
             if why:
+                cure = f". Increase the number of iterations (max_iter={self.max_iter})" if why == "iterations" else ""
                 warnings.warn(
-                    f"newton failed to converge after {self.n_iter_} iteration(s): {why}. Increase the number of "
-                    f"iterations (max_iter={self.max_iter}) or scale the data",
-                    ConvergenceWarning,
+                    f"newton failed to converge after {self.n_iter_} iteration(s): {why}{cure}", ConvergenceWarning,
                     stacklevel=2,
-                )
+                )  # fmt: skip
             coef, intercept, self.scale_ = objective.outer(params)
             self._keep(coef, intercept, dtype)
             self.__dict__.pop("outliers_", None)
@@ -145,8 +144,8 @@ class HuberRegressor(Regressor):
 
 
 class _Objective:
-    """The objective divided by Σ weight, of rows (1, columns): coefficients of columns that are centred and of unit
-    length, intercept, σ; y in a unit of its own, a power of two.
+    """The objective divided by Σ weight, of rows (1, columns): coefficients of columns that are centred and about as
+    long as 1, intercept, σ; y in a unit of its own, a power of two.
     """
 
     def __init__(self, model: HuberRegressor, blocks: Any) -> None:
@@ -154,13 +153,14 @@ class _Objective:
         self.epsilon = float(model.epsilon)
         low, high = self._pass(_extent, _wider, self.x_scale)
         centre = low / 2 + high / 2 if self.intercept else np.zeros(len(low))
+        centre[-1] = 0.0  # an outlier's distance would cost the others digits
         spread = np.maximum(high - centre, centre - low)
         usable = np.isfinite(spread) & (spread > 0)
         self.unit = np.ldexp(1.0, np.frexp(np.where(usable, spread, 1.0))[1])
         self.centre = centre
         self.weight, square = self._pass(_spread, _add, self._frame)
         self.least = SMALLEST * float(np.sqrt(square / self.weight)) or SMALLEST
-        self.alpha = float(model.alpha)
+        self.alpha, self.floor = float(model.alpha), 0.0
 
     @property
     def penalty(self) -> NDArray[np.float64]:
@@ -192,7 +192,9 @@ class _Objective:
         return float(np.sqrt(sums[0] / self.weight))
 
     def at(self, params: NDArray[np.float64]) -> Point:
-        """One pass; σ is kept above the least."""
+        """One pass; σ is kept above the least, and no line leads far below the σ where it began."""
+        if params[0, -1] < self.floor:
+            return Point(params, np.inf, np.zeros_like(params))
         theta, sigma = params[0, :-1], max(float(params[0, -1]), self.least)
         sums = self._pass(_sums, _add, self._frame, theta, self.epsilon * sigma)
         inside, outside, out, g_in, g_out, H = (s / self.weight for s in sums)
@@ -209,11 +211,16 @@ class _Objective:
         return Point(np.append(theta, sigma)[np.newaxis], float(value), gradient, hessian.reshape(1, size, 1, size))
 
     def step(self, point: Point) -> NDArray[np.float64]:
+        """Newton's, σ a tenth at least; where few rows are within, so that its direction is rounding, a shorter one."""
         assert point.second is not None
-        step = newton_step(point.second, point.gradient)
-        scale = point.params[0, -1]
-        longest = float(np.abs(step[0, -1])) / scale
-        return step if not longest > 0.9 else step * (0.9 / longest) if step[0, -1] < 0 else step
+        sigma, size = point.params[0, -1], point.gradient.size
+        H = point.second.reshape(size, size)
+        self.floor = 0.05 * sigma
+        for more in (0.0, 1e-10, 1e-6, 1e-2):
+            step = newton_step((H + more * np.diag(H.diagonal())).reshape(point.second.shape), point.gradient)
+            if np.vdot(point.gradient, step) <= 0:
+                break
+        return step * min(1.0, 0.9 * sigma / max(-step[0, -1], 1e-300))
 
     def minimum(self, params: NDArray[np.float64], tol: float, max_iter: int) -> tuple[NDArray[np.float64], int, str]:
         """(the parameters, iterations, why it failed or ""), ``tol`` being meant for y in units of about σ."""
@@ -222,14 +229,14 @@ class _Objective:
             sigma = float(params[0, -1])
             power = float(np.ldexp(1.0, np.frexp(sigma)[1]))
             self.unit[-1] *= power
-            self.least, params = self.least / power, params / power
+            self.least, self.floor, params = self.least / power, 0.0, params / power
             params, more, why = newton(
                 self.at, self.step, params, tol=tol, max_iter=max_iter - count, report=lambda point, decrement: None
             )
             count += more
             sigma = float(params[0, -1])
             if sigma <= self.least:  # on its way to 0: the residuals of so many rows are 0
-                return params, count, "next to no residuals, no scale"
+                return params, count, "most residuals are 0, there is no scale"
             if not more or count >= max_iter or 0.125 < sigma < 8:
                 break
         point = self.at(params)

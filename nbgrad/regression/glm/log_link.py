@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from types import SimpleNamespace
 from typing import Any, Literal, Self
 
@@ -15,6 +16,7 @@ from nbgrad.regression.glm.regressor import Regressor
 from nbgrad.regression.minimize import minimize
 from nbgrad.regression.problem import Problem
 from nbgrad.regression.scikit.answers import by_rows, score
+from nbgrad.regression.scikit.base import ConvergenceWarning
 from nbgrad.regression.scikit.device_data import Measured
 
 __all__ = ["GammaRegressor", "PoissonRegressor"]
@@ -58,8 +60,16 @@ class LogLink(Regressor):
             start = np.zeros(self.n_features_in_ + bool(self.fit_intercept))
             if (last := self._last()) is not None:
                 start[:] = last[: len(start)]
-            elif self.fit_intercept and (mean := -make("linear").value_and_grad(start)[1][-1]) > 0:
-                start[-1] = np.log(mean)  # Σ weight·(0 − y) / Σ weight is the linear model's slope there
+            elif self.fit_intercept:
+                mean = -make("linear").value_and_grad(start)[1][-1]  # of nothing: Σ weight·(0 − y) / Σ weight
+                if mean > 0:
+                    start[-1] = np.log(mean)
+                elif mean == 0:
+                    warnings.warn(
+                        "All targets are 0: there is no best intercept, it falls for ever.",
+                        ConvergenceWarning,
+                        stacklevel=2,
+                    )
             found = minimize(
                 problem, start, solver=self.solver,
                 tol=float(self.tol), max_iter=int(self.max_iter), verbose=int(self.verbose), stacklevel=3,
