@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from nbgrad.regression.glm.regressor import Regressor, in_one
 from nbgrad.regression.linear.least_squares import least_squares
+from nbgrad.regression.linear.triangle import library, to_host
 from nbgrad.regression.scikit.answers import by_rows, score
 from nbgrad.regression.scikit.base import ConvergenceWarning, RegressorMixin
 from nbgrad.regression.solvers.newton import newton
@@ -247,7 +248,7 @@ class _Objective:
 def _columns(block: tuple[Any, Any, Any], frame: tuple[Any, ...]) -> Any:
     """(rows of X with a 1 for the intercept, y, weights) in the frame, some at a time."""
     (X, y, weight), (centre, unit, intercept, x_scale) = block, frame
-    xp = np if isinstance(y, np.ndarray) else _library(X)
+    xp = library(X)
     step = max(1, PIECE // len(unit))
     for start in range(0, X.shape[0], step):
         at = slice(start, start + step)
@@ -258,16 +259,6 @@ def _columns(block: tuple[Any, Any, Any], frame: tuple[Any, ...]) -> Any:
         w = xp.ones(len(part)) if weight is None else xp.asarray(weight[at]).astype(np.float64)
         rows[w == 0] = 0.0  # absent, whatever is written there
         yield rows, xp.where(w == 0, 0.0, (y[at].astype(np.float64) - centre[-1]) / unit[-1]), w, xp
-
-
-def _library(X: Any) -> Any:
-    from nbgrad.cuda.device import module
-
-    return module()
-
-
-def _host(*sums: Any) -> tuple[Any, ...]:
-    return tuple(s.get() if hasattr(s, "get") else s for s in sums)
 
 
 def _extent(i: int, block: tuple[Any, Any, Any], argument: tuple[float]) -> tuple[Any, Any]:
@@ -282,7 +273,7 @@ def _extent(i: int, block: tuple[Any, Any, Any], argument: tuple[float]) -> tupl
             high = ends[1] if high is None else xp.maximum(high, ends[1])
     if low is None:
         return np.full(X.shape[1] + 1, np.inf), np.full(X.shape[1] + 1, -np.inf)
-    return _host(low, high)
+    return to_host(low, xp), to_host(high, xp)
 
 
 def _wider(*parts: Any) -> Any:
@@ -311,7 +302,7 @@ def _sums(i: int, block: tuple[Any, Any, Any], argument: tuple[Any, NDArray[Any]
             (inner * r * r).sum(), (outer * xp.abs(r)).sum(), outer.sum(), (inner * r) @ rows,
             (outer * xp.sign(r)) @ rows, y.T @ y,
         )  # fmt: skip
-        sums = [a + b for a, b in zip(sums, _host(*found), strict=True)]
+        sums = [a + to_host(b, xp) for a, b in zip(sums, found, strict=True)]
     return tuple(sums)
 
 
