@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Second command on a machine with a GPU, at most 6 minutes: the tests that failed in the first, then the measurements, a
 # process a part, each kept as it ends.
-#   OUT=gpu-second FAILED="tests/cuda/test_interop.py::test_torch ..." bench/gpu/second.sh
+#   OUT=gpu-second FAILED="tests/cuda/test_interop.py::test_pytorch ..." bench/gpu/second.sh
 OUT=${OUT:-gpu-second}
 mkdir -p "$OUT"
 export PYTHONUNBUFFERED=1 CUDA_HOME=${CUDA_HOME:-/usr/local/cuda}

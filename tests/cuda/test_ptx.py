@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from numba import boolean, float32, float64, int64, uint64
-from numba.types import UniTuple
+from numba.types import BaseTuple, UniTuple
 
 from nbgrad.formulas.table import LOSSES, OPS, ROW_FUNCTIONS, Elementwise
 from nbgrad.jit import scalar
@@ -30,7 +30,7 @@ def elementwise(op, kinds):
     from nbgrad.cuda import elementwise as ce
 
     def numbers(t):
-        return UniTuple(t, len(op.parameters))
+        return BaseTuple.from_types([t] * len(op.parameters))
 
     return {
         "forward": lambda T, t, a: (ce.forward(op, T), (a, a, i, numbers(t))),
@@ -127,7 +127,7 @@ KERNELS = {
     },
     "logsumexp": (True, lambda T, t, a: (_rows().logsumexp(T), (a, i, i, i, i, a))),
     "logsumexp_backward": (True, lambda T, t, a: (_rows().logsumexp_backward(T), (a, a, i, i, i, i, a))),
-    "array_sums": (True, lambda T, t, a: (_losses().array_sums(T), (a, a, a, i, UniTuple(t, 0)))),
+    "array_sums": (True, lambda T, t, a: (_losses().array_sums(T), (a, a, a, i, BaseTuple.from_types([])))),
     "finish": (False, lambda T, t, a: (_losses().finish(T), (a, i, t, a, a))),
     "count_labels": (False, lambda T, t, a: (_losses().count_labels(T), (L, a, i, i, a))),
     "cross_entropy": (True, lambda T, t, a: (_labels().cross_entropy(False, T), (L, a, i, a, L, a, i, i, i, i, a))),
