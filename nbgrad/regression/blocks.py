@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from nbgrad.arrays import FLOAT64, as_float, check_mask
 from nbgrad.cpu.add_up import add_up
+from nbgrad.regression.data import check_labels
 
 __all__ = ["Blocks", "Summary", "scan"]
 
@@ -81,12 +82,19 @@ class Blocks:
             )
         if not (callable(source) or isinstance(source, Iterable)):
             raise TypeError(f"X: expected an iterable of blocks (X, y), got {type(source).__name__}")
-        self.source = source
+        self.source, self._read = source, False
 
     def reduce(self, name: str, function: Callable[..., Any], combine: Callable[..., Any], argument: Any) -> Any:
         """``function(i, (X, y, sample_weight), argument)`` of each block i, combined by `tree`."""
         blocks = self.source() if callable(self.source) else self.source
-        return tree((at_block(i, function, block, argument) for i, block in enumerate(blocks)), combine)
+        found = tree((at_block(i, function, block, argument) for i, block in enumerate(blocks)), combine)
+        if found is None and self._read:
+            raise ValueError(
+                "X: expected the blocks of the first pass again, got none (a function must return a fresh iterator "
+                "each time)"
+            )
+        self._read = True
+        return found
 
 
 def at_block(i: int, function: Callable[..., Any], block: Any, argument: Any) -> Any:
@@ -106,7 +114,9 @@ def _parts(block: Any) -> tuple[Any, Any, Any]:
         check_mask(value, name)
     if not hasattr(X, "tocsr"):  # a sparse matrix stays one
         X = np.asarray(X)
-    elif not X.dtype.isnative:  # of which SciPy multiplies and copies the machine's byte order only
+    elif X.format != "csr":
+        X = X.tocsr()
+    if hasattr(X, "tocsr") and not X.dtype.isnative:  # SciPy multiplies the machine's byte order only
         X = X.astype(X.dtype.newbyteorder("="))
     y = np.asarray(y)
     if X.ndim != 2:
@@ -152,6 +162,8 @@ def scan(blocks: Any, *, classify: bool) -> Summary:
 
 def _scan_block(i: int, block: tuple[Any, Any, Any], classify: bool) -> Summary:
     X, y, weight = block
+    if classify:
+        check_labels(y)
     numbers = X.data if hasattr(X, "tocsr") else X
     as_float(numbers[:0], "X")  # its dtype
     if numbers.dtype.kind == "f":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from nbgrad.formulas.regression import SCORE_MODELS, SOFTMAX
 from nbgrad.formulas.row import RegressionModel
 
 __all__ = [
-    "MODELS", "coefficients", "dtype_of", "expected_targets", "finite", "flag", "in_precision", "matrix", "parameters",
-    "penalty", "product_dtype", "targets", "weight_unit", "weights", "wrong_target",
+    "MODELS", "check_labels", "coefficients", "dtype_of", "expected_targets", "finite", "flag", "in_precision",
+    "matrix", "parameters", "penalty", "product_dtype", "targets", "weight_unit", "weights", "wrong_target",
 ]  # fmt: skip
 
 MODELS: dict[str, RegressionModel] = {**SCORE_MODELS, "softmax": SOFTMAX}
@@ -128,6 +129,33 @@ def targets(model: str, y: Any, n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
         y = as_float(y, "y")
     with np.errstate(over="ignore"):  # inf is refused
         return contiguous(y.astype(dtype, copy=False))
+
+
+def check_labels(y: NDArray[Any]) -> None:
+    """Labels of an estimator: anything that can be sorted and is there."""
+    missing = []
+    if y.dtype.kind in "mM":
+        missing = ["NaT"] if np.isnat(y).any() else []
+    elif y.dtype.kind == "f":
+        missing = ["NaN"] if np.isnan(y).any() else []
+    elif y.dtype.kind == "O":
+        missing = [value for value in y.ravel() if _is_missing(value)][:1]
+        kinds = {"str" if isinstance(v, str) else "number" if isinstance(v, Real) else type(v).__name__ for v in y}
+        if not missing and len(kinds) > 1:
+            got = " and ".join(sorted(kinds))
+            raise TypeError(f"y: expected labels of one kind, which can be sorted, got {got}")
+    if missing:
+        raise ValueError(f"Input y contains {'NaN' if isinstance(missing[0], float) else missing[0]}.")
+
+
+def _is_missing(label: Any) -> bool:
+    """None, nan, NaT and the like, which are not equal to themselves."""
+    if label is None or isinstance(label, (str, bytes, int)):
+        return label is None
+    try:
+        return bool(label != label)
+    except (TypeError, ValueError):  # pandas' NA does not say
+        return True
 
 
 def expected_targets(model: str, dtype: np.dtype[Any], num_classes: int) -> str:

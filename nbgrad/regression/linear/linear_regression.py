@@ -23,6 +23,7 @@ from nbgrad.regression.scikit.base import (
     check_parameters,
     check_sample_weight,
     check_X_y,
+    kept_if_refused,
     linear_scores,
     precision,
 )
@@ -101,7 +102,7 @@ class LinearRegression(RegressorMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fit to the numbers ``y`` (n_samples,), or (n_samples, n_targets): each column is fitted for itself."""
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), kept_if_refused(self):
             check_parameters(self)
             device = on_device(X)
             blocks: Any = None if device else as_blocks(X, y, sample_weight)

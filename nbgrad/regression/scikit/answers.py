@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -75,4 +75,16 @@ def _check_X(estimator: Any, X: Any) -> Any:
     """X of a fitted estimator: float32, float64, uint8 or CSR, with the features of `fit`."""
     check_is_fitted(estimator)
     check_mask(X, "X")
+    if _are_blocks(X):
+        raise TypeError(
+            f"X: expected an array, a sparse matrix, a DataFrame or a dask.array, got {type(X).__name__}. Blocks "
+            "answer one by one: [model.predict(X) for X, y in blocks]"
+        )
     return numbers_of(validate_data(estimator, X, reset=False, accept_sparse="csr"))
+
+
+def _are_blocks(X: Any) -> bool:
+    """Whether X is what `fit` takes as blocks: a source of them, or a list of (X, y)."""
+    if isinstance(X, list):
+        return bool(X) and isinstance(X[0], tuple) and bool(X[0]) and len(getattr(X[0][0], "shape", ())) == 2
+    return (callable(X) or isinstance(X, Iterator)) and not hasattr(X, "__array__")

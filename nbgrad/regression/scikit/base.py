@@ -4,7 +4,9 @@ same words where it is not, and the checks that scikit-learn leaves to each esti
 
 from __future__ import annotations
 
+import contextlib
 import numbers
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -34,7 +36,7 @@ except ImportError:
 __all__ = [
     "BaseEstimator", "ClassifierMixin", "ConvergenceWarning", "RegressorMixin", "check_X_y", "check_blocks",
     "check_classification_targets", "check_is_fitted", "check_parameters", "check_sample_weight", "check_weight",
-    "class_weights", "linear_scores", "numbers_of", "precision", "take", "validate_data",
+    "class_weights", "kept_if_refused", "linear_scores", "numbers_of", "precision", "take", "validate_data",
 ]  # fmt: skip
 
 BLOCK_BYTES = 4 * 1024 * 1024  # of rows converted at a time
@@ -133,6 +135,9 @@ def class_weights(class_weight: Any, classes: NDArray[Any], count: NDArray[Any])
     if isinstance(class_weight, str):
         with np.errstate(divide="ignore"):
             return np.where(count > 0, count.sum() / (len(classes) * count), 0.0)
+    for name, value in class_weight.items():
+        if not (_real(value) and 0 <= value < np.inf):
+            raise ValueError(f"class_weight: expected finite numbers >= 0, got {value!r} for the class {name!r}")
     names = classes.tolist()
     missing = [name for name in names if name not in class_weight]
     if missing and len(names) - len(missing) != len(class_weight):
@@ -183,6 +188,18 @@ _PARAMETERS = {
     "warm_start": ("an instance of 'bool'", _flag),
     "x_scale": ("a finite float", lambda v: _real(v) and np.isfinite(v)),
 }
+
+
+@contextlib.contextmanager
+def kept_if_refused(estimator: Any) -> Iterator[None]:
+    """A `fit` within that ends with an error leaves the estimator as it was."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 def check_parameters(estimator: Any) -> None:

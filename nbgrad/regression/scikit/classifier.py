@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from nbgrad.arrays import on_device
 from nbgrad.regression.block_problem import BlockProblem
+from nbgrad.regression.data import check_labels
 from nbgrad.regression.dispatch import as_blocks
 from nbgrad.regression.minimize import minimize
 from nbgrad.regression.problem import Problem
@@ -22,6 +23,7 @@ from nbgrad.regression.scikit.base import (
     check_sample_weight,
     check_X_y,
     class_weights,
+    kept_if_refused,
     linear_scores,
     precision,
     take,
@@ -79,7 +81,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fit to the labels ``y`` (n_samples,): numbers, bools or strings."""
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), kept_if_refused(self):
             check_parameters(self)
             check_penalty(self)
             device = on_device(X)
@@ -106,6 +108,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
             return self
 
     def _problem(self, X: Any, y: NDArray[Any], sample_weight: Any) -> Problem:
+        check_labels(y)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         weight = check_sample_weight(sample_weight, len(labels))
