@@ -49,7 +49,10 @@ def no_gpu() -> str:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """The fixture ``device``: a test that takes it runs on each that this process has."""
     if "device" in metafunc.fixturenames:
-        marked = [pytest.param(d, id=d.name, marks=() if d.cpu else getattr(pytest.mark, d.name)) for d in devices.ALL]
+        where = devices.ALL
+        if devices.SIMULATED and metafunc.definition.get_closest_marker("unsimulated"):
+            where = (devices.CPU,)  # which `-m cudasim` leaves out
+        marked = [pytest.param(d, id=d.name, marks=() if d.cpu else getattr(pytest.mark, d.name)) for d in where]
         metafunc.parametrize("device", marked)
 
 

@@ -130,12 +130,16 @@ def grid(shape, offset=0, low=-3, unique=False):
     return hnp.arrays(np.float64, shape, elements=numbers, unique=unique)
 
 
-def check_tensors(function, *arrays, rng=None):
-    """The gradients of a function of Tensors against differences of it. What is drawn may make the function constant,
-    where no digit of its slope of 0 can be confirmed: that is no fault.
+def check_tensors(function, *arrays, rng=None, device=None):
+    """The gradients of a function of Tensors (on the device) against differences of it. What is drawn may make the function
+    constant, where no digit of its slope of 0 can be confirmed: that is no fault.
     """
+
+    def on_device(*tensors):
+        return function(*(t.to(device.tensors) for t in tensors)).cpu()
+
     try:
-        check_autograd(function, *arrays, framework="nbgrad", rng=rng, strict=True)
+        check_autograd(on_device if device else function, *arrays, framework="nbgrad", rng=rng, strict=True)
     except GradientError as error:
         if error.verdict != "unconfirmed":
             raise
