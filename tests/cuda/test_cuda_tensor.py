@@ -72,6 +72,25 @@ def test_indices_out_of_range(monkeypatch):
     assert x[..., [0, 2]].shape == (2, 2) and x[None, [True, False]].shape == (1, 1, 3)
 
 
+def test_a_gradient_handed_to_backward_is_nobody_elses():
+    """(The CPU's is read-only.)"""
+
+    class Careless(nbgrad.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            g *= 2
+            return g
+
+    x = nbgrad.tensor(X, device="cuda", requires_grad=True)
+    y = x * 1
+    (Careless.apply(y) + y).sum().backward()
+    np.testing.assert_array_equal(x.grad.cpu().numpy(), np.full_like(X, 3))
+
+
 def test_other_arrays_of_the_device():
     there = devices.put(X)
     x = nbgrad.Tensor(there)
