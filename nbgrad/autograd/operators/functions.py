@@ -31,7 +31,9 @@ Clip = elementwise("Clip", lambda x, low, high: np.clip(x, low, high), _clip_gra
 
 
 class Maximum(Node):
-    """Where both are equal each has half of the gradient; no row, as the gradients have that in common."""
+    """Where both are equal each has half of the gradient; no row, as the gradients have that in common: formulas for
+    each took 1.1 to 4 times as long.
+    """
 
     __slots__ = ()
 
@@ -40,12 +42,12 @@ class Maximum(Node):
         return np.maximum(x, y)
 
     def vjp(self, g):
-        return self._share(g, *self._saved)
+        return self._share(g, *self._saved, *self._edges)
 
     @staticmethod
-    def _share(g, greater, smaller):
+    def _share(g, greater, smaller, a, b):
         half = np.where(greater == smaller, g / 2, g)
-        return np.where(greater < smaller, 0, half), np.where(greater > smaller, 0, half)
+        return a and np.where(greater < smaller, 0, half), b and np.where(greater > smaller, 0, half)
 
 
 class Minimum(Maximum):
@@ -58,7 +60,7 @@ class Minimum(Maximum):
         return np.minimum(x, y)
 
     def vjp(self, g):
-        return self._share(g, *self._saved)[::-1]
+        return self._share(g, *self._saved[::-1], *self._edges[::-1])[::-1]
 
 
 UFUNCS |= {np.maximum: functools.partial(binary, Maximum), np.minimum: functools.partial(binary, Minimum)}
