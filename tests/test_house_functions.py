@@ -105,6 +105,12 @@ else:
     assert [job.label for job in suite.jobs(session, arguments)] == ["tukey float32 65,536"]
     records = session.measure(suite.case(session, nbgrad.formulas.table.LOSSES["tukey"], 100, "float32"))
     assert {r.who for r in records if r.direction == "value"} == {"nbgrad", "NumPy"} and not session.wrong
+    sys.path.append("REPOSITORY/tests/testing")
+    import hypothesis
+    from right import NBGRAD
+    few = hypothesis.settings(max_examples=2, deadline=None, database=None)
+    for name in ("tukey float64", "kernels.tukey_loss float32, none"):
+        NBGRAD[name](settings=few)()
 print("used")
 """
 SPARSEMAX = '''
@@ -221,6 +227,12 @@ else:
     arguments = argparse.Namespace(dtypes=["float32"], only=["sparsemax"])
     assert {job.label.split()[0] for job in suite.jobs(session, arguments)} == {"sparsemax"}
     assert {r.direction for r in suite._rows(session, "sparsemax", "float32", (4, 10), 1)} >= {"forward", "backward"}
+    sys.path.append("REPOSITORY/tests/testing")
+    import hypothesis
+    from right import NBGRAD
+    few = hypothesis.settings(max_examples=2, deadline=None, database=None)
+    for name in ("sparsemax float64, axis 0",):
+        NBGRAD[name](settings=few)()
 print("used")
 """
 #: what is added: its texts by the files they are added to, how it is used

@@ -109,14 +109,14 @@ def whole_rows(f: Callable[..., Any], inputs: int) -> Any:
 
     def one(x, n, length, lines, width, y):
         i = block() * block_size() + thread()
-        while i < n:
+        while i < n and length:
             start, stop = i * length, (i + 1) * length
             f(x[start:stop], y[start:stop])
             i += block_size() * blocks()
 
     def two(g, x, n, length, lines, width, y):
         i = block() * block_size() + thread()
-        while i < n:
+        while i < n and length:
             start, stop = i * length, (i + 1) * length
             f(g[start:stop], x[start:stop], y[start:stop])
             i += block_size() * blocks()

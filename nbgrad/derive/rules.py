@@ -17,8 +17,8 @@ import numpy as np
 from nbgrad import elementary
 from nbgrad.derive.program import Function
 from nbgrad.elementary.division import copysign
-from nbgrad.formulas.row import Elementwise
-from nbgrad.formulas.table import LOSSES, OPS
+from nbgrad.formulas.row import Elementwise, Loss
+from nbgrad.formulas.table import LOSSES, OPS, PUBLIC_LOSSES
 
 __all__ = ["FUNCTIONS", "KERNELS", "named"]
 
@@ -109,49 +109,56 @@ _SECOND["mish"] = (
     "d_tanh(softplus(x, 1)) * "
     "(2 * sigmoid(x) + x * (d_sigmoid(x) - 2 * tanh(softplus(x, 1)) * sigmoid(x) * sigmoid(x)))"
 )
-#: Of the losses: the derivative in the target; then those of the derivative in the input, in input and target.
-_LOSSES: dict[str, tuple[str, str, str]] = {
-    "squared_error": ("2 * (target - x)", "2", "-2"),
-    "half_squared_error": ("target - x", "1", "-1"),
+#: The second derivatives of the losses in the input; of those that are no functions of x − target also that in input
+#: and target, and that in the target.
+_LOSSES: dict[str, tuple[str | None, ...]] = {
+    "squared_error": ("2",),
+    "half_squared_error": ("1",),
+    "absolute_error": ("0",),
+    "huber": ("1 if abs(x - target) <= delta else 0",),
     "logistic_squared_error": (
-        "2 * (target * sigmoid(-x) - (1 - target) * sigmoid(x))",
         "2 * d_sigmoid(x) * (d_sigmoid(x) + (target * sigmoid(-x) - (1 - target) * sigmoid(x)) * tanh(x / 2))",
-        "-2 * d_sigmoid(x)",
-    ),
-    "absolute_error": ("1 if x < target else (-1 if x > target else 0)", "0", "0"),
-    "huber": (
-        "delta if x - target < -delta else (-delta if x - target > delta else target - x)",
-        "1 if abs(x - target) <= delta else 0", "-1 if abs(x - target) <= delta else 0",
+        "-2 * d_sigmoid(x)", "2",
     ),
     "binary_cross_entropy_with_logits": (
-        "pos_weight * softplus(-x, 1) - softplus(x, 1)",
-        "(1 - target + pos_weight * target) * d_sigmoid(x)",
-        "-sigmoid(x) - pos_weight * sigmoid(-x)",
+        "(1 - target + pos_weight * target) * d_sigmoid(x)", "-sigmoid(x) - pos_weight * sigmoid(-x)", "0",
     ),
 }  # fmt: skip
 
 
-def _add_row(op: Elementwise, arguments: tuple[str, ...], partials: tuple[str, ...], seconds: tuple[str, ...]) -> None:
-    constants = tuple(op.parameters)
-    none = (None,) * len(constants)
-    parameters = (*arguments, *constants)
+def _add_row(op: Elementwise, *inputs: str, partials: tuple[str, ...] = (), seconds: tuple[str | None, ...]) -> None:
+    """A function of the table and its derivative; ``partials``, beside that in the first input, ``seconds``: of the
+    derivative. None where nobody has written it down.
+    """
+    parameters, none = (*inputs, *op.parameters), (None,) * len(op.parameters)
     d = Function(f"d_{op.name}", op.derivative, parameters, (*seconds, *none), op.parameters)
-    named = ", ".join(parameters)
-    function = Function(
-        op.name, op.forward, parameters, (f"d_{op.name}({named})", *partials, *none), op.parameters, op.kinks_at
-    )
+    slopes = (f"d_{op.name}({', '.join(parameters)})", *partials, *none)
+    function = Function(op.name, op.forward, parameters, slopes, op.parameters, op.kinks_at)
     for f in (function, d):
         FUNCTIONS[f.name] = _CALLED[f.call] = f
     KERNELS[op.name] = function
 
 
+def _add_loss(op: Loss) -> None:
+    parameters, none = ("x", "target", *op.parameters), (None,) * len(op.parameters)
+    in_input, mixed, in_target = (*_LOSSES.get(op.name, ()), None, None, None)[:3]
+    arguments = ", ".join(parameters)
+    if op.target_derivative is None:  # of x − target
+        if in_input is not None:
+            mixed = "0" if in_input == "0" else f"-({in_input})"
+        slope = f"-d_{op.name}({arguments})"
+    else:
+        slope = f"dt_{op.name}({arguments})"
+        dt = Function(f"dt_{op.name}", op.target_derivative, parameters, (mixed, in_target, *none), op.parameters)
+        FUNCTIONS[dt.name] = _CALLED[dt.call] = dt
+    _add_row(op, "x", "target", partials=(slope,), seconds=(in_input, mixed))
+
+
 for _op in OPS.values():
-    _add_row(_op, ("x",), (), (_SECOND[_op.name],))
-for _op in LOSSES.values():
-    _target, _dx, _dt = _LOSSES[_op.name]
-    _add_row(_op, ("x", "target"), (_target,), (_dx, _dt))
-_PUBLIC = {"mse_loss": "squared_error", "l1_loss": "absolute_error", "huber_loss": "huber"}
-KERNELS |= {public: FUNCTIONS[name] for public, name in _PUBLIC.items()}
+    _add_row(_op, "x", seconds=(_SECOND.get(_op.name),))
+for _loss in LOSSES.values():
+    _add_loss(_loss)
+KERNELS |= {public: FUNCTIONS[row.name] for public, row in PUBLIC_LOSSES.items()}
 _CALLED |= dict.fromkeys([math.tanh, np.tanh], FUNCTIONS["tanh"])
 _CALLED[math.pow] = FUNCTIONS["power"]
 

@@ -65,8 +65,6 @@ def results(place: Any, value: Any, gradient: Any, out: Any, grad_out: Any) -> A
 
 
 def _numbers(op: Loss, parameters: dict[str, Any], dtype: Any) -> tuple[Any, ...]:
-    if not parameters:
-        return ()
     return tuple(check_number(v, name, dtype, op.ranges.get(name, "")) for name, v in parameters.items())
 
 
@@ -83,7 +81,7 @@ def _loss(
         x = place.as_float(x, first)
         target = _matching(place, target, x, "target", first)
         out, grad_out = check_outputs(place, x, x.shape, reduction, out, grad_out)
-        numbers = _numbers(op, parameters, x.dtype)
+        numbers = _numbers(op, parameters, x.dtype) if parameters else ()
         if reduction == "none" or weight is not None:
             loss, gradient = (
                 place.elementwise(part, op, [x, target], x.shape, None, numbers) if wanted else None

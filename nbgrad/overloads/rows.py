@@ -155,7 +155,7 @@ def _rows_forward(f: Callable[..., Any]) -> Callable[..., Any]:
             a = convert(x)
             y = np.empty(a.shape, T)
             x3, y3 = as_rows(a, axis), room(y, axis)
-            for i in range(x3.shape[0]):
+            for i in range(x3.shape[0] if x3.shape[1] else 0):
                 for k in range(x3.shape[2]):
                     f(x3[i, :, k], y3[i, :, k])
             put(y3, y, axis)
@@ -178,7 +178,7 @@ def _rows_backward(df: Callable[..., Any]) -> Callable[..., Any]:
             result = np.empty(a.shape, T)
             g = spread(grad_output, a.shape).astype(T).reshape(a.shape)
             g3, y3, r3 = as_rows(g, axis), as_rows(a, axis), room(result, axis)
-            for i in range(y3.shape[0]):
+            for i in range(y3.shape[0] if y3.shape[1] else 0):
                 for k in range(y3.shape[2]):
                     df(g3[i, :, k], y3[i, :, k], r3[i, :, k])
             put(r3, result, axis)

@@ -149,7 +149,8 @@ def test_infinity_gives_the_limit(dtype):
 @pytest.mark.parametrize("op", [op for op in TABLE.values() if op.kinks], ids=lambda op: op.name)
 @given(st.data())
 def test_a_kinks_value_lies_between_the_slopes_at_its_sides(op, data):
-    parameters = [data.draw(st.floats(-4, 4)) for _ in op.parameters]
+    between = {"": (-4, 4), "> 0": (0.125, 4), "in 0..1": (0, 1)}
+    parameters = [data.draw(st.floats(*between[op.ranges.get(name, "")])) for name in op.parameters]
     target = [0.0] if op.name in LOSSES else []
     forward = exact(op.forward)
     with mpmath.workdps(150):
