@@ -60,7 +60,7 @@ class Minimum(Maximum):
         return np.minimum(x, y)
 
     def vjp(self, g):
-        return self._share(g, *self._saved[::-1], *self._edges[::-1])[::-1]
+        return self._share(g, *self._saved, *self._edges[::-1])[::-1]
 
 
 UFUNCS |= {np.maximum: functools.partial(binary, Maximum), np.minimum: functools.partial(binary, Minimum)}
