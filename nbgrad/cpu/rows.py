@@ -25,6 +25,7 @@ from nbgrad.cpu.lanes import (
     block_of,
     exp_sums,
     gather,
+    lane_block,
     largest,
     put_results,
     result_at,
@@ -36,9 +37,6 @@ from nbgrad.cpu.lanes import (
     tile_size,
     total,
 )  # fmt: skip
-from nbgrad.cpu.lanes import (
-    lane_block as strip,
-)
 from nbgrad.formulas import softmax
 from nbgrad.formulas.table import ROW_FUNCTIONS
 from nbgrad.jit import Loop, scalar
@@ -48,8 +46,49 @@ from nbgrad.jit.vector_map import vector_map
 
 __all__ = ["backward", "forward", "logsumexp", "logsumexp_backward"]
 
+
+@scalar
+def _either_clashes(a, b, y):
+    return clash(a, y) or clash(b, y)
+
+
+@scalar
+def _overlaps(g, x, y):
+    """``g`` is read a number a row, while y is written."""
+    return overlap(g, y) or clash(x, y)
+
+
+def _loop(rows_of_block: Callable[..., Any], overlaps: Callable[..., Any], name: str, count: int = 1) -> Loop:
+    """``loop(work, *inputs, n, length, inner, y)`` for ``count`` (1 or 2) inputs: blocks of rows by
+    ``rows_of_block(*inputs, first, last, length, inner, y)``, unless ``overlaps(*inputs, y)``.
+    """
+
+    def one(x, n, length, inner, y):
+        if overlaps(x, y):
+            return False
+        block = block_of(length, inner)
+        for k in prange((n + block - 1) // block):
+            rows_of_block(x, k * block, min((k + 1) * block, n), length, inner, y)
+        return True
+
+    def two(a, b, n, length, inner, y):
+        if overlaps(a, b, y):
+            return False
+        block = block_of(length, inner)
+        for k in prange((n + block - 1) // block):
+            rows_of_block(a, b, k * block, min((k + 1) * block, n), length, inner, y)
+        return True
+
+    return Loop(one if count == 1 else two, name=name)
+
+
+def _form(long: bool) -> str:
+    return "long_rows" if long else "short_rows"
+
+
 @scalar
 def _take(x, i, length, inner, row):
+    """Row i, to ``row``."""
     start = i // inner * length * inner + i % inner
     for j in range(length):
         row[j] = x[start + j * inner]
@@ -74,23 +113,9 @@ def _whole_rows(f: Callable[..., Any], count: int, name: str) -> Loop:
             for j in range(length):
                 y[start + j * inner] = y_row[j]
 
-    def one(x, n, length, inner, y):
-        if clash(x, y):
-            return False
-        block = block_of(length, inner)
-        for k in prange((n + block - 1) // block):
-            rows_of_block(x, x, k * block, min((k + 1) * block, n), length, inner, y)
-        return True
-
-    def two(g, x, n, length, inner, y):
-        if clash(g, y) or clash(x, y):
-            return False
-        block = block_of(length, inner)
-        for k in prange((n + block - 1) // block):
-            rows_of_block(g, x, k * block, min((k + 1) * block, n), length, inner, y)
-        return True
-
-    return Loop(one if count == 1 else two, name=name)
+    if count == 2:
+        return _loop(rows_of_block, _either_clashes, name, 2)
+    return _loop(scalar(lambda x, *place: rows_of_block(x, x, *place)), clash, name)
 
 
 @functools.cache
@@ -103,28 +128,28 @@ def forward(name: str, long: bool) -> Loop:
     row_sums, step = (row_sums_kept, LANES) if of_e else (row_sums_alone, 0)
 
     @scalar
-    def few(x, first, last, length, inner, y):
+    def short_rows(x, first, last, length, inner, y):
         T = x.dtype.type
         t, work = stack_array(x.dtype, COLUMNS), stack_array(x.dtype, WORK)
         rest = stack_array(np.float64, LANES)
-        top, a, b = strip(work, 3), strip(work, 4), strip(work, 5)
-        count_of = strip(work, 0)
+        equal, top = lane_block(work, 0), lane_block(work, 3)
+        a, b = lane_block(work, 4), lane_block(work, 5)
         for i in range(first, last, LANES):
             count = min(LANES, last - i)
             gather(x, i, count, length, inner, t)
             for r in range(LANES):
-                top[r], count_of[r], rest[r] = -T(np.inf), T(0), 0.0
+                top[r], equal[r], rest[r] = -T(np.inf), T(0), 0.0
             largest(t, length, top)
-            exp_sums(t, length, top, t if of_e else strip(work, 2), step, work, rest, None, None)
+            exp_sums(t, length, top, t if of_e else lane_block(work, 2), step, work, rest, None, None)
             for r in range(LANES):
-                a[r], b[r] = terms(T, top[r], (np.float64(count_of[r]) - 1.0) + rest[r])
+                a[r], b[r] = terms(T, top[r], (np.float64(equal[r]) - 1.0) + rest[r])
             for j in range(length):
-                lane = strip(t, j)
+                lane = lane_block(t, j)
                 vector_map(entry, (lane, a, b), 0, LANES, (lane,), 0, ())
             scatter(t, i, count, length, inner, y)
 
     @scalar
-    def many(x, first, last, length, inner, y):
+    def long_rows(x, first, last, length, inner, y):
         T, same = x.dtype.type, x.ctypes.data == y.ctypes.data
         work, wide = stack_array(x.dtype, WORK), stack_array(np.float64, LANES)
         tile = np.empty(tile_size(length, inner, same), T)
@@ -139,17 +164,7 @@ def forward(name: str, long: bool) -> Loop:
             fill(entry, (e_row if of_e else x_row,), 0, length, y_row, terms(T, top, others), False)
             put_results(result, i, first, last, length, inner, y)
 
-    rows_of_block = many if long else few
-
-    def loop(x, n, length, inner, y):
-        if clash(x, y):
-            return False
-        block = block_of(length, inner)
-        for k in prange((n + block - 1) // block):
-            rows_of_block(x, k * block, min((k + 1) * block, n), length, inner, y)
-        return True
-
-    return Loop(loop, name=f"{name}_{'long' if long else 'short'}_rows")
+    return _loop(long_rows if long else short_rows, clash, f"{name}_" + _form(long))
 
 
 @functools.cache
@@ -162,7 +177,7 @@ def backward(name: str, long: bool) -> Loop:
     add = scalar(lambda g, y, partial: partial + term(g, y))
 
     @scalar
-    def few(g, y, first, last, length, inner, dx):
+    def short_rows(g, y, first, last, length, inner, dx):
         T = y.dtype.type
         t, u = stack_array(y.dtype, COLUMNS), stack_array(y.dtype, COLUMNS)
         lanes, wide = stack_array(y.dtype, LANES), stack_array(np.float64, LANES)
@@ -176,15 +191,15 @@ def backward(name: str, long: bool) -> Loop:
             for r in range(LANES):
                 lanes[r] = T(wide[r])
             for j in range(length):
-                lane, other = strip(t, j), strip(u, j)
+                lane, other = lane_block(t, j), lane_block(u, j)
                 vector_map(entry, (lane, other, lanes), 0, LANES, (lane,), 0, ())
             scatter(t, i, count, length, inner, dx)
 
     @scalar
-    def many(g, y, first, last, length, inner, dx):
+    def long_rows(g, y, first, last, length, inner, dx):
         T, same_g, same_y = y.dtype.type, g.ctypes.data == dx.ctypes.data, y.ctypes.data == dx.ctypes.data
         work, wide = stack_array(y.dtype, WORK), stack_array(np.float64, LANES)
-        tail_g, tail_y = strip(work, 1), strip(work, 2)
+        tail_g, tail_y = lane_block(work, 1), lane_block(work, 2)
         tile_g = np.empty(tile_size(length, inner, same_g), T)
         tile_y = np.empty(tile_size(length, inner, same_y), T)
         result = np.empty(tile_size(length, inner, False), T)
@@ -205,17 +220,7 @@ def backward(name: str, long: bool) -> Loop:
             fill(entry, (g_row, y_row), 0, length, dx_row, (summed,), streamed)
             put_results(result, i, first, last, length, inner, dx)
 
-    rows_of_block = many if long else few
-
-    def loop(g, y, n, length, inner, dx):
-        if clash(g, dx) or clash(y, dx):
-            return False
-        block = block_of(length, inner)
-        for k in prange((n + block - 1) // block):
-            rows_of_block(g, y, k * block, min((k + 1) * block, n), length, inner, dx)
-        return True
-
-    return Loop(loop, name=f"{name}_backward_{'long' if long else 'short'}_rows")
+    return _loop(long_rows if long else short_rows, _either_clashes, f"{name}_backward_" + _form(long), 2)
 
 
 @functools.cache
@@ -223,26 +228,25 @@ def logsumexp(long: bool) -> Loop:
     """``loop(work, x, n, length, inner, y)``: y[i] for row i."""
 
     @scalar
-    def few(x, first, last, length, inner, y):
+    def short_rows(x, first, last, length, inner, y):
         T = x.dtype.type
         t, work = stack_array(x.dtype, COLUMNS), stack_array(x.dtype, WORK)
         rest = stack_array(np.float64, LANES)
-        top, result = strip(work, 3), strip(work, 4)
-        count_of = strip(work, 0)
+        equal, top, result = lane_block(work, 0), lane_block(work, 3), lane_block(work, 4)
         for i in range(first, last, LANES):
             count = min(LANES, last - i)
             gather(x, i, count, length, inner, t)
             for r in range(LANES):
-                top[r], count_of[r], rest[r] = -T(np.inf), T(0), 0.0
+                top[r], equal[r], rest[r] = -T(np.inf), T(0), 0.0
             largest(t, length, top)
-            exp_sums(t, length, top, strip(work, 2), 0, work, rest, None, None)
+            exp_sums(t, length, top, lane_block(work, 2), 0, work, rest, None, None)
             for r in range(LANES):
-                result[r] = softmax.logsumexp_of(top[r], (np.float64(count_of[r]) - 1.0) + rest[r])
+                result[r] = softmax.logsumexp_of(top[r], (np.float64(equal[r]) - 1.0) + rest[r])
             for r in range(count):
                 y[i + r] = result[r]
 
     @scalar
-    def many(x, first, last, length, inner, y):
+    def long_rows(x, first, last, length, inner, y):
         T = x.dtype.type
         work, wide = stack_array(x.dtype, WORK), stack_array(np.float64, LANES)
         tile = np.empty(tile_size(length, inner, False), T)
@@ -250,17 +254,7 @@ def logsumexp(long: bool) -> Loop:
             row = row_at(x, i, first, last, length, inner, False, tile)
             y[i] = softmax.logsumexp_of(*row_sums_alone(row, row, None, work, wide))
 
-    rows_of_block = many if long else few
-
-    def loop(x, n, length, inner, y):
-        if overlap(x, y):
-            return False
-        block = block_of(length, inner)
-        for k in prange((n + block - 1) // block):
-            rows_of_block(x, k * block, min((k + 1) * block, n), length, inner, y)
-        return True
-
-    return Loop(loop, name=f"logsumexp_{'long' if long else 'short'}_rows")
+    return _loop(long_rows if long else short_rows, overlap, "logsumexp_" + _form(long))
 
 
 @functools.cache
@@ -269,31 +263,31 @@ def logsumexp_backward(long: bool) -> Loop:
     entry = softmax.logsumexp_backward_entry
 
     @scalar
-    def few(g, x, first, last, length, inner, dx):
+    def short_rows(g, x, first, last, length, inner, dx):
         T = x.dtype.type
         t, work = stack_array(x.dtype, COLUMNS), stack_array(x.dtype, WORK)
         rest = stack_array(np.float64, LANES)
-        top, a, b, own = strip(work, 3), strip(work, 4), strip(work, 5), strip(work, 6)
-        count_of = strip(work, 0)
+        equal, top = lane_block(work, 0), lane_block(work, 3)
+        a, b, own = lane_block(work, 4), lane_block(work, 5), lane_block(work, 6)
         for i in range(first, last, LANES):
             count = min(LANES, last - i)
             gather(x, i, count, length, inner, t)
             for r in range(LANES):
-                top[r], count_of[r], rest[r] = -T(np.inf), T(0), 0.0
+                top[r], equal[r], rest[r] = -T(np.inf), T(0), 0.0
             largest(t, length, top)
             exp_sums(t, length, top, t, LANES, work, rest, None, None)
             for r in range(LANES):
-                a[r], b[r] = softmax.logsumexp_slope_terms(T, top[r], (np.float64(count_of[r]) - 1.0) + rest[r])
+                a[r], b[r] = softmax.logsumexp_slope_terms(T, top[r], (np.float64(equal[r]) - 1.0) + rest[r])
                 own[r] = T(0)
             for r in range(count):
                 own[r] = g[i + r]
             for j in range(length):
-                lane = strip(t, j)
+                lane = lane_block(t, j)
                 vector_map(entry, (lane, a, b, own), 0, LANES, (lane,), 0, ())
             scatter(t, i, count, length, inner, dx)
 
     @scalar
-    def many(g, x, first, last, length, inner, dx):
+    def long_rows(g, x, first, last, length, inner, dx):
         T, same = x.dtype.type, x.ctypes.data == dx.ctypes.data
         work, wide = stack_array(x.dtype, WORK), stack_array(np.float64, LANES)
         tile = np.empty(tile_size(length, inner, same), T)
@@ -307,14 +301,4 @@ def logsumexp_backward(long: bool) -> Loop:
             fill(entry, (e_row,), 0, length, dx_row, (zero, scale, g[i]), False)
             put_results(result, i, first, last, length, inner, dx)
 
-    rows_of_block = many if long else few
-
-    def loop(g, x, n, length, inner, dx):
-        if clash(x, dx) or overlap(g, dx):
-            return False
-        block = block_of(length, inner)
-        for k in prange((n + block - 1) // block):
-            rows_of_block(g, x, k * block, min((k + 1) * block, n), length, inner, dx)
-        return True
-
-    return Loop(loop, name=f"logsumexp_backward_{'long' if long else 'short'}_rows")
+    return _loop(long_rows if long else short_rows, _overlaps, "logsumexp_backward_" + _form(long), 2)
