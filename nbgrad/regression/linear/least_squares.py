@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad.regression.blocks import Blocks
+from nbgrad.regression.linear.centred import centred
 from nbgrad.regression.linear.nonnegative import nonnegative
-from nbgrad.regression.linear.refine import dot, refinement
+from nbgrad.regression.linear.refine import refinement
 from nbgrad.regression.linear.solve import plain, ridge
-from nbgrad.regression.linear.triangle import Triangle, add_triangles, triangle_of
 
 __all__ = ["least_squares"]
 
@@ -52,52 +52,24 @@ def least_squares(
     [2.] 1.0 1
     """
     blocks = X if y is None else Blocks([(X, y, sample_weight)])
-    triangle, flat = blocks.reduce("qr", _triangle, _add, fit_intercept)
-    features = len(triangle.shift) - len(triangle.rest)
-    unit = np.ldexp(1.0, np.frexp(np.abs(triangle.R).max(initial=0.0))[1] - 1)
-    R = triangle.R / unit
-    inner, Z = np.split(R[fit_intercept:, fit_intercept:], [features], axis=1)
-    size = np.frexp(triangle.unit)[1]  # of x and y
-    first, means, row = 1.0, np.zeros(len(triangle.shift)), np.zeros(features)
-    if fit_intercept and len(R):
-        first, means = R[0, 0], R[0, 1:] / R[0, 0]
-        row = first * (means + triangle.shift / triangle.unit)[:features]
-    doubt = np.zeros(len(triangle.rest))
+    problem, flat = centred(blocks, fit_intercept)
+    targets = problem.Z.shape[1]
+    doubt, more = np.zeros(targets), None
     if not x_scale:
-        W, rank = np.zeros((features, len(triangle.rest))), 0
+        W, rank = np.zeros((problem.features, targets)), 0
     elif l2:
-        penalty = np.sqrt(l2) * (triangle.root / unit) / abs(x_scale) / triangle.unit[:features]
+        penalty = np.sqrt(l2) * problem.root / abs(x_scale) / problem.triangle.unit[: problem.features]
         penalty = np.clip(penalty, 1e-150, 1e150)
-        W, rank = ridge(inner, Z, penalty), features
-        if positive:
-            inner = np.concatenate([inner, np.diag(penalty)])
-            Z = np.concatenate([Z, np.zeros((features, Z.shape[1]))])
+        W, rank = ridge(problem.R, problem.Z, penalty), problem.features
     else:
-        W, rank, doubt = plain(inner, Z, row, replace(triangle, rest=triangle.rest / unit))
+        W, rank, doubt = plain(problem.R, problem.Z, problem.row, replace(problem.triangle, rest=problem.rest))
     if positive and x_scale:
-        W, doubt = np.sign(x_scale) * nonnegative(np.sign(x_scale) * inner, Z), 0 * doubt
-    params = np.concatenate([(means[features:] - means[:features] @ W)[np.newaxis], W])[not fit_intercept :]
-    more = np.zeros_like(params)
-    if (doubt > REFINE).any():
-        more = refinement(params, triangle.R[:, : len(params)], triangle, blocks)
-    to_given = size[features:] - size[:features, np.newaxis]
-    parts = np.ldexp(W, to_given), np.ldexp(more[fit_intercept:], to_given)
-    coef = parts[0] + parts[1]
-    if x_scale:
-        coef /= x_scale
-    intercept = np.zeros(len(triangle.rest))
-    if fit_intercept:
-        shift, level = np.split(triangle.shift, [features])
-        terms = np.array([level, *(part[0] * triangle.unit[features:] for part in (params, more))])
-        intercept = dot(terms, np.concatenate([shift, shift]), np.concatenate(parts))
-    coef = np.ascontiguousarray(coef.T)
+        R, Z, sign = problem.R, problem.Z, np.sign(x_scale)
+        if l2:
+            R, Z = np.concatenate([R, np.diag(penalty)]), np.concatenate([Z, np.zeros((len(penalty), targets))])
+        W = sign * nonnegative(sign * R, Z)
+    elif (doubt > REFINE).any():
+        params = problem.params(W)
+        more = refinement(params, problem.triangle.R[:, : len(params)], problem.triangle, blocks)
+    coef, intercept = problem.given(W, x_scale, more)
     return (coef[0], float(intercept[0]), rank) if flat else (coef, intercept, rank)
-
-
-def _triangle(i: int, block: tuple[Any, Any, Any], fit_intercept: bool) -> tuple[Triangle, bool]:
-    """And whether y has one dimension."""
-    return triangle_of(i, block, fit_intercept), block[1].ndim == 1
-
-
-def _add(*parts: tuple[Triangle, bool]) -> tuple[Triangle, bool]:
-    return add_triangles(*(triangle for triangle, _ in parts)), parts[0][1]

@@ -10,7 +10,7 @@ from scipy.sparse.linalg import LinearOperator, lsmr
 
 from nbgrad.arrays import FLOAT64
 
-__all__ = ["is_large", "sparse_least_squares"]
+__all__ = ["Standardised", "is_large", "sparse_least_squares"]
 
 #: Features (and rows) up to which the triangle of a sparse matrix is made all the same: some seconds for 100 000 rows.
 LARGE = 512
@@ -21,6 +21,65 @@ def is_large(X: Any) -> bool:
     return hasattr(X, "tocsr") and min(X.shape) > LARGE
 
 
+class Standardised:
+    """A CSR matrix whose columns are centred (in the products: it stays sparse), weighted and divided by their lengths.
+
+    ``A`` − ``root``·``mean``ᵀ has columns of length 1, or 0 where they were constant; ``shift`` and ``unit`` bring X's
+    numbers there: (x/unit − shift)/length. Of a column without a 0 its first row is subtracted, so that an offset does
+    not cost digits. ``Y``: the targets, centred (from ``level``) and weighted.
+    """
+
+    def __init__(self, X: Any, y: NDArray[Any], sample_weight: NDArray[Any] | None, fit_intercept: bool) -> None:
+        if sample_weight is not None and not sample_weight.all():
+            kept = sample_weight > 0
+            X, y, sample_weight = X[kept], y[kept], sample_weight[kept]
+        if not X.has_canonical_format:
+            X = X.copy()
+            X.sum_duplicates()
+        rows, features = self.shape = X.shape
+        Y = y.astype(FLOAT64).reshape(rows, -1)
+        weight = np.ones(rows) if sample_weight is None else sample_weight / sample_weight.max()
+        share = weight / weight.sum()
+        data, columns = X.data.astype(FLOAT64), X.indices
+        unit = np.zeros(features)
+        np.maximum.at(unit, columns, np.abs(data))
+        self.unit = np.ldexp(1.0, np.clip(np.frexp(unit)[1], -1022, 1022))
+        data /= self.unit[columns]
+        self.shift, self.level = np.zeros(features), np.zeros(Y.shape[1])
+        if fit_intercept:
+            full = np.bincount(columns, minlength=features) == rows
+            if full.any():  # the first row has all of these columns
+                first = slice(int(X.indptr[0]), int(X.indptr[1]))
+                self.shift[columns[first]] = np.where(full[columns[first]], data[first], 0.0)
+                data -= self.shift[columns]
+            self.level = share @ Y
+        self.A = type(X)((data, columns, X.indptr), shape=X.shape, copy=False)
+        mean = self.A.T @ share
+        of_squares = type(X)((data * data, columns, X.indptr), shape=X.shape, copy=False).T @ share
+        own = of_squares + self.shift * (2 * mean + self.shift)
+        mean *= fit_intercept
+        square = of_squares - mean**2
+        constant = square <= (4 * np.finfo(FLOAT64).eps) ** 2 * own
+        self.length = np.sqrt(np.where(constant, 1.0, square))
+        self.root = np.sqrt(share)
+        data /= np.where(constant, np.inf, self.length)[columns]
+        data *= np.repeat(self.root, np.diff(X.indptr))
+        self.mean = np.where(constant, 0.0, mean / self.length)
+        self.Y = (Y - self.level) * self.root[:, np.newaxis]
+
+    def times(self, v: NDArray[Any]) -> NDArray[Any]:
+        return self.A @ v - self.root * (self.mean @ v)
+
+    def back(self, u: NDArray[Any]) -> NDArray[Any]:
+        return self.A.T @ u - self.mean * (self.root @ u)
+
+    def given(self, v: NDArray[Any], x_scale: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(coef, intercept) in X's units, of those of the columns, (targets, features)."""
+        exact = v / self.length / self.unit  # coef·x_scale
+        intercept = self.level - exact @ ((self.mean * self.length + self.shift) * self.unit)
+        return exact / x_scale if x_scale else 0 * exact, intercept
+
+
 def sparse_least_squares(
     X: Any, y: NDArray[Any], *, sample_weight: NDArray[Any] | None, l2: float, fit_intercept: bool, x_scale: float,
     tol: float,
@@ -28,70 +87,34 @@ def sparse_least_squares(
     """(coef, intercept, whether all has converged), as `least_squares` has them, of a CSR matrix; of many solutions the
     one that is shortest where every centred column (with its penalty below) has length 1.
 
-    LSMR, with ``tol`` as its atol and btol, on columns that are centred (in the products: X stays sparse) and have
-    length 1. Of a column without a 0 its first row is subtracted, so that an offset does not cost digits.
+    LSMR, with ``tol`` as its atol and btol.
 
     Source: D. C.-L. Fong, M. Saunders, LSMR: an iterative algorithm for sparse least-squares problems, SIAM J. Sci.
     Comput. 33 (2011) 2950.
     """
-    if sample_weight is not None and not sample_weight.all():
-        kept = sample_weight > 0
-        X, y, sample_weight = X[kept], y[kept], sample_weight[kept]
-    if not X.has_canonical_format:
-        X = X.copy()
-        X.sum_duplicates()
-    rows, features = X.shape
-    Y = y.astype(FLOAT64).reshape(rows, -1)
-    weight = np.ones(rows) if sample_weight is None else sample_weight / sample_weight.max()
-    share = weight / weight.sum()
-    data, columns = X.data.astype(FLOAT64), X.indices
-    unit = np.zeros(features)
-    np.maximum.at(unit, columns, np.abs(data))
-    unit = np.ldexp(1.0, np.clip(np.frexp(unit)[1], -1022, 1022))
-    data /= unit[columns]
-    shift, level = np.zeros(features), np.zeros(Y.shape[1])
-    if fit_intercept:
-        full = np.bincount(columns, minlength=features) == rows
-        if full.any():  # the first row has all of these columns
-            first = slice(int(X.indptr[0]), int(X.indptr[1]))
-            shift[columns[first]] = np.where(full[columns[first]], data[first], 0.0)
-            data -= shift[columns]
-        level = share @ Y
-    A = type(X)((data, columns, X.indptr), shape=X.shape, copy=False)
-    mean = A.T @ share
-    of_squares = type(X)((data * data, columns, X.indptr), shape=X.shape, copy=False).T @ share
-    own = of_squares + shift * (2 * mean + shift)
-    mean *= fit_intercept
-    square = of_squares - mean**2
-    constant = square <= (4 * np.finfo(FLOAT64).eps) ** 2 * own
-    length = np.sqrt(np.where(constant, 1.0, square))
-    root = np.sqrt(share)
-    data /= np.where(constant, np.inf, length)[columns]
-    data *= np.repeat(root, np.diff(X.indptr))
-    mean = np.where(constant, 0.0, mean / length)
+    table = Standardised(X, y, sample_weight, fit_intercept)
+    rows, features = table.shape
     # coef·x_scale = v/(length·unit): what a penalty on coef is in v; and the length of columns with the penalty below
-    penalty = np.sqrt(l2) / length / unit / abs(x_scale) if l2 and x_scale else np.zeros(features)
+    penalty = np.sqrt(l2) / table.length / table.unit / abs(x_scale) if l2 and x_scale else np.zeros(features)
     longer = np.hypot(1, np.minimum(penalty, 1e150))
     penalty = (np.minimum(penalty, 1e150) / longer)[: features if l2 else 0]
 
     def times(v: NDArray[Any]) -> NDArray[Any]:
-        v = v.reshape(-1)
-        x = v / longer
-        answer = A @ x - root * (mean @ x)
-        return np.concatenate([answer, penalty * v]) if l2 else answer
+        answer = table.times(v.reshape(-1) / longer)
+        return np.concatenate([answer, penalty * v.reshape(-1)]) if l2 else answer
 
     def back(u: NDArray[Any]) -> NDArray[Any]:
         u = u.reshape(-1)
-        answer = (A.T @ u[:rows] - mean * (root @ u[:rows])) / longer
+        answer = table.back(u[:rows]) / longer
         return answer + penalty * u[rows:] if l2 else answer
 
     operator = LinearOperator((rows + len(penalty), features), matvec=times, rmatvec=back, dtype=FLOAT64)
-    coef, converged = np.zeros((Y.shape[1], features)), True
-    for t, target in enumerate(((Y - level) * root[:, np.newaxis]).T if x_scale else ()):
+    v, converged = np.zeros((table.Y.shape[1], features)), True
+    for t, target in enumerate(table.Y.T if x_scale else ()):
         size = np.abs(target).max() or 1.0
         right = np.concatenate([target / size, np.zeros(len(penalty))])
-        found = lsmr(operator, right, atol=tol, btol=tol, conlim=0, maxiter=10 * min(X.shape))
-        coef[t] = found[0] * size / longer / length / unit / x_scale
+        found = lsmr(operator, right, atol=tol, btol=tol, conlim=0, maxiter=10 * min(table.shape))
+        v[t] = found[0] * size / longer
         converged &= found[1] != 7
-    intercept = level - coef @ ((mean * length + shift) * unit * x_scale) if fit_intercept else level
+    coef, intercept = table.given(v, x_scale)
     return (coef, intercept, converged) if y.ndim == 2 else (coef[0], float(intercept[0]), converged)
