@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nbgrad.regression.estimators import LogisticRegression, SoftmaxRegression
     from nbgrad.regression.glm.huber import HuberRegressor
     from nbgrad.regression.glm.log_link import GammaRegressor, PoissonRegressor
+    from nbgrad.regression.linear.elastic_net import ElasticNet, Lasso
     from nbgrad.regression.linear.linear_regression import LinearRegression
     from nbgrad.regression.path import C_path
     from nbgrad.regression.scikit.base import ConvergenceWarning
@@ -28,6 +29,8 @@ _LAZY = {
     "ConvergenceWarning": "scikit.base",
     "GammaRegressor": "glm.log_link",
     "HuberRegressor": "glm.huber",
+    "ElasticNet": "linear.elastic_net",
+    "Lasso": "linear.elastic_net",
     "LinearRegression": "linear.linear_regression",
     "LogisticRegression": "estimators",
     "PoissonRegressor": "glm.log_link",
@@ -35,8 +38,8 @@ _LAZY = {
 }
 
 __all__ = [
-    "C_path", "ConvergenceWarning", "GammaRegressor", "HuberRegressor", "LinearRegression", "LogisticRegression",
-    "PoissonRegressor", "Problem", "SoftmaxRegression",
+    "C_path", "ConvergenceWarning", "ElasticNet", "GammaRegressor", "HuberRegressor", "Lasso", "LinearRegression",
+    "LogisticRegression", "PoissonRegressor", "Problem", "SoftmaxRegression",
     *hessians.__all__, *objectives.__all__,
 ]  # noqa: PLE0604  # fmt: skip
 

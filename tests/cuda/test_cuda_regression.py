@@ -313,6 +313,18 @@ def test_linear_regression_of_several_targets(positive):
     assert there.score(put(X), put(Y)) == pytest.approx(here.score(X, Y), rel=1e-9)
 
 
+def test_elastic_net():
+    rng = np.random.default_rng(6)
+    X, weight = rng.normal(size=(60, 8)), rng.integers(0, 3, 60).astype(float)
+    y = X[:, 0] - 2 * X[:, 1] + rng.normal(size=60)
+    for model in (regression.Lasso(0.2, tol=1e-12), regression.ElasticNet(0.2, tol=1e-12, x_scale=2.0)):
+        here = type(model)(**model.get_params()).fit(X, y, weight)
+        there = model.fit(put(X), put(y), put(weight))
+        np.testing.assert_allclose(there.coef_, here.coef_, rtol=1e-9)
+        assert type(there.coef_) is np.ndarray and (there.coef_ == 0).any()
+        same(there.predict(put(X)), here.predict(X))
+
+
 def test_a_model_of_the_cpu_answers_on_the_gpu(dtype):
     X = np.random.default_rng(0).normal(size=(6, 2)).astype(dtype)
     model = LinearRegression().fit(X, X @ [1, 2])

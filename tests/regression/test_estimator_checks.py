@@ -7,7 +7,7 @@ pytest.importorskip("sklearn")
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks  # noqa: E402
 
 from nbgrad import LinearRegression, LogisticRegression, SoftmaxRegression  # noqa: E402
-from nbgrad.regression import GammaRegressor, HuberRegressor, PoissonRegressor  # noqa: E402
+from nbgrad.regression import ElasticNet, GammaRegressor, HuberRegressor, Lasso, PoissonRegressor  # noqa: E402
 
 # No classifier without an intercept among them: check_class_weight_classifiers asks for a prior that then cannot be
 # expressed (scikit-learn's LogisticRegression(fit_intercept=False) fails it, too). And none with a large C:
@@ -17,6 +17,8 @@ ESTIMATORS = [
     LinearRegression(),
     LinearRegression(fit_intercept=False, l2=0.1, x_scale=0.5),
     LinearRegression(positive=True),
+    Lasso(alpha=0.1),
+    ElasticNet(alpha=0.1, positive=True, selection="random", random_state=0),
     LogisticRegression(),
     LogisticRegression(solver="newton-cg", class_weight="balanced", tol=1e-6),
     LogisticRegression(C=0.5, warm_start=True),

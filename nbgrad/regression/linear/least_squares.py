@@ -52,17 +52,17 @@ def least_squares(
     [2.] 1.0 1
     """
     blocks = X if y is None else Blocks([(X, y, sample_weight)])
-    problem, flat = centred(blocks, fit_intercept)
+    problem, triangle, flat = centred(blocks, fit_intercept)
     targets = problem.Z.shape[1]
     doubt, more = np.zeros(targets), None
     if not x_scale:
         W, rank = np.zeros((problem.features, targets)), 0
     elif l2:
-        penalty = np.sqrt(l2) * problem.root / abs(x_scale) / problem.triangle.unit[: problem.features]
+        penalty = np.sqrt(l2) * problem.root / abs(x_scale) / problem.unit[: problem.features]
         penalty = np.clip(penalty, 1e-150, 1e150)
         W, rank = ridge(problem.R, problem.Z, penalty), problem.features
     else:
-        W, rank, doubt = plain(problem.R, problem.Z, problem.row, replace(problem.triangle, rest=problem.rest))
+        W, rank, doubt = plain(problem.R, problem.Z, problem.row, replace(triangle, rest=problem.rest))
     if positive and x_scale:
         R, Z, sign = problem.R, problem.Z, np.sign(x_scale)
         if l2:
@@ -70,6 +70,6 @@ def least_squares(
         W = sign * nonnegative(sign * R, Z)
     elif (doubt > REFINE).any():
         params = problem.params(W)
-        more = refinement(params, problem.triangle.R[:, : len(params)], problem.triangle, blocks)
+        more = refinement(params, triangle.R[:, : len(params)], triangle, blocks)
     coef, intercept = problem.given(W, x_scale, more)
     return (coef[0], float(intercept[0]), rank) if flat else (coef, intercept, rank)

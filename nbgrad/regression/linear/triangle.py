@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from nbgrad.arrays import FLOAT64, on_device
 from nbgrad.place import plug_in
 
-__all__ = ["Triangle", "add_triangles", "library", "triangle_of", "weighted_rows"]
+__all__ = ["Triangle", "add_triangles", "library", "power_of_2", "triangle_of", "weighted_rows"]
 
 BLOCK_ROWS, BLOCK_WIDTHS = 4096, 4  # a block has at least 4 times as many rows as columns: R adds a quarter to its work
 SMALLEST, LARGEST = 2.0**-1022, 2.0**1022  # units, which have a reciprocal
@@ -115,7 +115,7 @@ def _add_rows(found: Triangle, rows: Any, of_rows: Any, fit_intercept: bool, xp:
     if heaviest > found.heaviest and fit_intercept:
         shift = to_host(rows[top], xp).copy()
     size = to_host(xp.maximum(rows.max(axis=0), -rows.min(axis=0)), xp)
-    unit = np.maximum(found.unit, _power_of_2(np.maximum(size, np.abs(shift))))
+    unit = np.maximum(found.unit, power_of_2(np.maximum(size, np.abs(shift))))
     A = xp.ones((len(rows), fit_intercept + rows.shape[1]), order="F")
     np.multiply(rows, xp.asarray(1 / unit), out=A[:, fit_intercept:])
     if fit_intercept:
@@ -156,7 +156,7 @@ def _cut(triangle: Triangle, unit: NDArray[np.float64]) -> Triangle:
     )  # fmt: skip
 
 
-def _power_of_2(size: NDArray[np.float64]) -> NDArray[np.float64]:
+def power_of_2(size: NDArray[np.float64]) -> NDArray[np.float64]:
     """The power of 2 above ``size``, within those that have a reciprocal."""
     return np.clip(np.ldexp(1.0, np.clip(np.frexp(size)[1], -1022, 1022)), SMALLEST, LARGEST)
 

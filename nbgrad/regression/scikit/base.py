@@ -165,11 +165,17 @@ _PARAMETERS = {
         "an instance of 'dict', a str among {'balanced'} or None",
         lambda v: v is None or isinstance(v, dict) or (isinstance(v, str) and v == "balanced"),
     ),
+    "alpha": ("a float in the range [0.0, inf)", lambda v: _real(v) and 0 <= v < np.inf),
     "copy_X": ("an instance of 'bool'", _flag),
     "epsilon": ("a float in the range [1.0, inf)", lambda v: _real(v) and 1 <= v < np.inf),
     "fit_intercept": ("an instance of 'bool'", _flag),
     "l2": ("a float in the range [0.0, inf)", lambda v: _real(v) and 0 <= v < np.inf),
     "n_jobs": ("None or an instance of 'int'", lambda v: v is None or isinstance(v, numbers.Integral)),
+    "precompute": (
+        "an instance of 'bool' or an instance of 'numpy.bool' or an array-like",
+        lambda v: _flag(v) or hasattr(v, "__array__") or isinstance(v, (list, tuple)),
+    ),
+    "selection": ("a str among {'cyclic', 'random'}", lambda v: isinstance(v, str) and v in ("cyclic", "random")),
     "positive": ("an instance of 'bool'", _flag),
     "dual": ("an instance of 'bool'", _flag),
     "intercept_scaling": ("a float in the range (0.0, inf)", lambda v: _real(v) and 0 < v < np.inf),
@@ -202,9 +208,9 @@ def kept_if_refused(estimator: Any) -> Iterator[None]:
         raise
 
 
-def check_parameters(estimator: Any) -> None:
-    """The constructor's parameters, checked by `fit` as scikit-learn wants it."""
-    for name, (expected, good) in _PARAMETERS.items():
+def check_parameters(estimator: Any, others: dict[str, Any] | None = None) -> None:
+    """The constructor's parameters, checked by `fit` as scikit-learn wants it. ``others``: domains of its own."""
+    for name, (expected, good) in (_PARAMETERS | (others or {})).items():
         if hasattr(estimator, name) and not good(value := getattr(estimator, name)):
             raise ValueError(
                 f"The {name!r} parameter of {type(estimator).__name__} must be {expected}. Got {value!r} instead."
