@@ -26,6 +26,7 @@ from nbgrad.regression.scikit.base import (
     check_parameters,
     check_sample_weight,
     check_X_y,
+    kept_if_refused,
     linear_scores,
     precision,
 )
@@ -143,7 +144,7 @@ class ElasticNet(RegressorMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fit to the numbers ``y`` (n_samples,), or (n_samples, n_targets): each column is fitted for itself."""
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), kept_if_refused(self):
             check_parameters(self, DOMAINS)
             if self.alpha == 0:
                 return self._unpenalised(X, y, sample_weight)

@@ -165,7 +165,6 @@ _PARAMETERS = {
         "an instance of 'dict', a str among {'balanced'} or None",
         lambda v: v is None or isinstance(v, dict) or (isinstance(v, str) and v == "balanced"),
     ),
-    "alpha": ("a float in the range [0.0, inf)", lambda v: _real(v) and 0 <= v < np.inf),
     "copy_X": ("an instance of 'bool'", _flag),
     "epsilon": ("a float in the range [1.0, inf)", lambda v: _real(v) and 1 <= v < np.inf),
     "fit_intercept": ("an instance of 'bool'", _flag),
