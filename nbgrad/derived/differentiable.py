@@ -17,6 +17,7 @@ from nbgrad.derive.program import Program
 from nbgrad.derived.arguments import shape_of
 from nbgrad.derived.compiled import Method, make_callable
 from nbgrad.derived.evaluate import Derived
+from nbgrad.derived.kinds import KINDS
 from nbgrad.derived.sums import Sum
 
 __all__ = ["Differentiable", "differentiable"]
@@ -89,7 +90,7 @@ class Differentiable:
             with self._lock:
                 found = self._derived.get((kind, wrt))
                 if found is None:
-                    found = self._derived[kind, wrt] = Derived(_KINDS[kind](self.program(), wrt))
+                    found = self._derived[kind, wrt] = Derived(KINDS[kind](self.program(), wrt))
         return found
 
     def chosen(self, wrt: Any, values: list[Any]) -> tuple[str, ...]:
@@ -258,44 +259,6 @@ def _is_number(value: Any) -> bool:
 
 def _is_tensor(value: Any) -> bool:
     return type(value) is not _ndarray and type(value) is not float and hasattr(value, "requires_grad")
-
-
-# The kinds of derivatives
-
-
-def _unique(program: Program, name: str) -> str:
-    while name in program.arguments:
-        name += "_"
-    return name
-
-
-def _value(program: Program, wrt: tuple[str, ...]) -> Program:
-    return program
-
-
-def _grad(program: Program, wrt: tuple[str, ...]) -> Program:
-    return reverse.gradients(program, wrt)
-
-
-def _backward(program: Program, wrt: tuple[str, ...]) -> Program:
-    found = reverse.gradients(program, wrt, _unique(program, "grad_output"))
-    found.results = found.results[1:]
-    return found
-
-
-def _jvp(program: Program, wrt: tuple[str, ...]) -> Program:
-    return tangents.tangent(program, {name: _unique(program, f"{name}_t") for name in wrt})
-
-
-def _grad_hess(program: Program, wrt: tuple[str, ...]) -> Program:
-    found = tangents.tangent(reverse.gradients(program, wrt), {wrt[0]: 1.0})
-    found.results = found.results[2:]
-    return found
-
-
-_KINDS: dict[str, Callable[[Program, tuple[str, ...]], Program]] = {
-    "value": _value, "grad": _grad, "backward": _backward, "jvp": _jvp, "grad_hess": _grad_hess,
-}  # fmt: skip
 
 
 def differentiable(function: Callable[..., Any]) -> Differentiable:

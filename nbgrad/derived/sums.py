@@ -12,6 +12,7 @@ from nbgrad.derive.program import Program
 from nbgrad.derived.arguments import shape_of
 from nbgrad.derived.compiled import Method
 from nbgrad.derived.evaluate import Derived
+from nbgrad.derived.kinds import unique
 
 __all__ = ["Sum"]
 
@@ -142,15 +143,10 @@ class Objective:
 def _programs(program: Program, kind: str, wrt: tuple[str, ...], weighted: bool, mean: bool) -> Program:
     """Value and gradients, or the Hessian's product, times a weight and a scale: arguments that come last."""
 
-    def unique(name: str) -> str:
-        while name in program.arguments:
-            name += "_"
-        return name
-
-    weight, scale = unique("weight"), unique("scale")
+    weight, scale = unique(program, "weight"), unique(program, "scale")
     found = reverse.gradients(program, wrt)
     if kind == "hessp":
-        found = tangents.tangent(found, {name: unique(f"{name}_t") for name in wrt})
+        found = tangents.tangent(found, {name: unique(program, f"{name}_t") for name in wrt})
         found.results = found.results[3::2]
     b = found.builder
     factors: list[Any] = []
