@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbgrad.testing.check import check_gradient
 from nbgrad.testing.examples.property import gradient_test
 from nbgrad.testing.examples.specs import array, drawing, labels, simplex, symmetric
 from nbgrad.testing.formula import check
 from nbgrad.testing.forward_mode import check_jvp
 from nbgrad.testing.frameworks.adapters import check_autograd
+from nbgrad.testing.gradient import check_gradient
 from nbgrad.testing.objectives import check_hessp, check_objective
 from nbgrad.testing.report import GradientError, GradientReport, GradientWarning
 

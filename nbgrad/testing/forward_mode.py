@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.testing.check import ULPS, Case, functions
+from nbgrad.testing.gradient import ULPS, Case, functions
 from nbgrad.testing.inputs import as_arguments, default_wrt
 from nbgrad.testing.problem import Misfit
 from nbgrad.testing.report import Call, GradientError, GradientReport

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.testing.check import Case, functions
+from nbgrad.testing.gradient import Case, functions
 from nbgrad.testing.report import Call, GradientReport
 
 __all__ = ["check_hessp", "check_objective", "hessp_case", "objective_case"]

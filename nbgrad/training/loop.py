@@ -7,12 +7,10 @@ rate is a function of the step alone.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +22,7 @@ from nbgrad.autograd.tensor import Tensor
 from nbgrad.jit import serial_loops
 from nbgrad.training import checkpoint, models, report
 from nbgrad.training.feed import Feed
+from nbgrad.training.folder import locked
 from nbgrad.training.interrupts import Interrupts
 from nbgrad.training.models import MODELS, Recipe
 from nbgrad.training.schema import check_argument, check_file
@@ -108,7 +107,7 @@ def train(
         raise ValueError(f"resume: there is no {CHECKPOINT_FILE} in {folder}")
     # What is wrong in a new run is told before its folder is made; a checkpoint is read when it is ours alone.
     ready = None if resume else _settings_and_data(given, None, folder)
-    with _locked(folder), serial_loops():
+    with locked(folder, [CHECKPOINT_FILE, *report.FILES]), serial_loops():
         saved = _read_checkpoint(folder) if resume else None
         settings, data = ready or _settings_and_data(given, saved, folder)
         run = _Run(settings, data, folder)
@@ -164,42 +163,6 @@ def _read_checkpoint(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any
     if done != list(range(1, min(len(done), epochs) + 1)):
         raise ValueError(f"{path}: history: expected the epochs 1, 2, ... of {epochs}, got others")
     return arrays, meta
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """The folder: made if need be, closed to other trainings meanwhile and, as it is ours then, cleaned of temporary
-    files.
-    """
-    with contextlib.ExitStack() as stack:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if _lock(folder, stack):
-                checkpoint.remove_leftovers(folder, [CHECKPOINT_FILE, *report.FILES])
-        except BlockingIOError:
-            raise OSError(f"out: another training is writing to {folder}") from None
-        except OSError as error:
-            raise OSError(f"out: cannot write to {folder}: {error.strerror}") from None
-        yield
-
-
-def _lock(folder: Path, stack: contextlib.ExitStack) -> bool:
-    """Lock the folder until the stack ends; False where that is not possible, and a second training goes unnoticed: on
-    Windows, and on some network file systems.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        return False
-    handle = os.open(folder, os.O_RDONLY)
-    stack.callback(os.close, handle)
-    try:  # the system lets go of the lock however the process ends
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:
-        return False
-    return True
 
 
 class _Run:

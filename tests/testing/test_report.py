@@ -155,7 +155,7 @@ def test_names_in_the_reproducer():
 
     assert name_of(Odd(), "forward") == ("forward", "")
     assert name_of(np.sin, "forward") == ("np.sin", "")
-    assert name_of(check_gradient, "f") == ("check_gradient", "from nbgrad.testing.check import check_gradient\n")
+    assert name_of(check_gradient, "f") == ("check_gradient", "from nbgrad.testing.gradient import check_gradient\n")
 
     def twice(name):
         def f(x):

@@ -6,12 +6,12 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from nbgrad.testing.check import Case, check_gradient, functions, gradient_case
 from nbgrad.testing.examples.search import search
 from nbgrad.testing.examples.specs import Spec, drawing
 from nbgrad.testing.forward_mode import check_jvp, jvp_case
 from nbgrad.testing.frameworks.adapters import autograd_case, check_autograd
 from nbgrad.testing.frameworks.tree import flatten, names
+from nbgrad.testing.gradient import Case, check_gradient, functions, gradient_case
 from nbgrad.testing.objectives import check_hessp, check_objective, hessp_case, objective_case
 from nbgrad.testing.report import GradientReport, name_of
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.testing.check import Case
 from nbgrad.testing.examples.specs import Spec, drawing
+from nbgrad.testing.gradient import Case
 from nbgrad.testing.report import GradientError, GradientReport, warn
 
 __all__ = ["search"]

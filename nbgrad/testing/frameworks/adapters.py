@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.testing.check import Case, functions
 from nbgrad.testing.frameworks.libraries import FRAMEWORKS
 from nbgrad.testing.frameworks.tree import flatten, names
+from nbgrad.testing.gradient import Case, functions
 from nbgrad.testing.report import Call, GradientReport
 
 __all__ = ["autograd_case", "check_autograd"]

@@ -8,12 +8,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from nbgrad.arrays import check_mask
 from nbgrad.jit.arithmetic import arithmetic
 from nbgrad.testing.argument import LARGE, ULPS, check_argument
 from nbgrad.testing.compare import References
 from nbgrad.testing.hints import of_nothing
 from nbgrad.testing.inputs import as_arguments, default_wrt, mirrored, of_numbers, of_whole
+from nbgrad.testing.options import generator_of, grad_output_of, kinks_of, tolerance_of
 from nbgrad.testing.oracle.conditioning import Sensitivity
 from nbgrad.testing.oracle.exact import Exact
 from nbgrad.testing.oracle.precision import Precision, evaluated, wider
@@ -142,9 +142,9 @@ def check(
     if numbers:
         forward, backward = of_numbers(forward, numbers), of_numbers(backward, numbers, True)
         reference, terms = reference and of_numbers(reference, numbers), terms and of_numbers(terms, numbers, True)
-    kinks_of = _kinks(kinks, arrays)
-    tolerance = _tolerance(rtol)
-    seed, generator = _generator(rng)
+    jumps = kinks_of(kinks, arrays)
+    tolerance = tolerance_of(rtol)
+    seed, generator = generator_of(rng)
     call.arguments[:] = [args[i] if i in numbers else a for i, a in enumerate(arrays)]
     call.keywords.update(rtol=rtol, rng=seed, strict=strict or None)
     places = of_whole(symmetric, arrays)
@@ -157,7 +157,7 @@ def check(
 
     problem.value_here = value = np.array(problem.value(arrays))
     problem.unchanged(call.names[0])
-    problem.grad_output = g = _grad_output(grad_output, value, generator)
+    problem.grad_output = g = grad_output_of(grad_output, value, generator)
     call.keywords["grad_output"] = g
     # What is kept from a call for the next one shows itself if other arguments come between.
     other = [a * a.dtype.type(0.875) if a.dtype.kind == "f" else a for a in problem.pristine]
@@ -183,7 +183,7 @@ def check(
     room = {i: _room(problem, grads[i], s, tolerance) for i, s in sensitivity.items()}
 
     def one(i: int, chosen: Any = None) -> tuple[GradientReport, bool]:
-        known = i, grads[i], kinks_of.get(i, ()), limits[i], tolerance, sensitivity[i], imprecise
+        known = i, grads[i], jumps.get(i, ()), limits[i], tolerance, sensitivity[i], imprecise
         return check_argument(problem, references, exact, *known, chosen)
 
     def screened(precision: Precision) -> Screen:
@@ -242,60 +242,6 @@ def _fail_tied(problem: Problem, rows: Any, off: float) -> NoReturn:
         f"another number than the derivative of forward when they move together: {off:.3g} of its size apart",
         argument=i, index=index,
     )  # fmt: skip
-
-
-def _kinks(kinks: Any, arrays: Sequence[Any]) -> dict[int, tuple[float, ...]]:
-    if isinstance(kinks, Mapping):
-        for i in kinks:
-            if i not in range(len(arrays)):
-                raise ValueError(f"kinks: expected arguments in 0..{len(arrays) - 1}, got {i!r}")
-        return {int(i): _numbers(k) for i, k in kinks.items()}
-    found = _numbers(kinks)
-    return {i: found for i in range(len(arrays))}
-
-
-def _numbers(kinks: Any) -> tuple[float, ...]:
-    try:
-        found = tuple(float(k) for k in kinks)
-    except (TypeError, ValueError):
-        raise TypeError(f"kinks: expected numbers, or a dict of them by argument, got {kinks!r}") from None
-    if not all(np.isfinite(k) for k in found):
-        raise ValueError(f"kinks: expected finite numbers, got {kinks!r}")
-    return found
-
-
-def _tolerance(rtol: Any) -> float | None:
-    if rtol is None:
-        return None
-    if isinstance(rtol, bool) or not isinstance(rtol, int | float | np.floating):
-        raise TypeError(f"rtol: expected a number, got {type(rtol).__name__}")
-    if not 0 <= rtol < np.inf:
-        raise ValueError(f"rtol: expected a finite number >= 0, got {rtol}")
-    return float(rtol)
-
-
-def _generator(rng: Any) -> tuple[int, Any]:
-    """(seed, generator): a caller's generator gives the seed, so that the reproducer can name it."""
-    if rng is None:
-        rng = 0
-    if isinstance(rng, np.random.Generator):
-        rng = int(rng.integers(2**31))
-    if isinstance(rng, bool) or not isinstance(rng, int | np.integer) or rng < 0:
-        raise TypeError(f"rng: expected a numpy.random.Generator or a seed >= 0, got {rng!r}")
-    return int(rng), np.random.default_rng(int(rng))
-
-
-def _grad_output(grad_output: Any, value: Any, rng: Any) -> Any:
-    if grad_output is None:  # never all ones, and none near 0, which would hide an element
-        drawn = rng.choice(np.array([-1.0, 1.0]), value.shape) * rng.uniform(0.5, 2, value.shape)
-        return np.asarray(drawn).astype(value.dtype)
-    check_mask(grad_output, "grad_output")
-    given = np.asarray(grad_output)
-    if given.dtype.kind not in "fiub":
-        raise TypeError(f"grad_output: expected floats, got {given.dtype}")
-    if given.shape != value.shape:
-        raise ValueError(f"grad_output: expected the shape of forward's result {value.shape}, got {given.shape}")
-    return given.astype(value.dtype)
 
 
 def _room(problem: Problem, gradient: Any, sensitivity: Sensitivity, tolerance: float | None) -> Any:
