@@ -12,7 +12,7 @@ from typing import Any
 
 from nbgrad.cuda.device import BLOCK, address, kernel, launch, processors
 from nbgrad.cuda.device.intrinsics import LINE, block, block_size, blocks, store, thread
-from nbgrad.cuda.lines import loads, of_elements, of_lines, size_of
+from nbgrad.cuda.device.lines import loads, of_elements, of_lines, size_of
 from nbgrad.formulas.table import Elementwise, Loss
 from nbgrad.jit import scalar
 

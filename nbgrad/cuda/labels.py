@@ -14,7 +14,7 @@ import numpy as np
 
 from nbgrad.cuda.device import WARP, cuda, kernel
 from nbgrad.cuda.device.intrinsics import block, block_size, blocks, thread
-from nbgrad.cuda.lines import size_of
+from nbgrad.cuda.device.lines import size_of
 from nbgrad.cuda.reduce import add, exp_sums, group_first, group_sum, total
 from nbgrad.cuda.rows import fill_row, over_rows
 from nbgrad.elementary.division import quotient_one_plus

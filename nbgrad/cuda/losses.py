@@ -14,8 +14,8 @@ import numpy as np
 
 from nbgrad.cuda.device import BLOCK, FEW, WARP, cuda, kernel, launch, module
 from nbgrad.cuda.device.intrinsics import block, block_size, blocks, store, thread
+from nbgrad.cuda.device.lines import added, loads, of_elements, of_lines, size_of
 from nbgrad.cuda.elementwise import lead_of, numbers
-from nbgrad.cuda.lines import added, loads, of_elements, of_lines, size_of
 from nbgrad.cuda.reduce import add, group_sum, total
 from nbgrad.formulas.table import Elementwise
 from nbgrad.jit import scalar

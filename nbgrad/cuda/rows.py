@@ -12,7 +12,7 @@ from typing import Any
 
 from nbgrad.cuda.device import WARP, address, cuda, kernel, launch, processors
 from nbgrad.cuda.device.intrinsics import LINE, block, block_size, blocks, store, thread
-from nbgrad.cuda.lines import added, loads, of_elements, of_lines, size_of
+from nbgrad.cuda.device.lines import added, loads, of_elements, of_lines, size_of
 from nbgrad.cuda.reduce import add, exp_sums, group_sum, total, width_of
 from nbgrad.elementary.exponential import exp_minus
 from nbgrad.formulas import rows, softmax
