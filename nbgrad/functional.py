@@ -226,7 +226,7 @@ def dropout(
     if x.dtype.kind != "f":
         raise TypeError(f"input: expected float32 or float64, got {x.dtype}")
     rng = np.random.default_rng() if rng is None else rng
-    return x * plug_in(x.device).random.kept(rng, p, 1 / (1 - p) if p < 1 else 0, x._data)
+    return x * plug_in(x.device).tensor.kept(rng, p, 1 / (1 - p) if p < 1 else 0, x._data)
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:

@@ -193,7 +193,7 @@ def test_the_plug_ins_show_the_same_names():
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [
-        ("cuda/__init__.py", '"random", ', ""),
+        ("cuda/__init__.py", '"tensor", ', ""),
         ("cuda/tensor.py", '"library", ', ""),
         ("cpu/tensor.py", "def add_at(out: Any, key", "def add_at(out: Any, index: Any, key"),
         ("cuda/place.py", "def maxout_backward", "def _maxout_backward"),

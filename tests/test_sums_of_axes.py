@@ -12,9 +12,9 @@ from strategies import DTYPES, INPUT_LAYOUTS, dtypes, lay, layouts, same_bits, s
 
 import nbgrad
 from nbgrad import functional, kernels
-from nbgrad.cpu import add_up as sums
-from nbgrad.cpu import sums as cpu_sums
-from nbgrad.cpu.add_up import add_up
+from nbgrad.cpu.sums import add_up as sums
+from nbgrad.cpu.sums import axis as cpu_sums
+from nbgrad.cpu.sums.add_up import add_up
 from nbgrad.jit import serial_loops
 
 precisions = pytest.mark.parametrize("dtype", DTYPES)

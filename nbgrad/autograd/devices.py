@@ -115,7 +115,7 @@ def zeros(shape: tuple[int, ...], like: Any, dtype: Any = None) -> Any:
 
 
 def add_up(x: Any, axis: Any, keepdims: Any = False, dtype: Any = None) -> Any:
-    """The sum over axes: `nbgrad.cpu.add_up`, CuPy's on a GPU."""
+    """The sum over axes: `nbgrad.cpu.sums.add_up`, CuPy's on a GPU."""
     return _of(x).add_up(x, axis=axis, keepdims=keepdims, dtype=dtype)
 
 

@@ -3,6 +3,6 @@
 Above the switch (`nbgrad.place`) stand the modules named here; `nbgrad.cuda` has the same with the same names in them.
 """
 
-from nbgrad.cpu import place, random, tensor, updates
+from nbgrad.cpu import place, tensor, updates
 
-__all__ = ["place", "random", "tensor", "updates"]
+__all__ = ["place", "tensor", "updates"]

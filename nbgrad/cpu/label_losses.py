@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from nbgrad.arrays import FLOAT64, contiguous, expected_labels, out_of_range
 from nbgrad.cpu import labels as loops
-from nbgrad.cpu.add_up import add_up
 from nbgrad.cpu.arrays import flat, fresh_or, split
 from nbgrad.cpu.lanes import FEW
 from nbgrad.cpu.losses import mean_scale, scaled_sum
+from nbgrad.cpu.sums.add_up import add_up
 
 __all__ = ["class_rows", "label_losses", "smoothed", "soft_losses"]
 

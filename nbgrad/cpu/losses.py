@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from nbgrad.arrays import FLOAT64
 from nbgrad.cpu import elementwise
-from nbgrad.cpu.add_up import add_up
 from nbgrad.cpu.arrays import flat
+from nbgrad.cpu.sums.add_up import add_up
 from nbgrad.formulas.table import Elementwise
 
 __all__ = ["loss_sum", "mean_scale", "scaled_sum"]

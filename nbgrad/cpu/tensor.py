@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.cpu.add_up import add_up
+from nbgrad.cpu.sums.add_up import add_up
 
 __all__ = [
-    "add_at", "add_up", "adopt", "apart", "empty", "get", "last", "library", "name", "overlap", "put", "zeros",
+    "add_at", "add_up", "adopt", "apart", "empty", "get", "kept", "last", "library", "name", "overlap", "put", "zeros",
 ]  # fmt: skip
 
 
@@ -85,3 +85,8 @@ def last(x: Any, key: tuple[Any, ...]) -> tuple[NDArray[Any], NDArray[Any]]:
     numbers = np.arange(np.prod(shape, dtype=int)).reshape(shape)
     written[key] = numbers
     return written[key], numbers
+
+
+def kept(rng: np.random.Generator, p: float, scale: float, like: NDArray[Any]) -> NDArray[Any]:
+    """Factors for dropout, an array like ``like``: 0 with probability p, else ``scale``."""
+    return np.multiply(rng.random(like.shape, dtype=np.float32) >= p, scale, dtype=like.dtype)

@@ -4,6 +4,6 @@ Loaded when the first such array comes. Above the switch (`nbgrad.place`) stand 
 the same with the same names in them.
 """
 
-from nbgrad.cuda import place, random, tensor, updates
+from nbgrad.cuda import place, tensor, updates
 
-__all__ = ["place", "random", "tensor", "updates"]
+__all__ = ["place", "tensor", "updates"]

@@ -11,9 +11,10 @@ from nbgrad.cuda import device
 from nbgrad.cuda.device import adopt, empty, get, put
 from nbgrad.cuda.device import module as library
 from nbgrad.cuda.indexing import add_at, last
+from nbgrad.cuda.random import kept
 
 __all__ = [
-    "add_at", "add_up", "adopt", "apart", "empty", "get", "last", "library", "name", "overlap", "put", "zeros",
+    "add_at", "add_up", "adopt", "apart", "empty", "get", "kept", "last", "library", "name", "overlap", "put", "zeros",
 ]  # fmt: skip
 
 

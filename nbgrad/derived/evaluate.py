@@ -15,7 +15,7 @@ import numpy as np
 
 from nbgrad.arrays import FLOAT32
 from nbgrad.cpu import formula
-from nbgrad.cpu.add_up import add_up
+from nbgrad.cpu.sums.add_up import add_up
 from nbgrad.derive import write
 from nbgrad.derive.program import Program
 from nbgrad.derive.unroll import has_loop, unrolled

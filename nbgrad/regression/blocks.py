@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad.arrays import FLOAT64, as_float, check_mask
-from nbgrad.cpu.add_up import add_up
+from nbgrad.cpu.sums.add_up import add_up
 from nbgrad.regression.data import check_labels
 
 __all__ = ["Blocks", "Summary", "scan"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nbgrad.arguments import RANGES, check_number
 from nbgrad.arrays import FLOAT32, FLOAT64, as_array, as_float, as_labels, contiguous
-from nbgrad.cpu.add_up import add_up
+from nbgrad.cpu.sums.add_up import add_up
 from nbgrad.formulas.regression import SCORE_MODELS, SOFTMAX
 from nbgrad.formulas.row import RegressionModel
 

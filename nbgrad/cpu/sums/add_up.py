@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from nbgrad.arrays import FLOAT32, FLOAT64, contiguous
-from nbgrad.cpu.sums import LINE, LINES, TILE, parts_of_sums, rows_of_line, sums
+from nbgrad.cpu.sums.axis import LINE, LINES, TILE, parts_of_sums, rows_of_line, sums
 from nbgrad.cpu.transpose import Rows
 from nbgrad.jit.thread_map import thread_map
 
