@@ -37,7 +37,7 @@ PASSES = (
 )
 QUICK = (("softmax", 6000, 784, 10), ("logistic", 6000, 784, 1))
 OURS = {"scaled-lbfgs": "by scaled L-BFGS", "lbfgs": "by L-BFGS", "newton-cg": "by Newton-CG"}
-PARTS = ("passes", "hessians", "fits", "first")
+PARTS = ("passes", "hessians", "fits", "first", "agreement")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -220,8 +220,19 @@ def _first(session: Session, name: str, shape: str, call: str, features: int, cl
     return first_calls(session, "regression", name, shape, call, setup)
 
 
+def _agreement(session: Session) -> list[Record]:
+    """Prints a table; an answer of ours that is wrong without a warning ends it."""
+    from bench.suites.agreement import table
+
+    if silent := table():
+        raise AssertionError(f"{silent} answers are wrong and say nothing")
+    return []
+
+
 def jobs(session: Session, arguments: argparse.Namespace) -> Iterable[Job]:
-    chosen = arguments.only or (PARTS[:3] if session.quick else PARTS)
+    chosen = arguments.only or (PARTS[:3] if session.quick else PARTS[:4])
+    if "agreement" in chosen:
+        yield Job("agreement with scikit-learn and long double", partial(_agreement, session))
     if "passes" in chosen:
         for p in QUICK if session.quick else PASSES:
             yield Job(f"{p[0]} {_shape(*p[1:])}", partial(_pass, session, *p))

@@ -163,7 +163,10 @@ class Passes:
         """A copy of rows in float64, with ``x_scale``."""
         x = self._X[at] if self._dense else checked(self._X, at.start, at.stop)
         x = x.toarray() if dense and not self._dense else x
-        return x.astype(FLOAT64, **({"order": "C"} if self._dense else {})) * self._x_scale
+        x = x.astype(FLOAT64, **({"order": "C"} if self._dense else {}))
+        if self._x_scale != 1:
+            x *= self._x_scale
+        return x
 
     def labels(self, at: slice) -> Any:
         return self._y[at]

@@ -7,11 +7,15 @@ BLAS's, what is between them is the models' own loop. All sums are additive over
 
 from __future__ import annotations
 
+import functools
+import operator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nbgrad.jit.thread_map import thread_map
 
 __all__ = ["Extent", "Frame", "Ranges", "margins", "ranges", "second_order"]
 
@@ -19,6 +23,8 @@ __all__ = ["Extent", "Frame", "Ranges", "margins", "ranges", "second_order"]
 PIECE = 1 << 17
 #: Rows of a sparse matrix.
 ROWS = 1 << 13
+#: Numbers of X that are worth threads, and the parts that are made of them.
+THREADED, PARTS = 1 << 21, 8
 
 
 @dataclass(frozen=True)
@@ -178,29 +184,41 @@ def _add_hessian(hessian: Any, x: Any, curvature: Any, xp: Any) -> None:
 
 def ranges(rows: Any) -> Ranges:
     """What the columns show, of the rows that have a weight."""
+    if rows.xp is not np or rows.rows * rows.n_features < THREADED:
+        parts = [_ranges_of(rows, 0, rows.rows)]
+    else:  # parts that follow from the shape alone
+        ends = [rows.rows * k // PARTS for k in range(PARTS + 1)]
+        parts = thread_map(lambda k: _ranges_of(rows, ends[k], ends[k + 1]), PARTS)
+    total = functools.reduce(operator.add, parts)
+    return Ranges(total.total * rows.unit, total.squares * rows.unit, total.low, total.high, total.weight * rows.unit)
+
+
+def _ranges_of(rows: Any, first: int, last: int) -> Ranges:
     with rows.computing(), np.errstate(all="ignore"):
         xp, features = rows.xp, rows.n_features
-        found = Ranges(
-            xp.zeros(features), xp.zeros(features), xp.full(features, np.inf), xp.full(features, -np.inf), 0.0
-        )
+        total, squares, count = xp.zeros(features), xp.zeros(features), 0.0
+        low, high = xp.full(features, np.inf), xp.full(features, -np.inf)
         step = ROWS if rows.sparse else max(64, PIECE // max(1, min(features, PIECE)))
-        for start in range(0, rows.rows, step):
-            at = slice(start, min(start + step, rows.rows))
+        for start in range(first, last, step):
+            at = slice(start, min(start + step, last))
             x, weight = rows.numbers(at, dense=not rows.sparse), rows.weights(at)
-            weight = xp.ones(x.shape[0]) if weight is None else weight
-            if not bool((weight > 0).all()):
+            if weight is not None and not bool((weight > 0).all()):
                 x, weight = x[weight > 0], weight[weight > 0]
-            if x.shape[0]:
-                low, high = x.min(axis=0), x.max(axis=0)
-                squares = x.multiply(x) if rows.sparse else x * x
-                if rows.sparse:
-                    low, high = low.toarray().ravel(), high.toarray().ravel()
-                found = Ranges(
-                    found.total + x.T @ weight, found.squares + squares.T @ weight,
-                    xp.minimum(found.low, low), xp.maximum(found.high, high), found.weight + float(weight.sum()),
-                )  # fmt: skip
-        parts = [rows.on_host(a) for a in (found.total, found.squares, found.low, found.high)]
-        return Ranges(parts[0] * rows.unit, parts[1] * rows.unit, parts[2], parts[3], found.weight * rows.unit)
+            if not x.shape[0]:
+                continue
+            smallest, largest = x.min(axis=0), x.max(axis=0)
+            if rows.sparse:
+                smallest, largest = smallest.toarray().ravel(), largest.toarray().ravel()
+            low, high = xp.minimum(low, smallest), xp.maximum(high, largest)
+            w = xp.ones(x.shape[0]) if weight is None else weight
+            if rows.sparse:
+                total, squares = total + x.T @ w, squares + x.multiply(x).T @ w
+            else:  # no BLAS, whose threads would meet ours
+                weighted = x if weight is None else x * weight[:, np.newaxis]
+                total += weighted.sum(axis=0)
+                squares += xp.einsum("ij,ij->j", weighted, x)
+            count += float(w.sum())
+        return Ranges(rows.on_host(total), rows.on_host(squares), rows.on_host(low), rows.on_host(high), count)
 
 
 @dataclass(frozen=True)
