@@ -27,9 +27,9 @@ def unless_simulated(*cases):
     return () if SIMULATED else cases
 
 
-def on_a_gpu(*cases):
-    """Cases that a GPU takes in many blocks."""
-    return () if SIMULATED else tuple(pytest.param(case, marks=pytest.mark.gpu) for case in cases)
+def on_a_gpu(*cases, names=1):
+    """Cases that a GPU takes in many blocks; of several ``names`` each is a tuple of values."""
+    return () if SIMULATED else tuple(pytest.param(*(case if names > 1 else (case,)), marks=pytest.mark.gpu) for case in cases)
 
 
 def few(many, less):
