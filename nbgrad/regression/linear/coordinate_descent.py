@@ -18,9 +18,11 @@ FIRST = 64
 #: Of a column's length what other columns must leave, to take the Newton step: below, the Gram matrix says noise.
 CLEAR = 1e-7
 #: Sweeps before a Newton step is tried, and coordinates that it may drop on its way, at most.
-SWEEPS, DROPS = 50, 30
-#: Nothing moves by so little: a goal that has not been reached then is below rounding.
-STALLED = 1e-40
+SWEEPS, DROPS = 50, 200
+#: Working sets after the goal has been met, at most, to settle the support.
+MORE = 3
+#: Of the largest coordinate: what a sweep must move another.
+EXACT = 1e-16
 
 
 class Table(Protocol):
@@ -119,15 +121,18 @@ def minimize(
     from scipy.linalg import cho_solve
 
     v, goal, sweeps, size, exact = start.copy(), tol * (float(z @ z) + rest), 0, FIRST, 1e-2
-    best: Found | None = None
+    best, settled, more, before = None, True, 0, None
     while True:
         r = z - table.times(v)
         back = table.back(r)
         gap = penalty.gap(v, z, r, back, rest)
-        if best is None or gap < best.gap:
+        if best is None or gap < best.gap or gap <= goal:
             best = Found(v.copy(), gap, goal, 1)
-        if gap <= goal or sweeps >= max_iter or exact < STALLED:
+        more += gap <= goal
+        still = before is not None and np.array_equal(v, before)
+        if (gap <= goal and (settled or more > MORE)) or sweeps >= max_iter or still:
             return replace(best, sweeps=max(sweeps, 1))
+        before = v.copy()
         support = np.flatnonzero(v)
         wanted = penalty.beyond(back - penalty.l2 * v)
         wanted[support] = np.inf
@@ -139,25 +144,27 @@ def minimize(
         q = back[columns].copy()
         most = min(SWEEPS, max_iter - sweeps)
         sweeps += int(_descend.serial(G, q, l1, l2, w, exact, most, penalty.positive))
-        settled = _newton(G, q + G @ w, l1, l2, w)
-        v[columns] = w
-        if settled is not None:  # the same step once more, with the residual's own digits
-            on, scale, factor = columns[settled[0]], *settled[1:]
+        ended = _newton(G, q + G @ w, l1, l2, w)
+        v[columns], settled = w, ended is not None
+        if ended is not None:  # the same step once more, with the residual's own digits
+            on, scale, factor = columns[ended[0]], *ended[1:]
             lacking = table.back(z - table.times(v))[on] - penalty.l1[on] * np.sign(v[on]) - penalty.l2[on] * v[on]
             step = scale * cho_solve(factor, scale * lacking, check_finite=False)
             v[on] += np.where(np.abs(step) < np.abs(v[on]), step, 0)
-        exact, size = exact / 10, 2 * size
+        exact, size = max(exact / 10, EXACT), 2 * size
 
 
 def _newton(
     G: NDArray[Any], b: NDArray[Any], l1: NDArray[Any], l2: NDArray[Any], w: NDArray[Any]
 ) -> tuple[NDArray[Any], NDArray[Any], Any] | None:
     """Move w to the minimum for its support and signs; where a sign would change on the way, to there, and on without
-    that coordinate. The support, its scale and the factor of its Hessian, if that ended well.
+    that coordinate. Where the support's columns are dependent the way is one that leaves X·w as it is. The support, its
+    scale and the factor of its Hessian, if that ended well.
 
     Source: H. Lee, A. Battle, R. Raina, A. Y. Ng, Efficient sparse coding algorithms, NIPS 19 (2006) 801.
     """
-    from scipy.linalg import cho_factor, cho_solve
+    from scipy.linalg import cho_solve
+    from scipy.linalg.lapack import dpotrf
 
     for _ in range(DROPS):
         on = np.flatnonzero(w)
@@ -166,22 +173,41 @@ def _newton(
         H = G[np.ix_(on, on)]
         H[np.diag_indices(len(H))] += l2[on]
         scale = 1 / np.sqrt(H.diagonal())
-        try:
-            factor = cho_factor(scale[:, np.newaxis] * H * scale, check_finite=False)
-        except np.linalg.LinAlgError:
-            return None
-        if np.abs(factor[0].diagonal()).min() < CLEAR:
-            return None
-        old = w[on]
-        new = scale * cho_solve(factor, scale * (b[on] - l1[on] * np.sign(old)), check_finite=False)
-        crossing = new * np.sign(old) <= 0
+        H *= scale[:, np.newaxis] * scale
+        U, failed = dpotrf(H)
+        bad = failed - 1 if failed else int(np.argmax(U.diagonal() < CLEAR))
+        slope = scale * (b[on] - G[np.ix_(on, on)] @ w[on] - l2[on] * w[on] - l1[on] * np.sign(w[on]))  # falling
+        if failed or U[bad, bad] < CLEAR:
+            step, settled = _along(H, U, bad, slope, w[on] / scale), False
+        else:
+            step, settled = cho_solve((U, False), slope, check_finite=False), True
+        old, step = w[on], scale * step
+        crossing = np.sign(old) * (old + step) <= 0
         if not crossing.any():
-            w[on] = new
-            return on, scale, factor
-        share = np.where(crossing, old / (old - new), np.inf)
+            w[on] = old + step
+            return (on, scale, (U, False)) if settled else None
+        share = np.where(crossing, -old / np.where(crossing, step, 1), np.inf)
         first = share.min()
-        w[on] = np.where(share == first, 0.0, old + first * (new - old))
+        w[on] = np.where(share == first, 0.0, old + first * step)
     return None
+
+
+def _along(H: NDArray[Any], U: NDArray[Any], bad: int, slope: NDArray[Any], w: NDArray[Any]) -> NDArray[Any]:
+    """A step, as far as it pays, on which column ``bad`` is exchanged for those before, which say the same; where it
+    costs nothing, far enough to be without it.
+    """
+    from scipy.linalg import cho_solve
+
+    step = np.zeros(len(H))
+    step[bad] = 1
+    if bad:
+        step[:bad] = -cho_solve((U[:bad, :bad], False), H[:bad, bad], check_finite=False)
+    gain = float(slope @ step)
+    if abs(gain) <= 1e-10 * float(np.abs(slope) @ np.abs(step)) + 1e-300:
+        return -2 * w[bad] * step
+    curvature = float(step @ H @ step)
+    farthest = 2 * np.abs(w / np.where(step == 0, np.inf, step)).max()  # beyond all crossings
+    return step * np.sign(gain) * (min(abs(gain) / curvature, farthest) if curvature > 0 else farthest)
 
 
 def _descent(G, q, l1, l2, w, exact, most, positive):  # type: ignore[no-untyped-def]
