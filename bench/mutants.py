@@ -28,12 +28,13 @@ from nbgrad.formulas import rows, softmax
 sys.path.append(str(Path(__file__).parent.parent / "tests" / "testing"))
 from mutant_checks import ELEMENTWISE, Checks, compile_imports, reason_for  # noqa: E402
 from mutant_rows import ROWS  # noqa: E402
+from mutant_scores import SCORES  # noqa: E402
 
 __all__ = ["FILES", "add_arguments", "false_alarms", "mutants", "run"]
 
 FILES = [
     Path(formulas.__file__).parent / f"{name}.py"
-    for name in ("classic", "smooth", "piecewise", "losses", "regression")
+    for name in ("classic", "smooth", "piecewise", "losses", "regression", "log_link", "robust", "targets")
 ]
 OF_ROWS = [Path(module.__file__) for module in (rows, softmax)]
 FILES += OF_ROWS
@@ -190,7 +191,7 @@ def _killed(path: Path, space: dict[str, Any], touched: set[str]) -> str:
 
 
 def _checks(path: Path, touched: set[str]) -> list[Checks]:
-    return [check for check in (ROWS if path in OF_ROWS else ELEMENTWISE) if touched & check.functions]
+    return [check for check in (ROWS if path in OF_ROWS else [*ELEMENTWISE, *SCORES]) if touched & check.functions]
 
 
 def _verdict(check: Checks, space: dict[str, Any], touched: set[str]) -> str:

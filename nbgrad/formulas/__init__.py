@@ -1,7 +1,8 @@
 """FIRST TO READ: every activation and elementwise loss, with its derivative directly below it.
 
 `classic`: sigmoid, tanh, relu, leaky_relu, elu. `smooth`: softplus, gelu and their kin. `piecewise`: what consists of
-pieces. `losses`: of an input and a target; `regression`: of a score and a label, with second derivatives.
+pieces. `losses`: of an input and a target; `regression`, `log_link`, `robust`: of a score and its target, with second
+derivatives (`targets`: which there may be).
 `updates`: the optimisers' steps (not derived, so not in the table).
 
 Plain functions of numbers. `nbgrad.formulas.table` lists them; loops, CUDA kernels, autograd, tests and benchmarks are
@@ -16,9 +17,11 @@ derived from that table. Conventions:
 """
 
 from nbgrad.formulas.classic import *  # noqa: F403
+from nbgrad.formulas.log_link import *  # noqa: F403
 from nbgrad.formulas.losses import *  # noqa: F403
 from nbgrad.formulas.piecewise import *  # noqa: F403
 from nbgrad.formulas.regression import *  # noqa: F403
+from nbgrad.formulas.robust import *  # noqa: F403
 from nbgrad.formulas.smooth import *  # noqa: F403
 
-del ROWS  # noqa: F821  each file's own: `nbgrad.formulas.table` collects them
+del MODELS, ROWS  # noqa: F821  each file's own: `nbgrad.formulas.table` collects them

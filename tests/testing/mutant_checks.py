@@ -315,14 +315,17 @@ ELEMENTWISE += [
 
 
 def _find_target(name: str, accepted: Any, space: dict[str, Any], touched: set[str]) -> str:
-    targets = [dtype(t) for dtype in (F32, F64) for t in (0, 1, 0.5, -1, 2, 1e-30, 1e30, np.nan, np.inf, -np.inf)]
+    targets = [dtype(t) for dtype in (F32, F64) for t in (0, 1, 0.5, -1, -0.5, 2, 1e-30, 1e30, np.nan, np.inf, -np.inf)]
     return "" if all(bool(space[name](t)) == accepted(float(t)) for t in targets) else "definition"
 
 
-#: Which targets a model takes: `nbgrad/formulas/regression.py`.
+#: Which targets a model takes: `nbgrad/formulas/targets.py`.
 ELEMENTWISE += [
     Checks(frozenset({name}), functools.partial(_find_target, name, accepted))
-    for name, accepted in (("is_finite", math.isfinite), ("is_binary", lambda t: t in (0, 1)))
+    for name, accepted in (
+        ("is_finite", math.isfinite), ("is_binary", lambda t: t in (0, 1)), ("is_count", lambda t: 0 <= t < np.inf),
+        ("is_positive", lambda t: 0 < t < np.inf),
+    )
 ]
 
 #: Mutants that change nothing that is promised: (function, part of the mutant's text, reason).
