@@ -26,14 +26,14 @@ SUMS = {
     "d_gamma_loss": (lambda x, t: 1 - t * MP.exp(-x), lambda x, t: max(1, t * MP.exp(-x)), (1e-30, 0.5, 1e30), ()),
     "d2_gamma_loss": (lambda x, t: t * MP.exp(-x), lambda x, t: t * MP.exp(-x), (1e-30, 0.5, 1e30), ()),
     "d2_huber": (lambda x, t, d: MP.mpf(abs(x - t) <= d), lambda x, t, d: MP.mpf(1), (0.0, 2.0), (1.5,)),
-    "quantile_loss": (pinball, pinball, (0.0,), (0.75, 0.5)),
+    "quantile_loss": (pinball, pinball, (0.0, 2.0), (0.75, 0.5)),
     "d_quantile_loss": (
         lambda x, t, q, h: MP.diff(lambda s: pinball(s, t, q, h), x),
-        lambda x, t, q, h: max((1 - q) * sigmoid((x - t) / h), q * sigmoid((t - x) / h)), (0.0,), (0.75, 0.5),
+        lambda x, t, q, h: max((1 - q) * sigmoid((x - t) / h), q * sigmoid((t - x) / h)), (0.0, 2.0), (0.75, 0.5),
     ),
     "d2_quantile_loss": (
         lambda x, t, q, h: sigmoid((x - t) / h) * sigmoid((t - x) / h) / h,
-        lambda x, t, q, h: sigmoid((x - t) / h) * sigmoid((t - x) / h) / h, (0.0,), (0.75, 0.5),
+        lambda x, t, q, h: sigmoid((x - t) / h) * sigmoid((t - x) / h) / h, (0.0, 2.0), (0.75, 0.5),
     ),
 }  # fmt: skip
 

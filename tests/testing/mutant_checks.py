@@ -333,6 +333,7 @@ EQUIVALENT = [
     (".*", r"^(.+) ([<>])=? (.+)  ->  \1 \2=? \3$", "both branches have the same value at the boundary, and the documented one is kept"),
     ("silu|d_silu|d_mish|mish", r"800  ->  (801|0)$", "e^-800 is 0 already: any larger or, where it is a factor, smaller number does"),
     ("gelu|gelu_tanh|d_gelu|d_gelu_tanh", r"40  ->  (41|0)$", "e^(-40²/2) is 0 already"),
+    ("_times_exp_minus", "80  ->  81$", "any limit will do between which no exponential of a normal number leaves the range"),
     ("d_relu|d_leaky_relu|d_absolute_error|d_threshold", r"0  ->  1$", "the number of a comparison that only 0 and nan come to: both are below 1 or neither"),
     ("d_absolute_error", r"T\(0\) if d == T\(0\) else d  ->  d$", "d is 0 there, or nan"),
     ("maxout", r"1  ->  0$", "the loop begins with the first entry, which is the best one so far"),
