@@ -2,8 +2,10 @@
 estimators with scikit-learn's methods.
 
 `objectives`: each model as ``..._value_and_grad`` and as additive ``..._sums``; `hessians`: ``..._hessp`` and
-    "C_path", "ConvergenceWarning", "GammaRegressor", "HuberRegressor", "LinearRegression", "LogisticRegression",
-    "PoissonRegressor", "Problem", "SoftmaxRegression",
+``..._hessian``. `Problem` is a model on a data set, for many calls. The estimators: `linear` (`LinearRegression`,
+`Lasso`, `ElasticNet`), `estimators` (`LogisticRegression`, `SoftmaxRegression`) and `glm` (`PoissonRegressor`,
+`GammaRegressor`, `HuberRegressor`); they load scikit-learn where it is installed, and are themselves loaded when first
+asked for.
 """
 
 import importlib
