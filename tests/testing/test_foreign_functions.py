@@ -2,7 +2,9 @@
 
 import hypothesis
 import pytest
-from foreign import FOREIGN
+
+pytest.importorskip("sklearn")
+from foreign import FOREIGN  # noqa: E402
 
 # A gradient that lost a few digits to rounding is told, and passes.
 pytestmark = pytest.mark.filterwarnings("ignore::nbgrad.testing.GradientWarning")

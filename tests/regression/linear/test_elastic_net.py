@@ -1,6 +1,5 @@
 """`Lasso` and `ElasticNet`: scikit-learn's coefficients and zeros, the conditions of a minimum, any units, all kinds of data."""
 
-import dask.array as da
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,6 +11,7 @@ from nbgrad.regression import ConvergenceWarning, ElasticNet, Lasso, LinearRegre
 from nbgrad.regression.linear import elastic_net
 from nbgrad.regression.linear import sparse as module
 
+da = pytest.importorskip("dask.array")
 linear_model = pytest.importorskip("sklearn.linear_model")
 from sklearn import datasets  # noqa: E402
 

@@ -2,7 +2,6 @@
 
 from fractions import Fraction
 
-import dask.array as da
 import numpy as np
 import pytest
 from exact import dot, shortest
@@ -14,6 +13,8 @@ from scipy import sparse
 from nbgrad import LinearRegression
 from nbgrad.regression.blocks import Blocks
 from nbgrad.regression.linear.least_squares import least_squares
+
+da = pytest.importorskip("dask.array")
 
 UNITS = [1e-200, 1e-30, 1e-9, 1.0, 1e6, 1e155]
 OFFSETS = [0.0, 1.0, 2000.0, 1e9]

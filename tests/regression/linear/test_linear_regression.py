@@ -1,6 +1,5 @@
 """`LinearRegression`: several targets, coefficients not below 0, large sparse X, scikit-learn's parameters."""
 
-import dask.array as da
 import numpy as np
 import pytest
 from scipy import optimize, sparse
@@ -11,6 +10,7 @@ from nbgrad.regression.linear import linear_regression
 from nbgrad.regression.linear import sparse as module
 from nbgrad.regression.linear.least_squares import least_squares
 
+da = pytest.importorskip("dask.array")
 linear_model = pytest.importorskip("sklearn.linear_model")
 
 
