@@ -59,15 +59,15 @@ class LogisticRegression(Classifier):
         Whether there is an intercept; it is not penalised.
     tol : float
         How near the minimum the answer is: Newton's decrement √(gᵀH⁻¹g) there, the root of the mean over the rows of
-        p(1 − p)·(change of the score)², is at most that, in any units; with more than 256 parameters that of each one
-        alone. 1e-13 is the smallest that means something. "lbfgs": L-BFGS stops where no entry of the (mean's)
+        p(1 − p)·(change of the score)², is at most that, in any units; where there are many parameters that of each
+        one alone. 1e-13 is the smallest that means something. "lbfgs": L-BFGS stops where no entry of the (mean's)
         gradient exceeds it, and warns where the decrement is above 25·tol.
     solver : "auto", "newton-cholesky", "scaled-lbfgs", "newton-cg", "lbfgs", "sag" or "saga"
         Newton's method with the exact Hessian, which takes 5 to 10 passes whatever the data are; L-BFGS in variables
         in which the second moments of the features are 1, the fastest where there are many; Newton's method by
         conjugate gradients in these variables; or L-BFGS with the steps that scikit-learn's takes. "auto" is the first
-        where classes·(n_features + 1) ≤ 256, else the second; so are "sag" and "saga", scikit-learn's names of
-        solvers for the same minimum.
+        where there are few, p = classes·(n_features + 1) ≤ 256 and n_samples·p² ≤ 1e9, or p ≤ 32, else the second; so
+        are "sag" and "saga", scikit-learn's names of solvers for the same minimum.
     max_iter : int
         Iterations, at most. Where the answer is not as near as ``tol`` says, or without a penalty the classes are
         separated, `fit` ends with a ConvergenceWarning that says why and what helps.
@@ -162,15 +162,15 @@ class SoftmaxRegression(Classifier):
         Whether there is an intercept; it is not penalised.
     tol : float
         How near the minimum the answer is: Newton's decrement √(gᵀH⁻¹g) there, the root of the mean over the rows of
-        p(1 − p)·(change of the score)², is at most that, in any units; with more than 256 parameters that of each one
-        alone. 1e-13 is the smallest that means something. "lbfgs": L-BFGS stops where no entry of the (mean's)
+        p(1 − p)·(change of the score)², is at most that, in any units; where there are many parameters that of each
+        one alone. 1e-13 is the smallest that means something. "lbfgs": L-BFGS stops where no entry of the (mean's)
         gradient exceeds it, and warns where the decrement is above 25·tol.
     solver : "auto", "newton-cholesky", "scaled-lbfgs", "newton-cg", "lbfgs", "sag" or "saga"
         Newton's method with the exact Hessian, which takes 5 to 10 passes whatever the data are; L-BFGS in variables
         in which the second moments of the features are 1, the fastest where there are many; Newton's method by
         conjugate gradients in these variables; or L-BFGS with the steps that scikit-learn's takes. "auto" is the first
-        where classes·(n_features + 1) ≤ 256, else the second; so are "sag" and "saga", scikit-learn's names of
-        solvers for the same minimum.
+        where there are few, p = classes·(n_features + 1) ≤ 256 and n_samples·p² ≤ 1e9, or p ≤ 32, else the second; so
+        are "sag" and "saga", scikit-learn's names of solvers for the same minimum.
     max_iter : int
         Iterations, at most. Where the answer is not as near as ``tol`` says, or without a penalty the classes are
         separated, `fit` ends with a ConvergenceWarning that says why and what helps.

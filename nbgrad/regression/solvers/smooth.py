@@ -15,10 +15,11 @@ from nbgrad.regression.passes.second_order import Frame
 
 __all__ = ["Certificate", "Point", "Smooth", "newton_step"]
 
-# The Hessian of so many parameters is computed, at most. Its pass costs as much as params/2 passes for the gradient
-# (100000×30: 24 ms beside 0.7, 20000×300: 160 beside 1.3), but a handful of its steps do what tens to thousands of the
-# others do, whatever the data: beyond 200 or so L-BFGS in scaled variables is faster on all data that were tried.
-PARAMS = 256
+# Newton's method with the exact Hessian is for so many parameters, and for so much work, rows·params² (0.3 s): a few of
+# its steps do what tens to thousands of L-BFGS's do, whatever the data are. On easy data it costs time. Beside scaled
+# L-BFGS, on one core: 2000 rows: 4 and 4 ms with 21 parameters, 21 and 8 with 65, 51 and 24 with 256, 203 and 36 with
+# 501; 50000 rows: 44 and 17 with 21, 126 and 35 with 65, 302 and 75 with 129, 820 and 68 with 255.
+PARAMS, WORK, FEW = 256, 1e9, 32
 #: Of a sparse matrix more columns than that are never made an array.
 COLUMNS = 512
 
@@ -89,7 +90,8 @@ class Smooth:
         self.problem, self.shape, self.passes = problem, shape, 1
         self.classes, self.columns = (shape[0] if len(shape) == 2 else 1), shape[-1]
         self.ranges = problem.ranges()
-        self.small = self.classes * self.columns <= PARAMS
+        params = self.classes * self.columns
+        self.small = params <= PARAMS and (params <= FEW or problem.rows * params**2 <= WORK)
         many = problem.sparse and self.columns > COLUMNS
         self.frame = Frame.of(self.ranges, float(problem.l2), problem.fit_intercept and not many)
         self.penalty = np.zeros(self.columns)
