@@ -21,6 +21,8 @@ CLEAR = 1e-7
 SWEEPS, DROPS = 50, 200
 #: Working sets after the goal has been met, at most, to settle the support.
 MORE = 3
+#: Of the length of the targets: the rounding of a column's product with what is left of them.
+ROUNDING = 16 * float(np.finfo(np.float64).eps)
 #: Of the largest coordinate: what a sweep must move another.
 EXACT = 1e-16
 
@@ -75,9 +77,11 @@ class Penalty:
     def gap(self, v: NDArray[Any], z: NDArray[Any], r: NDArray[Any], back: NDArray[Any], rest: float) -> float:
         """The duality gap at v: r = z − X·v, back = Xᵀ·r. ``rest`` is the square of what no column of X touches.
 
-        The dual at θ = c·r is θ·z − ½‖θ‖² − Σ (|Xᵀθ| − l1)₊²/2l2, where a column without l2 must have |Xᵀθ| <= l1.
+        The dual at θ = c·r is θ·z − ½‖θ‖² − Σ (|Xᵀθ| − l1)₊²/2l2, where a column without l2 must have |Xᵀθ| <= l1, but
+        for rounding: a penalty may be less than that.
         """
-        over = back if self.positive else np.abs(back)
+        rounding = ROUNDING * np.sqrt(float(z @ z) + rest)
+        over = np.maximum((back if self.positive else np.abs(back)) - rounding, 0.0)
         squares, inner = float(r @ r) + rest, float(r @ z) + rest
         primal = squares / 2 + float(self.l1 @ np.abs(v)) + float(self.l2 @ v**2) / 2
         bound = (self.l2 == 0) & (over > self.l1)

@@ -23,6 +23,7 @@ from nbgrad.regression.scikit.base import (
     ConvergenceWarning,
     RegressorMixin,
     check_blocks,
+    check_coefficients,
     check_parameters,
     check_sample_weight,
     check_X_y,
@@ -177,6 +178,7 @@ class ElasticNet(RegressorMixin, BaseEstimator):
                 self.n_iter_, self.dual_gap_ = self.n_iter_[0], self.dual_gap_[0]
             self.coef_ = (coef[0] if one else coef).astype(dtype)
             self.intercept_ = (intercept[0] if flat else intercept).astype(dtype) if self.fit_intercept else 0.0
+            check_coefficients(self)
             return self
 
     def _of_dense(self, problem: Centred) -> tuple[Any, Any]:
@@ -204,7 +206,7 @@ class ElasticNet(RegressorMixin, BaseEstimator):
         last = last if last.shape == V.shape else V
         for t in range(len(size) if x_scale else 0):
             sign = np.sign(x_scale)  # positive is coef
-            scale = per / abs(x_scale)
+            scale = np.minimum(per / abs(x_scale), LARGEST**2)
             penalty = coordinate_descent.Penalty(
                 np.minimum(self.alpha * self._l1_ratio() * scale / size[t], LARGEST),
                 np.minimum((np.sqrt(self.alpha * (1 - self._l1_ratio())) * scale) ** 2, LARGEST),

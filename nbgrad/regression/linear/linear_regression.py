@@ -20,6 +20,7 @@ from nbgrad.regression.scikit.base import (
     ConvergenceWarning,
     RegressorMixin,
     check_blocks,
+    check_coefficients,
     check_parameters,
     check_sample_weight,
     check_X_y,
@@ -142,6 +143,7 @@ class LinearRegression(RegressorMixin, BaseEstimator):
             dtype = precision(dtype)
             self.coef_ = coef.astype(dtype)
             self.intercept_ = np.asarray(intercept, dtype)[()] if self.fit_intercept else dtype.type(0)
+            check_coefficients(self)
             return self
 
     def predict(self, X: Any) -> Any:

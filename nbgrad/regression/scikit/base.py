@@ -34,9 +34,10 @@ except ImportError:
     )
 
 __all__ = [
-    "BaseEstimator", "ClassifierMixin", "ConvergenceWarning", "RegressorMixin", "check_X_y", "check_blocks",
-    "check_classification_targets", "check_is_fitted", "check_parameters", "check_sample_weight", "check_weight",
-    "class_weights", "kept_if_refused", "linear_scores", "numbers_of", "precision", "take", "validate_data",
+    "BaseEstimator", "check_blocks", "check_classification_targets", "check_coefficients", "check_is_fitted",
+    "check_parameters", "check_sample_weight", "check_weight", "check_X_y", "class_weights", "ClassifierMixin",
+    "ConvergenceWarning", "kept_if_refused", "linear_scores", "numbers_of", "precision", "RegressorMixin", "take",
+    "validate_data",
 ]  # fmt: skip
 
 BLOCK_BYTES = 4 * 1024 * 1024  # of rows converted at a time
@@ -214,6 +215,15 @@ def check_parameters(estimator: Any, others: dict[str, Any] | None = None) -> No
             raise ValueError(
                 f"The {name!r} parameter of {type(estimator).__name__} must be {expected}. Got {value!r} instead."
             )
+
+
+def check_coefficients(estimator: Any) -> None:
+    """ValueError where numbers that were fitted have no place in the estimator's precision."""
+    if not (np.isfinite(estimator.coef_).all() and np.isfinite(estimator.intercept_).all()):
+        raise ValueError(
+            f"X: expected numbers whose coefficients are in the range of {estimator.coef_.dtype}, got coefficients "
+            "beyond it: X is too small beside y, or float32. Multiply X, or make it float64."
+        )
 
 
 def take(labels: NDArray[Any], index: Any) -> Any:

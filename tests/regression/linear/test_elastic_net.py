@@ -176,6 +176,14 @@ def test_no_penalty_is_linear_regression():
         assert model.n_iter_ == 1 and model.n_features_in_ == 12
 
 
+@pytest.mark.parametrize("alpha", [1e-320, 1e-100, 1e-20, 1e-12])
+def test_next_to_no_penalty(alpha):
+    X, y, weight = example()
+    plain = LinearRegression().fit(X, y, weight)
+    for model in (Lasso(alpha), ElasticNet(alpha, tol=1e-12)):
+        np.testing.assert_allclose(model.fit(X, y, weight).coef_, plain.coef_, rtol=1e-9)
+
+
 def test_too_few_sweeps_warn():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 200))

@@ -11,6 +11,7 @@ from regression_models import cut
 from scipy import sparse
 
 from nbgrad import LinearRegression
+from nbgrad.regression import Lasso
 from nbgrad.regression.blocks import Blocks
 from nbgrad.regression.linear.least_squares import least_squares
 
@@ -66,7 +67,7 @@ def test_any_units_offsets_and_dependences(columns, levels, weighted, fit_interc
             offset = offset if fit_intercept else min(offset, 1.0)  # else near a multiple of a constant: digits are lost
             found.append(unit * (offset + rng.normal(size=n)))
         elif kind == "sum" and len(found) > 1 and max(map(np.max, found[-2:])) < 1e3 * min(map(np.ptp, found[-2:])):
-            found.append(np.round(found[-1] * 2**20 / np.ptp(found[-1])) + np.round(found[-2] * 2**20 / np.ptp(found[-2])))
+            found.append(np.round(found[-1] * 2**8 / np.ptp(found[-1])) + np.round(found[-2] * 2**8 / np.ptp(found[-2])))
         else:
             found.append(found[-1] * (2.0**-20 if kind == "twice" else 1.0))
     X = np.column_stack(found)
@@ -129,6 +130,17 @@ def test_units_at_the_ends(unit, l2):
     assert rank == 3
     np.testing.assert_allclose(coef, plain, rtol=1e-3 if unit < 1e-307 else 1e-12)
     np.testing.assert_allclose(intercept_too / unit, intercept, rtol=1e-3 if unit < 1e-307 else 1e-12)
+
+
+@pytest.mark.parametrize(("unit", "dtype"), [(1e-310, np.float64), (1e-30, np.float32)])
+def test_coefficients_out_of_range_are_an_error_and_leave_the_model(unit, dtype):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 2)), 1e10 * rng.normal(size=30)
+    for model in (LinearRegression(), Lasso(1e-320)):
+        before = model.fit(X, y).coef_
+        with pytest.raises(ValueError, match=f"coefficients are in the range of {np.dtype(dtype)}, got coefficients beyond"):
+            model.fit((X * unit).astype(dtype), y)
+        assert model.coef_ is before
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
