@@ -19,6 +19,7 @@ from nbgrad.cuda.device import kernel, launch_each, module
 from nbgrad.cuda.device.intrinsics import block, block_size, blocks, exchange, thread
 from nbgrad.cuda.reduce import larger
 from nbgrad.elementary.division import quotient_one_plus
+from nbgrad.elementary.exponential import exp_minus
 from nbgrad.formulas import rows
 from nbgrad.formulas.regression import SCORE_MODELS
 from nbgrad.formulas.softmax import softmax_backward_entry, softmax_backward_term
@@ -85,10 +86,10 @@ def _label_terms(hessian: bool) -> Any:
     def sums(s, room):
         T = type(s)
         largest = _largest(s, room)
-        e, same, other = rows.shifted_exp(s, largest)
-        same, other = _sum(same, room), _sum(other, room)
-        others = rows.finite(largest, (same - T(1)) + other)
-        return largest, e, others
+        d = largest - s  # nan where the maximum is infinite: `rows.finite` would cost the registers that there are not
+        e = exp_minus(d)
+        same, other = _sum(T(1) if d == T(0) else T(0), room), _sum(T(0) if d == T(0) else e, room)
+        return largest, e, (same - T(1)) + other
 
     @scalar
     def loss_and_residual(s, u, label, w, c, classes, room, parameters):
