@@ -31,6 +31,18 @@ def on_gpu(model, X, y, sample_weight=None, **others):
     return Problem(model, put(X), put(y), sample_weight=weight, **others)
 
 
+@pytest.mark.parametrize(("model", "parameters"), [("huber", {"delta": 0.3}), ("quantile", {"q": 0.9, "smoothing": 2.0})])
+@pytest.mark.parametrize("features", [3, 9000])  # in registers, and by two products
+def test_a_models_own_parameters(model, parameters, features):
+    params, X, y = example(model, 5, features)
+    params, v = params / np.sqrt(features), np.ones_like(params)
+    there, here = (make(model, X, y, **parameters) for make in (on_gpu, Problem))
+    for got, want in zip(there.value_and_grad(params), here.value_and_grad(params), strict=True):
+        close(got, want, np.float64)
+    close(there.hessp(params, v), here.hessp(params, v), np.float64, 100.0)
+    assert abs(here.value_and_grad(params)[0] - Problem(model, X, y).value_and_grad(params)[0]) > 1e-3
+
+
 def test_bytes_and_what_is_converted(dtype):
     X = np.random.default_rng(0).integers(0, 255, (6, 8), dtype=np.uint8)
     y = np.array([0, 1, 1, 0, 1, 0])

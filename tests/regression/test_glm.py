@@ -14,6 +14,9 @@ from sklearn.linear_model._huber import _huber_loss_and_gradient  # noqa: E402
 
 from nbgrad import regression  # noqa: E402
 from nbgrad.regression import ConvergenceWarning, GammaRegressor, HuberRegressor, PoissonRegressor  # noqa: E402
+from nbgrad.regression.blocks import Blocks  # noqa: E402
+from nbgrad.regression.glm.huber import _Objective  # noqa: E402
+from nbgrad.testing import check_hessp, check_objective  # noqa: E402
 
 KINDS = (PoissonRegressor, GammaRegressor, HuberRegressor)
 every = pytest.mark.parametrize("kind", KINDS)
@@ -78,6 +81,17 @@ def test_scikit_learns_coefficients_and_scale(epsilon, alpha, fit_intercept, wei
     assert value <= found.fun * (1 + 1e-14) and np.abs(gradient).max() < 1e-8 * len(y)
     np.testing.assert_array_equal(ours.outliers_, np.abs(y - ours.predict(X)) > epsilon * ours.scale_)
     assert ours.outliers_.sum() == pytest.approx(theirs.outliers_.sum(), abs=2)
+
+
+def test_derivatives_of_the_objective_with_a_scale():
+    X, y, weight = drawn(HuberRegressor, 50)
+    objective = _Objective(HuberRegressor(alpha=0.1), Blocks([(X, y, weight)]))
+    params = objective.inner(BETA + 0.1, 1.0, 0.9)[0]
+    check_objective(lambda p: (objective.at(p[np.newaxis]).value, objective.at(p[np.newaxis]).gradient[0]), params)
+    check_hessp(
+        lambda p: objective.at(p[np.newaxis]).gradient[0],
+        lambda p, v: objective.at(p[np.newaxis]).second.reshape(6, 6) @ v, params,
+    )  # fmt: skip
 
 
 def quiet_fit(model, *data):
