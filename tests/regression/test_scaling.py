@@ -12,7 +12,7 @@ from nbgrad.regression.block_problem import BlockProblem
 from nbgrad.regression.blocks import Blocks
 from nbgrad.regression.minimize import minimize
 from nbgrad.regression.passes.second_order import Frame
-from nbgrad.regression.scaling import LEFT, Scaling, moments, sample, scaling
+from nbgrad.regression.scaling import LEFT, ROWS, Scaling, moments, sample, scaling
 from nbgrad.regression.solvers import smooth as smooth_module
 from nbgrad.regression.solvers.smooth import Smooth
 
@@ -143,17 +143,23 @@ def test_a_feature_of_zeros():
     assert found.converged and found.params[1] == 0
 
 
-@pytest.mark.parametrize("period", [2, 5, 25, 1000])
+@pytest.mark.parametrize("period", [5, 25, 1000])
 @pytest.mark.parametrize("fraction", ["rare", "frequent"])
 def test_a_feature_with_a_period_or_of_few_rows_is_seen(period, fraction, monkeypatch):
-    """Rows at a step would all have it, or none."""
+    """Every 25th row, as many as a sample has, would all have it, or none."""
     rng = np.random.default_rng(6)
-    X = rng.normal(size=(50_000, 3))
+    X = rng.normal(size=(25 * ROWS, 3))
     there = np.arange(len(X)) % period == 0
     X[:, 1] *= 1e6 * (there if fraction == "rare" else ~there)
     y = (rng.random(len(X)) < 1 / (1 + np.exp(-X[:, 0] - 1e-6 * X[:, 1]))).astype(np.int64)
-    monkeypatch.setattr(smooth_module, "PARAMS", 0)
     problem = Problem("logistic", X, y, l2=1 / len(X))
+    smooth = Smooth(problem, (4,))
+    change = scaling(smooth)
+    H = smooth.at(np.zeros((1, 4))).second[0, :, 0]
+    in_u = np.array([change.gradient(column) for column in np.array([change.gradient(column) for column in H]).T])
+    eigenvalues = np.linalg.eigvalsh(in_u)
+    assert eigenvalues.max() < 30 * eigenvalues.min()
+    monkeypatch.setattr(smooth_module, "PARAMS", 0)
     found = minimize(problem, np.zeros(4), solver="scaled-lbfgs", tol=1e-6)
     assert found.passes < 40
     wanted = minimize(problem, np.zeros(4), solver="newton-cholesky", tol=1e-12)

@@ -125,3 +125,16 @@ def test_separated_classes_with_a_tiny_penalty(C):
     X = np.arange(-10.0, 11.0)[:, None]
     model = LogisticRegression(C=C).fit(X, (X[:, 0] > 0.5).astype(int))
     assert np.isfinite(model.coef_).all() and model.score(X, X[:, 0] > 0.5) == 1
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("constant", [1.0, 1.7e9, 1e-9])
+def test_a_constant_column_changes_nothing(solver, constant):
+    """Its slope, which the intercept's cancels, would be rounding."""
+    Z, y = drawn(2)
+    X = np.column_stack([Z, np.full(len(Z), constant)])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = LogisticRegression(C=np.inf, solver=solver, tol=1e-6).fit(X, y)
+    right = np.abs(model.predict_proba(X) - newton(Z, y, 0.0, 2)).max() < 1e-4
+    assert right or (solver == "lbfgs" and caught)

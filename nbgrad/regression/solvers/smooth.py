@@ -110,6 +110,7 @@ class Smooth:
         g, features = np.array(gradient).reshape(self.classes, self.columns), self.problem.n_features
         if self.frame.centre is not None:
             g[:, :features] -= g[:, features:] * self.frame.centre
+            g[:, :features][:, self.ranges.low == self.ranges.high] = 0.0  # a constant column: all else is rounding
         g[:, :features] *= self.frame.unit
         return g
 
