@@ -67,11 +67,11 @@ def _number_terms(model: str, hessian: bool) -> Any:
         return is_target(target)
 
     @scalar
-    def loss_and_residual(s, u, target, w, c, classes, room, parameters):
+    def loss_and_residual(s, u, target, w, c, classes, class_lanes, parameters):
         return w * f(s, target, *parameters), w * df(s, target, *parameters)
 
     @scalar
-    def hvp_residual(s, u, target, w, c, classes, room, parameters):
+    def hvp_residual(s, u, target, w, c, classes, class_lanes, parameters):
         return type(s)(0), w * d2f(s, target, *parameters) * u
 
     return is_good, hvp_residual if hessian else loss_and_residual
@@ -83,32 +83,32 @@ def _label_terms(hessian: bool) -> Any:
         return (label >= 0) & (label < classes)
 
     @scalar
-    def sums(s, room):
+    def sums(s, class_lanes):
         T = type(s)
-        largest = _largest(s, room)
+        largest = _largest(s, class_lanes)
         d = largest - s  # nan where the maximum is infinite: `rows.finite` would cost the registers that there are not
         e = exp_minus(d)
-        same, other = _sum(T(1) if d == T(0) else T(0), room), _sum(T(0) if d == T(0) else e, room)
+        same, other = _sum(T(1) if d == T(0) else T(0), class_lanes), _sum(T(0) if d == T(0) else e, class_lanes)
         return largest, e, (same - T(1)) + other
 
     @scalar
-    def loss_and_residual(s, u, label, w, c, classes, room, parameters):
+    def loss_and_residual(s, u, label, w, c, classes, class_lanes, parameters):
         T = type(s)
-        largest, e, others = sums(s, room)
+        largest, e, others = sums(s, class_lanes)
         loss = w * rows.nll(s, largest, rows.logarithm(T, others))
         own, other = w * rows.label_slope(e, s == largest, others), e * quotient_one_plus(w, others)
         return loss if c == label else T(0), own if c == label else other
 
     @scalar
-    def hvp_residual(s, u, label, w, c, classes, room, parameters):
+    def hvp_residual(s, u, label, w, c, classes, class_lanes, parameters):
         """p(u − Σ p·u), of differences from the likeliest class's u: where one class is sure nothing cancels."""
         T = type(s)
-        largest, e, others = sums(s, room)
+        largest, e, others = sums(s, class_lanes)
         p = e * quotient_one_plus(T(1), others)
-        top = _first(c if s == largest else room, room)
-        reference = _sum(u if c == top else T(0), room)
+        top = _first(c if s == largest else class_lanes, class_lanes)
+        reference = _sum(u if c == top else T(0), class_lanes)
         d = u - reference if c < classes else T(0)
-        mean = _sum(softmax_backward_term(d, p), room)
+        mean = _sum(softmax_backward_term(d, p), class_lanes)
         return T(0), softmax_backward_entry(d, w * p, mean)
 
     return is_good, hvp_residual if hessian else loss_and_residual

@@ -48,11 +48,12 @@ def tile_of(classes: int, features: int, dtype: Any, x_dtype: Any, aligned: bool
             lines = max(1, -(-features // (width * warps * WARP)))
             own = lines * width
             tile = Tile(classes, 1, lines, width, warps * WARP)
-            if tile.room > WARP:
+            if tile.class_lanes > WARP:
                 return None
             most = SLOPES if warps == 1 else SLOPES_SHARED
             if own * size <= NUMBERS_OF_TILE and own * classes * size <= most:
-                count = min(8, WARP // tile.room, 32 // (tile.room * size), NUMBERS_OF_TILE // (own * size))
+                lanes = tile.class_lanes
+                count = min(8, WARP // lanes, 32 // (lanes * size), NUMBERS_OF_TILE // (own * size))
                 count = 1 << (max(count, 1).bit_length() - 1)
                 return Tile(classes, count, lines, width, warps * WARP)
     return None
@@ -88,7 +89,7 @@ def pass_kernel(model: str, hessian: bool, dtype: Any, tile: Tile) -> Any:
     of = words(tile, dtype)
     zeros, load_rows, dots, scatter = of.zeros, of.load_rows, of.dots, of.scatter
     broadcast, outer, put = of.broadcast, of.outer, of.put
-    classes, count, room, slots, width = tile.classes, tile.rows, tile.room, tile.slots, tile.threads
+    classes, count, class_lanes, slots, width = tile.classes, tile.rows, tile.class_lanes, tile.slots, tile.threads
     size, length, warps = classes * tile.pitch, slots_of(tile), tile.threads // WARP
     often, both, tile_width = max(1, FLUSH // count), 2 * warps * WARP, tile.width
     infinity, nan = T(np.inf), T(np.nan)
@@ -127,7 +128,7 @@ def pass_kernel(model: str, hessian: bool, dtype: Any, tile: Tile) -> Any:
         parts = cuda.shared.array(both, T)
         own, lane, at_once = thread() % width, thread() % WARP, block_size() // width
         group, groups = block() * at_once + thread() // width, blocks() * at_once
-        slot, c = lane % slots // room, lane % room
+        slot, c = lane % slots // class_lanes, lane % class_lanes
         first, step = group * count, groups * count
         v = coefficients[size + WARP :] if hessian else coefficients
         b = coefficients[size + c] if c < classes else -infinity
@@ -150,7 +151,7 @@ def pass_kernel(model: str, hessian: bool, dtype: Any, tile: Tile) -> Any:
             if bad and i < n:
                 flag[0] = row + 1
             absent = i >= n or w == T(0)
-            value, change = terms(s, u, t, w, c, classes, room, own_parameters)
+            value, change = terms(s, u, t, w, c, classes, class_lanes, own_parameters)
             value = T(0) if absent else nan if bad else value
             change = T(0) if absent else nan if bad else change
             loss, loss_low = add(loss, loss_low, value, T(0))
@@ -238,6 +239,6 @@ def unpacked(sums: Any, tile: Tile, features: int, xp: Any) -> tuple[Any, Any, A
     high, low = sums.astype(np.float64)
     found = high + xp.where(xp.isnan(low), 0.0, low)  # the rest of an infinite sum is nan
     size = tile.classes * tile.pitch
-    slopes = found[size : size + tile.slots].reshape(tile.rows, tile.room).sum(axis=0)[: tile.classes]
+    slopes = found[size : size + tile.slots].reshape(tile.rows, tile.class_lanes).sum(axis=0)[: tile.classes]
     loss = found[size + WARP : size + WARP + tile.slots].sum()
     return loss, found[:size].reshape(tile.classes, tile.pitch)[:, :features], slopes

@@ -91,7 +91,7 @@ def words(tile: Tile, dtype: Any) -> SimpleNamespace:
     """The words for tiles of this kind, with numbers of this dtype."""
     of = plain_words(tile, dtype)
     C, R, K, V, W = tile.classes, tile.rows, tile.lines, tile.width, tile.threads
-    room, slots, pitch, own_size = tile.room, tile.slots, tile.pitch, tile.own
+    class_lanes, slots, pitch, own_size = tile.class_lanes, tile.slots, tile.pitch, tile.own
     number = numpy_support.from_dtype(np.dtype(dtype))
     tuples = {size: types.UniTuple(number, size) for size in {C * own_size, R * own_size, slots}}
 
@@ -143,7 +143,7 @@ def words(tile: Tile, dtype: Any) -> SimpleNamespace:
                     line = _load(builder, builder.gep(data, [line_of(builder, args[2], c, k)]), V)
                     for r in range(R):
                         for v, factor in enumerate(line):
-                            at = r * room + c
+                            at = r * class_lanes + c
                             sums[at] = builder.fma(values[r * own_size + k * V + v], factor, sums[at])
             return made(context, builder, sums)
 
@@ -153,7 +153,7 @@ def words(tile: Tile, dtype: Any) -> SimpleNamespace:
     def _scatter(typingctx: Any, values: Any, lane: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             sums, distance = _numbers(builder, args[0]), slots // 2
-            empty = [i % room >= C for i in range(slots)]
+            empty = [i % class_lanes >= C for i in range(slots)]
             while distance:
                 bit = builder.and_(args[1], ir.IntType(64)(distance))
                 up = builder.icmp_unsigned("!=", bit, ir.IntType(64)(0))
@@ -178,7 +178,7 @@ def words(tile: Tile, dtype: Any) -> SimpleNamespace:
             zero = context.get_constant(number, 0.0)
             return made(
                 context, builder,
-                [_shuffled(builder, args[0], 0, i) if i % room < C else zero for i in range(slots)],
+                [_shuffled(builder, args[0], 0, i) if i % class_lanes < C else zero for i in range(slots)],
             )  # fmt: skip
 
         return tuples[slots](number), generate
@@ -191,7 +191,7 @@ def words(tile: Tile, dtype: Any) -> SimpleNamespace:
                 for c in range(C):
                     for j in range(own_size):
                         at = c * own_size + j
-                        sums[at] = builder.fma(factors[r * room + c], values[r * own_size + j], sums[at])
+                        sums[at] = builder.fma(factors[r * class_lanes + c], values[r * own_size + j], sums[at])
             return made(context, builder, sums)
 
         return tuples[C * own_size](g, slopes, x), generate

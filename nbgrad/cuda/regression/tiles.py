@@ -37,13 +37,13 @@ class Tile:
     threads: int
 
     @property
-    def room(self) -> int:
+    def class_lanes(self) -> int:
         """The classes, filled up."""
         return 1 << (self.classes - 1).bit_length()
 
     @property
     def slots(self) -> int:
-        return self.rows * self.room
+        return self.rows * self.class_lanes
 
     @property
     def pitch(self) -> int:
@@ -60,7 +60,7 @@ def plain_words(tile: Tile, dtype: Any) -> SimpleNamespace:
     """The words for tiles of this kind, with numbers of this dtype, as the simulator runs them."""
     T: Any = np.dtype(dtype).type
     C, R, K, V, W = tile.classes, tile.rows, tile.lines, tile.width, tile.threads
-    room, slots, pitch, own_size = tile.room, tile.slots, tile.pitch, tile.own
+    class_lanes, slots, pitch, own_size = tile.class_lanes, tile.slots, tile.pitch, tile.own
 
     def zeros(x):
         """Slopes of nothing (``x``: a tile)."""
@@ -87,7 +87,7 @@ def plain_words(tile: Tile, dtype: Any) -> SimpleNamespace:
             for j in range(own_size):
                 factor = w[c * pitch + (j // V * W + own) * V + j % V]
                 for r in range(R):
-                    sums[r * room + c] += x[r * own_size + j] * factor
+                    sums[r * class_lanes + c] += x[r * own_size + j] * factor
         return tuple(sums)
 
     def scatter(values):
@@ -107,7 +107,7 @@ def plain_words(tile: Tile, dtype: Any) -> SimpleNamespace:
 
     def broadcast(value):
         """All slots' numbers, for every thread of the warp."""
-        return tuple(of_lane(value, i) if i % room < C else T(0) for i in range(slots))
+        return tuple(of_lane(value, i) if i % class_lanes < C else T(0) for i in range(slots))
 
     def outer(g, slopes, x):
         """g + Σ slope·x over the tile's rows."""
@@ -115,7 +115,7 @@ def plain_words(tile: Tile, dtype: Any) -> SimpleNamespace:
         for c in range(C):
             for j in range(own_size):
                 for r in range(R):
-                    numbers[c * own_size + j] += slopes[r * room + c] * x[r * own_size + j]
+                    numbers[c * own_size + j] += slopes[r * class_lanes + c] * x[r * own_size + j]
         return tuple(numbers)
 
     def put(g, array, start, own):
