@@ -42,8 +42,9 @@ def of_one_number(name):
 @pytest.fixture
 def ptx_of(monkeypatch):
     """``ptx_of(function, types, result)``: the PTX of the kernel ``y[0] = function(x[0])``, for compute capability 9.0."""
-    from numba import cuda
     from numba.cuda import dispatcher
+
+    from nbgrad.cuda.device import cuda  # mends what stands in the way of NumPy 2.5
 
     # device functions are compiled for the current device, also where there is none
     device = SimpleNamespace(compute_capability=(9, 0), id=0)
