@@ -19,6 +19,8 @@ FIRST = 64
 CLEAR = 1e-7
 #: Sweeps before a Newton step is tried, and coordinates that it may drop on its way, at most.
 SWEEPS, DROPS = 50, 200
+#: They cost a factor each, of the support³, which may not exceed this together; for more the sweeps must do.
+WORK = 3 * 10**9
 #: Working sets after the goal has been met, at most, to settle the support.
 MORE = 3
 #: Of the length of the targets: the rounding of a column's product with what is left of them.
@@ -148,8 +150,9 @@ def minimize(
         q = back[columns].copy()
         most = min(SWEEPS, max_iter - sweeps)
         sweeps += int(_descend.serial(G, q, l1, l2, w, exact, most, penalty.positive))
-        ended = _newton(G, q + G @ w, l1, l2, w)
-        v[columns], settled = w, ended is not None
+        newton = np.count_nonzero(w) ** 3 <= WORK
+        ended = _newton(G, q + G @ w, l1, l2, w) if newton else None
+        v[columns], settled = w, ended is not None or not newton
         if ended is not None:  # the same step once more, with the residual's own digits
             on, scale, factor = columns[ended[0]], *ended[1:]
             lacking = table.back(z - table.times(v))[on] - penalty.l1[on] * np.sign(v[on]) - penalty.l2[on] * v[on]
@@ -170,7 +173,8 @@ def _newton(
     from scipy.linalg import cho_solve
     from scipy.linalg.lapack import dpotrf
 
-    for _ in range(DROPS):
+    size = max(1, int(np.count_nonzero(w)))
+    for _ in range(max(1, min(DROPS, WORK // size**3))):
         on = np.flatnonzero(w)
         if not len(on):
             return None
