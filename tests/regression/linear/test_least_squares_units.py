@@ -88,6 +88,19 @@ def test_a_constant_beside_a_tiny_spread(form):
     np.testing.assert_allclose([coef[1] * 1e-6, intercept], [2, 3], rtol=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_tie_beside_a_near_tie_costs_no_predictions(seed):
+    """Which of equal columns has what share must not touch the column that is nearly theirs."""
+    rng = np.random.default_rng(seed)
+    x = 1e-200 * rng.normal(size=14)
+    X, y = np.column_stack([x, x, 2 * np.round(x * 2**20 / np.ptp(x))]), rng.normal(size=14)
+    coef, _, rank = fit("C", X, y, fit_intercept=False)
+    exact = shortest(X, y, None, False)[0]
+    want = [float(dot([Fraction(float(v)) for v in row], exact)) for row in X]
+    assert rank == 2
+    np.testing.assert_allclose(X @ coef, want, atol=1e-10)
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_all_levels_beside_a_tiny_spread(form):
     rng = np.random.default_rng(0)
