@@ -36,7 +36,7 @@ TOOLS = {
 
 
 def _module(name: str) -> Any:
-    return importlib.import_module(("bench.suites." if name in SUITES else "bench.") + name.replace("-", "_"))
+    return importlib.import_module(("bench.suites." if name in SUITES else "bench.tools.") + name.replace("-", "_"))
 
 
 def _parser(name: str | None) -> argparse.ArgumentParser:

@@ -99,7 +99,7 @@ def run(words: list[str], given: argparse.Namespace, suites: list[str], threads:
     first = tables.first_calls(result.records)
     show([first] if first else [])
     if given.pictures:
-        from bench.pictures import draw
+        from bench.tools.pictures import draw
 
         print(f"pictures: {', '.join(map(str, draw(result, given.pictures))) or 'none of these records'}")
     show_missing(dict(list(session.missing.items())[known:]), session.wrong)

@@ -3,8 +3,8 @@
 import pytest
 
 from bench.__main__ import main
-from bench.compare import changes
 from bench.record import Record, Result, Spread
+from bench.tools.compare import changes
 
 
 def result(torch=(2.0, 0.05), limit=(0.5, 0.01), jax=(5.0, 0.1), seconds=1e-3, rounds=15):

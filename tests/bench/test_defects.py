@@ -1,4 +1,4 @@
-"""`bench.defects` with functions of its own: what is told apart, and how it is shown. PyTorch and JAX are not needed."""
+"""`bench.tools.defects` with functions of its own: what is told apart, and how it is shown. PyTorch and JAX are not needed."""
 
 import json
 
@@ -6,8 +6,8 @@ import mpmath
 import numpy as np
 import pytest
 
-from bench import defects
-from bench.defects import CASES, Case, look, table
+from bench.tools import defects
+from bench.tools.defects import CASES, Case, look, table
 
 
 def test_the_right_value_needs_no_derivative():

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from bench.foreign_suite import Outcome, judged, substituted  # noqa: E402
+from bench.tools.foreign_suite import Outcome, judged, substituted  # noqa: E402
 
 
 def test_outcomes_are_judged():

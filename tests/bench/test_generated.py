@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import pictures
-from bench.readme import BEGIN, DEFECTS, END, found_defects, replaced, results, section
+from bench.tools import pictures
+from bench.tools.readme import BEGIN, DEFECTS, END, found_defects, replaced, results, section
 
 ROOT = Path(__file__).parent.parent.parent
 

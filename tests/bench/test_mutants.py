@@ -4,8 +4,8 @@ import argparse
 
 import pytest
 
-from bench import mutants
-from bench.mutants import FILES, Checks, false_alarms, run
+from bench.tools import mutants
+from bench.tools.mutants import FILES, Checks, false_alarms, run
 
 ARGUMENTS = argparse.Namespace(only="relu", verbose=False)
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from reference import exact
 
-from bench import pictures
 from bench.peers import find, textbook
 from bench.record import Result
 from bench.session import Session
 from bench.suites import elementwise, losses
+from bench.tools import pictures
 from nbgrad import kernels
 from nbgrad.formulas.table import LOSSES, OPS, Elementwise
 

@@ -25,7 +25,7 @@ import numpy as np
 from nbgrad import formulas
 from nbgrad.formulas import rows, softmax
 
-sys.path.append(str(Path(__file__).parent.parent / "tests" / "testing"))
+sys.path.append(str(Path(__file__).parents[2] / "tests" / "testing"))
 from mutant_checks import ELEMENTWISE, Checks, compile_imports, reason_for  # noqa: E402
 from mutant_rows import ROWS  # noqa: E402
 from mutant_scores import SCORES  # noqa: E402

@@ -26,7 +26,7 @@ from bench.tables import Table, markdown
 
 __all__ = ["CASES", "FILE", "Case", "add_arguments", "look", "run", "table"]
 
-FILE = Path(__file__).parent / "results" / "defects.json"
+FILE = Path(__file__).parents[1] / "results" / "defects.json"
 TITLES = {"torch": "PyTorch", "jax": "JAX"}
 DIGITS = 200
 

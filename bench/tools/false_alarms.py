@@ -12,7 +12,7 @@ import time
 import warnings
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parent.parent / "tests" / "testing"))
+sys.path.append(str(Path(__file__).parents[2] / "tests" / "testing"))
 from foreign import FOREIGN  # noqa: E402
 from right import RIGHT  # noqa: E402
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-sys.path.append(str(Path(__file__).parent.parent / "tests" / "testing"))
+sys.path.append(str(Path(__file__).parents[2] / "tests" / "testing"))
 from faults import FAULTS, Fault  # noqa: E402
 
 __all__ = ["add_arguments", "run"]

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.foreign_reasons import REASONS
 from bench.tables import Table, markdown
+from bench.tools.foreign_reasons import REASONS
 
 __all__ = ["MODULES", "Outcome", "add_arguments", "judged", "outcomes", "run", "substituted"]
 

@@ -13,16 +13,16 @@ import json
 import statistics
 from pathlib import Path
 
-from bench import defects, pictures
 from bench.machine import line
 from bench.record import OWN, Record, Result
 from bench.show import LEGEND
 from bench.suites.elementwise import summary
 from bench.tables import Table, first_calls, markdown, of_suite, ratio
+from bench.tools import defects, pictures
 
 __all__ = ["BEGIN", "DEFECTS", "END", "found_defects", "replaced", "results", "run", "section"]
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "bench" / "results"
 BEGIN, END = "<!-- bench:begin (python -m bench readme writes what is between these lines) -->", "<!-- bench:end -->"
 DEFECTS = "<!-- defects:begin (as below, from python -m bench defects --save) -->", "<!-- defects:end -->"
@@ -154,7 +154,7 @@ def section(result: Result) -> str:
 
 
 def found_defects() -> str:
-    """The committed table of `bench.defects`."""
+    """The committed table of `bench.tools.defects`."""
     return markdown(defects.table(json.loads(defects.FILE.read_text(encoding="utf-8"))))
 
 

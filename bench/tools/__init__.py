@@ -1,0 +1,1 @@
+"""Commands of their own: each module has ``add_arguments(parser)`` and ``run(arguments)``."""
