@@ -78,7 +78,8 @@ def checked(
         elif place is CPU:
             fitted.append(contiguous(a if whole else a.astype(dtype, copy=False), shape))
         else:
-            fitted.append(place.contiguous(a if whole else place.cast(a, dtype), shape).reshape(shape))
+            wide = place.xp.broadcast_to(a if whole else place.cast(a, dtype), shape)
+            fitted.append(place.flat(wide).reshape(shape))
     if not any(hasattr(a, "shape") and not whole for a, whole in zip(fitted, integers, strict=True)):
         k = integers.index(False)  # the loop takes its precision from an array
         fitted[k] = place.xp.full(shape, fitted[k], dtype)
