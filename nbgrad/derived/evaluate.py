@@ -151,13 +151,13 @@ class _Plan(NamedTuple):
 
 
 def _memory(place: Any, out: Any, shape: tuple[int, ...], dtype: Any, inputs: list[Any]) -> Any:
-    """Where the loop writes: ``out`` if it may, else fresh memory."""
-    if place is not CPU:
-        return place.room(out, shape, dtype, *inputs)
-    if out is not None and out.shape == shape and out.flags.carray:
-        if not any(np.may_share_memory(out, a) and not _same(out, a) for a in inputs):
+    """Where the loop writes: ``out`` if it lies as loops want it and overlaps no input (other than element by element,
+    where that is asked quickly), else fresh memory.
+    """
+    if out is not None and out.shape == shape and (out.flags.carray if place is CPU else out.flags.c_contiguous):
+        if not any(place.overlap(out, a) and not (place is CPU and _same(out, a)) for a in inputs):
             return out
-    return np.empty(shape, dtype)
+    return place.xp.empty(shape, dtype)
 
 
 def _same(a: Any, b: Any) -> bool:

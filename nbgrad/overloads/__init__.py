@@ -4,7 +4,7 @@ Below `nbgrad.kernels`, which registers them: Numba asks for an overload by the 
 was registered before the user's function is compiled.
 """
 
-from nbgrad.overloads import elementwise, labels, losses, rows  # noqa: F401  they fill the table
+from nbgrad.overloads import elementwise, labels, losses, maxout, rows  # noqa: F401  they fill the table
 from nbgrad.overloads.register import IMPLEMENTATIONS
 
 __all__ = ["IMPLEMENTATIONS"]
