@@ -15,6 +15,7 @@ from nbgrad import LinearRegression, LogisticRegression, SoftmaxRegression, regr
 from nbgrad.regression import Problem
 from nbgrad.regression.blocks import Blocks
 from nbgrad.regression.passes import one_pass
+from nbgrad.regression.passes.second_order import Frame
 
 ROWS, FEATURES = 600, 5
 
@@ -57,8 +58,8 @@ def everything(model, params, X, y, weight):
             getattr(regression, model + "_hessian")(params, X, y, **options),
             *problem.value_and_grad(params),
             problem.hessian(params) @ np.ones(params.size),
-            *problem.moments(2, True),
-            *problem.moments(2, False),
+            *problem.moments(Frame(np.ones(problem.n_features)), 0.5),
+            problem.ranges().squares,
         ]
     )
 
