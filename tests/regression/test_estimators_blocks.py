@@ -143,7 +143,6 @@ REFUSED = [
     (ANY, (ROW,), ValueError, "requires y to be passed, but the target y is None"),
     (CLASSIFIERS, ([(ROW, [0]), (ROW, [0])],), ValueError, "This solver needs samples of at least 2 classes"),
     (CLASSIFIERS, ([(ROW, [0.5]), (ROW, [0.25])],), ValueError, "Unknown label type"),
-    (CLASSIFIERS[:1], ([(ROW, [k]) for k in range(3)],), ValueError, "Only binary classification is supported"),
 ]
 
 
