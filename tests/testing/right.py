@@ -128,6 +128,7 @@ def objective(model, dtype):
     rng = np.random.default_rng(3)
     X = rng.normal(size=(5, 2)).astype(dtype)
     y = {"linear": rng.normal(size=5), "softmax": rng.integers(0, 3, 5)}.get(model, rng.integers(0, 2, 5))
+    y = y + (model == "gamma")  # whose targets are above 0
     options = {"l2": 0.5, "sample_weight": np.array([1.0, 2.0, 0.0, 0.5, 1.0])}
 
     def forward(params):
