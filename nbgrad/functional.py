@@ -14,8 +14,6 @@ tensor([0.3465736])
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +23,7 @@ from nbgrad.arguments import check_number
 from nbgrad.arrays import FLOAT64
 from nbgrad.autograd import rules_kernels as rules
 from nbgrad.autograd.combine import as_tensors
+from nbgrad.autograd.from_table import of_elements, of_rows
 from nbgrad.autograd.operators.apply import apply
 from nbgrad.autograd.operators.axes import choose_axis
 from nbgrad.autograd.tensor import Tensor
@@ -53,52 +52,14 @@ def _constant(value: Any, name: str) -> Any:
 
 def __getattr__(name: str) -> Callable[..., Tensor]:
     if name in ROW_FUNCTIONS:
-        return _row_function(name)
+        return of_rows(name)
     if name in OPS or name in PUBLIC_LOSSES:
-        return _derived(name)
+        return of_elements(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *OPS, *PUBLIC_LOSSES, *ROW_FUNCTIONS})
-
-
-@functools.cache
-def _derived(name: str) -> Callable[..., Tensor]:
-    """The function of a row of the table."""
-    rule: Any
-    options: dict[str, Any]
-    kind: Any
-    either = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    if name in OPS:
-        tensors, rule, options, kind = ["input"], rules.Activation, OPS[name].parameters, either
-    else:
-        op, rule, kind = PUBLIC_LOSSES[name], rules.Loss, inspect.Parameter.KEYWORD_ONLY
-        tensors, options = [op.input, "target"], {**op.parameters, "reduction": "mean"}
-    signature = inspect.Signature(
-        [inspect.Parameter(tensor, either) for tensor in tensors]
-        + [inspect.Parameter(option, kind, default=value) for option, value in options.items()]
-    )
-
-    def function(*args: Any, **keywords: Any) -> Tensor:
-        given = dict(signature.bind(*args, **keywords).arguments)
-        inputs = as_tensors(*(given.pop(tensor) for tensor in tensors))
-        return apply(rule(name, **{**options, **given}), inputs)
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"`nbgrad.kernels.{name}` on tensors; differentiable in all of them."
-    function.__signature__ = signature  # type: ignore[attr-defined]
-    return function
-
-
-@functools.cache
-def _row_function(name: str) -> Callable[..., Tensor]:
-    def function(input: Any, axis: Any = -1, *, dim: Any = None) -> Tensor:
-        return apply(rules.RowFunction(name), (_tensor(input),), choose_axis(axis, dim, -1))
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"`nbgrad.kernels.{name}` on a tensor."
-    return function
 
 
 def sigmoid(input: Any) -> Tensor:
