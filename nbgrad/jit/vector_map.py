@@ -19,7 +19,6 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 __all__ = ["nontemporal_copy", "plain_map", "vector_map"]
@@ -146,9 +145,8 @@ def _vector_map(
 
         # The numbers to be added up are kept for a moment: sums in the loop itself are four more vectors in its
         # registers each, which it has not (1024 elements, value and three gradients: 4.0 µs, so 1.7).
-        buffers = [
-            cgutils.alloca_once(builder, ir.ArrayType(context.get_data_type(t), _ROOM)) for t in returned[kept:]
-        ]
+        with builder.goto_entry_block():
+            buffers = [builder.alloca(ir.ArrayType(context.get_data_type(t), _ROOM)) for t in returned[kept:]]
         index, whole = args[3].type, args[3]
         kept_at.extend(builder.bitcast(buffer, buffer.type.pointee.element.as_pointer()) for buffer in buffers)
 

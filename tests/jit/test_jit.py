@@ -148,14 +148,14 @@ def test_every_compiled_source_is_hashed():
 def test_an_edit_of_a_loop_in_another_room(copy, tmp_path):
     code = """
 import numpy as np
-from nbgrad.regression.linear.least_squares import _double_precision_sum as loop
+from nbgrad.regression.linear.refine import _double_precision_sum as loop
 high, low = np.zeros(1), np.zeros(1)
 loop.serial(np.ones(1), np.ones(1), high, low)
 print(high[0] + low[0], compiled() > 0)
 """
     assert run(COUNT + code, tmp_path / "cache", package=copy) == "2.0 True"
     assert run(COUNT + code, tmp_path / "cache", package=copy) == "2.0 False"
-    edit(copy / "regression" / "linear" / "least_squares.py", "low[j] += carry + more_low[j]", "low[j] += carry + 5.0")
+    edit(copy / "regression" / "linear" / "refine.py", "low[j] += carry + more_low[j]", "low[j] += carry + 5.0")
     assert run(COUNT + code, tmp_path / "cache", package=copy) == "6.0 True"
 
 

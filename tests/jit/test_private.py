@@ -7,10 +7,11 @@ import shutil
 import pytest
 from processes import PACKAGE, run
 
-# Where each is used. ("options.py": compile once for all callers. "locks.py": forks. "cache.py": checksums.)
+# Where each is used. ("options.py": compile once for all callers. "attributes.py": formula.sum in @njit. "locks.py": forks. "cache.py": checksums.)
 NAMES = {
     "options.py": ["Flags", "builtin_registry", "_impl_cache"],
     "locks.py": ["global_compiler_lock", "_backend_init_thread_lock", "_lock", "lib"],
+    "attributes.py": ["builtin_registry", "AttributeTemplate", "infer_getattr"],
     "cache.py": [
         "_cache", "_impl", "cache_path", "filename_base", "_cache_file", "_dump", "_index_key", "magic_tuple",
     ],
@@ -39,7 +40,7 @@ def test_only_these_are_imported():
                 found |= {name.rpartition(".")[2] for name in guarded}
                 private -= guarded
         assert not private, f"{file}: {private}"
-    assert found == {"Flags", "builtin_registry", "global_compiler_lock"}
+    assert found == {"AttributeTemplate", "Flags", "builtin_registry", "global_compiler_lock", "infer_getattr"}
 
 
 CODE = """
