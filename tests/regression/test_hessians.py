@@ -31,7 +31,8 @@ def test_values_gradients_and_products(model, data):
         try:
             check(*functions, params, strict=True)
         except GradientError as error:  # what is drawn may have slopes of 1e-146, which no digit shows: no fault
-            assert error.verdict == "unconfirmed", error
+            # (where all digits stay the same, as quantile's slope for X of 1e-38, they show a constant)
+            assert error.verdict == "unconfirmed" or (error.reference == 0 and abs(error.value) < 1e-60), error
 
 
 @models
