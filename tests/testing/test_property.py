@@ -172,18 +172,24 @@ def test_numbers_are_drawn():
     gradient_test(forward, lambda g, x, k: (g * k * math.cos(x), None), st.floats(-3, 3), st.integers(1, 3), settings=few)()
 
 
+SLEEP, slept = 0.002, []
+
+
 def slow_and_wrong(x):
-    time.sleep(0.002)
+    slept.append(SLEEP)
+    time.sleep(SLEEP)
     return np.sin(x)
 
 
 @pytest.mark.parametrize("shape", [3, (5, 8)])
 def test_a_failure_takes_less_than_five_seconds(shape):
     find = gradient_test(slow_and_wrong, lambda g, x: g * np.cos(x) * np.where(x > 0.25, 1 + 1e-7, 1), array(shape, domain=(-9, 9)))
-    start = time.perf_counter()
+    slept.clear()
+    start = time.process_time()
     with pytest.raises(GradientError):
         find()
-    assert time.perf_counter() - start < 5
+    # what it takes where no other process takes its turn: its own work, and its function's
+    assert time.process_time() - start + sum(slept) < 5
 
 
 def test_the_lines_that_explain_a_failure_are_the_callers():
