@@ -29,7 +29,8 @@ class Differentiable:
     """What `differentiable` makes of a formula: call it; its derivatives are its methods.
 
     Arguments are numbers and arrays that broadcast; float32 where all arrays are, else float64, and numbers adapt.
-    ``value_and_grad``, ``grad_hess``, ``sum`` and ``mean`` (and their ``value_and_grad``) work inside ``@njit``, too.
+    ``value_and_grad``, ``grad_hess``, ``sum`` and ``mean`` (and their ``value_and_grad``) work inside ``@njit``, too,
+    there by all real arguments (without ``wrt``, ``weight`` and ``out``), integers among them.
     """
 
     __name__: str
