@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "nbgrad"
 
 #: Each room, a folder or a file, may import from those on floors before its own; those of one floor never see each other.
 FLOORS = [
-    ["jit"], ["elementary"], ["formulas"], ["derive"], ["arguments", "arrays"], ["cpu", "cuda"], ["place"], ["overloads"], ["kernels"],
+    ["typing", "jit"], ["elementary"], ["formulas"], ["derive"], ["arguments", "arrays"], ["cpu", "cuda"], ["place"], ["overloads"], ["kernels"],
     ["autograd", "regression"], ["derived", "functional", "module"], ["optim", "nn"], ["datasets", "testing"], ["training"], ["cli"],
 ]  # fmt: skip
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

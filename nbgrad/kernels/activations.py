@@ -15,10 +15,11 @@ All of them share these rules.
 
 from __future__ import annotations
 
-from typing import Any
+from numpy.typing import NDArray
 
 from nbgrad.formulas.table import OPS
 from nbgrad.kernels.elementwise import Kernel
+from nbgrad.typing import F, Floats, Out
 
 __all__ = [
     "elu", "elu_backward", "leaky_relu", "leaky_relu_backward", "relu", "relu_backward", "sigmoid",
@@ -32,7 +33,7 @@ _leaky_relu = Kernel(OPS["leaky_relu"])
 _elu = Kernel(OPS["elu"])
 
 
-def sigmoid(x: Any, *, out: Any = None) -> Any:
+def sigmoid(x: Floats[F], *, out: Out[F] = None) -> NDArray[F]:
     """Logistic sigmoid σ(x) = 1/(1 + e⁻ˣ).
 
     Derivative: σ'(x) = σ(x)(1 − σ(x)); smooth. Computed from e = e^−|x| as 1/(1 + e) or e/(1 + e), so that
@@ -47,7 +48,7 @@ def sigmoid(x: Any, *, out: Any = None) -> Any:
     return _sigmoid.forward(x, out)
 
 
-def sigmoid_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
+def sigmoid_backward(grad_output: Floats[F], x: Floats[F], *, out: Out[F] = None) -> NDArray[F]:
     """grad_output · σ'(x), with σ'(x) = e/(1 + e)², e = e^−|x|: full precision in both tails.
 
     >>> import numpy as np
@@ -57,7 +58,7 @@ def sigmoid_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
     return _sigmoid.backward(grad_output, x, out)
 
 
-def tanh(x: Any, *, out: Any = None) -> Any:
+def tanh(x: Floats[F], *, out: Out[F] = None) -> NDArray[F]:
     """Hyperbolic tangent (eˣ − e⁻ˣ)/(eˣ + e⁻ˣ) = 2σ(2x) − 1.
 
     Derivative: 1 − tanh²x; smooth. Computed for |x|, from 0.8 on as 1 − 2e/(1 + e) with e = e^(−2|x|), below by a
@@ -72,7 +73,7 @@ def tanh(x: Any, *, out: Any = None) -> Any:
     return _tanh.forward(x, out)
 
 
-def tanh_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
+def tanh_backward(grad_output: Floats[F], x: Floats[F], *, out: Out[F] = None) -> NDArray[F]:
     """grad_output · tanh'(x), with tanh'(x) = 4e/(1 + e)², e = e^(−2|x|): full precision in both tails.
 
     >>> import numpy as np
@@ -82,7 +83,7 @@ def tanh_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
     return _tanh.backward(grad_output, x, out)
 
 
-def relu(x: Any, *, out: Any = None) -> Any:
+def relu(x: Floats[F], *, out: Out[F] = None) -> NDArray[F]:
     """Rectified linear unit max(x, 0).
 
     Derivative: 1 for x > 0, 0 for x < 0, and 0 at the kink x = 0 (as PyTorch).
@@ -96,7 +97,7 @@ def relu(x: Any, *, out: Any = None) -> Any:
     return _relu.forward(x, out)
 
 
-def relu_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
+def relu_backward(grad_output: Floats[F], x: Floats[F], *, out: Out[F] = None) -> NDArray[F]:
     """grad_output where x > 0, else grad_output · 0.
 
     >>> import numpy as np
@@ -106,7 +107,7 @@ def relu_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
     return _relu.backward(grad_output, x, out)
 
 
-def leaky_relu(x: Any, *, negative_slope: float = 0.1, out: Any = None) -> Any:
+def leaky_relu(x: Floats[F], *, negative_slope: float = 0.1, out: Out[F] = None) -> NDArray[F]:
     """max(0.1·x, x) for the default slope; in general x for x > 0 and negative_slope·x else.
 
     Derivative: 1 for x > 0, negative_slope for x < 0 and at the kink x = 0 (as PyTorch). The default slope is
@@ -122,7 +123,9 @@ def leaky_relu(x: Any, *, negative_slope: float = 0.1, out: Any = None) -> Any:
     return _leaky_relu.forward(x, out, negative_slope)
 
 
-def leaky_relu_backward(grad_output: Any, x: Any, *, negative_slope: float = 0.1, out: Any = None) -> Any:
+def leaky_relu_backward(
+    grad_output: Floats[F], x: Floats[F], *, negative_slope: float = 0.1, out: Out[F] = None
+) -> NDArray[F]:
     """grad_output where x > 0, else negative_slope · grad_output. The default slope is 0.1; PyTorch's is
     0.01.
 
@@ -133,7 +136,7 @@ def leaky_relu_backward(grad_output: Any, x: Any, *, negative_slope: float = 0.1
     return _leaky_relu.backward(grad_output, x, out, negative_slope)
 
 
-def elu(x: Any, *, alpha: float = 1.0, out: Any = None) -> Any:
+def elu(x: Floats[F], *, alpha: float = 1.0, out: Out[F] = None) -> NDArray[F]:
     """Exponential linear unit: x for x > 0, else alpha·(eˣ − 1).
 
     Derivative: 1 for x > 0, alpha·eˣ for x < 0, alpha at x = 0 (a kink unless alpha = 1; as PyTorch). Any
@@ -149,7 +152,7 @@ def elu(x: Any, *, alpha: float = 1.0, out: Any = None) -> Any:
     return _elu.forward(x, out, alpha)
 
 
-def elu_backward(grad_output: Any, x: Any, *, alpha: float = 1.0, out: Any = None) -> Any:
+def elu_backward(grad_output: Floats[F], x: Floats[F], *, alpha: float = 1.0, out: Out[F] = None) -> NDArray[F]:
     """grad_output where x > 0, else grad_output · alpha·eˣ (from the input: elu(x) + alpha would cancel in
     the tail).
 

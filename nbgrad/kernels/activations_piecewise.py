@@ -5,10 +5,11 @@ The rules that all activations share are in `nbgrad.kernels.activations`.
 
 from __future__ import annotations
 
-from typing import Any
+from numpy.typing import NDArray
 
 from nbgrad.formulas.table import OPS
 from nbgrad.kernels.elementwise import Kernel
+from nbgrad.typing import F, Floats, Out
 
 __all__ = [
     "celu", "celu_backward", "hardsigmoid", "hardsigmoid_backward", "hardswish",
@@ -25,7 +26,7 @@ _hardswish = Kernel(OPS["hardswish"])
 _threshold = Kernel(OPS["threshold"])
 
 
-def selu(x: Any, *, out: Any = None) -> Any:
+def selu(x: Floats[F], *, out: Out[F] = None) -> NDArray[F]:
     """Scaled exponential linear unit: λx for x > 0, else λα·(eˣ − 1); λ = 1.0507009873554805, α = 1.6732632423543772.
 
     Derivative: λ for x > 0, λα·eˣ for x < 0 and λα at the kink x = 0 (as PyTorch). Computed by expm1; λ and λα count
@@ -40,7 +41,7 @@ def selu(x: Any, *, out: Any = None) -> Any:
     return _selu.forward(x, out)
 
 
-def selu_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
+def selu_backward(grad_output: Floats[F], x: Floats[F], *, out: Out[F] = None) -> NDArray[F]:
     """grad_output · λ where x > 0, else grad_output · λα·eˣ.
 
     >>> import numpy as np
@@ -50,7 +51,7 @@ def selu_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
     return _selu.backward(grad_output, x, out)
 
 
-def celu(x: Any, *, alpha: float = 1.0, out: Any = None) -> Any:
+def celu(x: Floats[F], *, alpha: float = 1.0, out: Out[F] = None) -> NDArray[F]:
     """Continuously differentiable exponential linear unit: x for x > 0, else alpha·(e^(x/alpha) − 1).
 
     Derivative: 1 for x > 0, e^(x/alpha) for x < 0; continuous, 1 at 0. 2 ulp for alpha = 1; another alpha adds the
@@ -65,7 +66,7 @@ def celu(x: Any, *, alpha: float = 1.0, out: Any = None) -> Any:
     return _celu.forward(x, out, alpha)
 
 
-def celu_backward(grad_output: Any, x: Any, *, alpha: float = 1.0, out: Any = None) -> Any:
+def celu_backward(grad_output: Floats[F], x: Floats[F], *, alpha: float = 1.0, out: Out[F] = None) -> NDArray[F]:
     """grad_output where x > 0, else grad_output · e^(x/alpha).
 
     >>> import numpy as np
@@ -75,7 +76,7 @@ def celu_backward(grad_output: Any, x: Any, *, alpha: float = 1.0, out: Any = No
     return _celu.backward(grad_output, x, out, alpha)
 
 
-def hardtanh(x: Any, *, min_val: float = -1.0, max_val: float = 1.0, out: Any = None) -> Any:
+def hardtanh(x: Floats[F], *, min_val: float = -1.0, max_val: float = 1.0, out: Out[F] = None) -> NDArray[F]:
     """x, clipped to [min_val, max_val].
 
     Derivative: 1 for min_val < x < max_val, else 0, at both kinks too (as PyTorch).
@@ -89,7 +90,9 @@ def hardtanh(x: Any, *, min_val: float = -1.0, max_val: float = 1.0, out: Any = 
     return _hardtanh.forward(x, out, min_val, max_val)
 
 
-def hardtanh_backward(grad_output: Any, x: Any, *, min_val: float = -1.0, max_val: float = 1.0, out: Any = None) -> Any:
+def hardtanh_backward(
+    grad_output: Floats[F], x: Floats[F], *, min_val: float = -1.0, max_val: float = 1.0, out: Out[F] = None
+) -> NDArray[F]:
     """grad_output where min_val < x < max_val, else grad_output · 0.
 
     >>> import numpy as np
@@ -99,7 +102,7 @@ def hardtanh_backward(grad_output: Any, x: Any, *, min_val: float = -1.0, max_va
     return _hardtanh.backward(grad_output, x, out, min_val, max_val)
 
 
-def relu6(x: Any, *, out: Any = None) -> Any:
+def relu6(x: Floats[F], *, out: Out[F] = None) -> NDArray[F]:
     """x, clipped to [0, 6].
 
     Derivative: 1 for 0 < x < 6, else 0, at both kinks too (as PyTorch).
@@ -113,7 +116,7 @@ def relu6(x: Any, *, out: Any = None) -> Any:
     return _relu6.forward(x, out)
 
 
-def relu6_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
+def relu6_backward(grad_output: Floats[F], x: Floats[F], *, out: Out[F] = None) -> NDArray[F]:
     """grad_output where 0 < x < 6, else grad_output · 0.
 
     >>> import numpy as np
@@ -123,7 +126,7 @@ def relu6_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
     return _relu6.backward(grad_output, x, out)
 
 
-def hardsigmoid(x: Any, *, out: Any = None) -> Any:
+def hardsigmoid(x: Floats[F], *, out: Out[F] = None) -> NDArray[F]:
     """(x + 3)/6, clipped to [0, 1].
 
     Derivative: 1/6 for −3 < x < 3, else 0, at both kinks too (as PyTorch).
@@ -137,7 +140,7 @@ def hardsigmoid(x: Any, *, out: Any = None) -> Any:
     return _hardsigmoid.forward(x, out)
 
 
-def hardsigmoid_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
+def hardsigmoid_backward(grad_output: Floats[F], x: Floats[F], *, out: Out[F] = None) -> NDArray[F]:
     """grad_output/6 where −3 < x < 3, else grad_output · 0.
 
     >>> import numpy as np
@@ -147,7 +150,7 @@ def hardsigmoid_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
     return _hardsigmoid.backward(grad_output, x, out)
 
 
-def hardswish(x: Any, *, out: Any = None) -> Any:
+def hardswish(x: Floats[F], *, out: Out[F] = None) -> NDArray[F]:
     """x·(x + 3)/6 for −3 < x < 3, 0 below, x above: x·hardsigmoid(x).
 
     Derivative: (2x + 3)/6 for −3 < x < 3, 0 below, 1 above; 0 at the kink −3 and 1 at the kink 3 (as PyTorch).
@@ -161,7 +164,7 @@ def hardswish(x: Any, *, out: Any = None) -> Any:
     return _hardswish.forward(x, out)
 
 
-def hardswish_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
+def hardswish_backward(grad_output: Floats[F], x: Floats[F], *, out: Out[F] = None) -> NDArray[F]:
     """grad_output · (2x + 3)/6 where −3 < x < 3; 0 below, grad_output above.
 
     >>> import numpy as np
@@ -171,7 +174,7 @@ def hardswish_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
     return _hardswish.backward(grad_output, x, out)
 
 
-def threshold(x: Any, *, threshold: float = 0.0, value: float = 0.0, out: Any = None) -> Any:
+def threshold(x: Floats[F], *, threshold: float = 0.0, value: float = 0.0, out: Out[F] = None) -> NDArray[F]:
     """x for x > threshold, else value. (PyTorch has no defaults; with these it is `relu`.)
 
     Derivative: 1 for x > threshold, else 0, at the kink too (as PyTorch); unless value = threshold the function jumps
@@ -186,7 +189,9 @@ def threshold(x: Any, *, threshold: float = 0.0, value: float = 0.0, out: Any = 
     return _threshold.forward(x, out, threshold, value)
 
 
-def threshold_backward(grad_output: Any, x: Any, *, threshold: float = 0.0, value: float = 0.0, out: Any = None) -> Any:
+def threshold_backward(
+    grad_output: Floats[F], x: Floats[F], *, threshold: float = 0.0, value: float = 0.0, out: Out[F] = None
+) -> NDArray[F]:
     """grad_output where x > threshold, else grad_output · 0.
 
     >>> import numpy as np

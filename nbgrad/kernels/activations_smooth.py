@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from numpy.typing import NDArray
+
 from nbgrad.arguments import GELUS, check_choice
 from nbgrad.formulas.table import OPS
 from nbgrad.kernels.elementwise import Kernel
+from nbgrad.typing import F, Floats, Out
 
 __all__ = [
     "gelu", "gelu_backward", "gelu_tanh", "gelu_tanh_backward", "log_sigmoid",
@@ -28,7 +31,7 @@ _mish = Kernel(OPS["mish"])
 _softsign = Kernel(OPS["softsign"])
 
 
-def softplus(x: Any, *, beta: float = 1.0, out: Any = None) -> Any:
+def softplus(x: Floats[F], *, beta: float = 1.0, out: Out[F] = None) -> NDArray[F]:
     """Softplus ln(1 + e^(beta·x))/beta, a smooth max(x, 0).
 
     Derivative: σ(beta·x); smooth. Computed as max(x, 0) + ln(1 + e^−|z|)/beta with z = beta·x: nothing overflows and
@@ -44,7 +47,7 @@ def softplus(x: Any, *, beta: float = 1.0, out: Any = None) -> Any:
     return _softplus.forward(x, out, beta)
 
 
-def softplus_backward(grad_output: Any, x: Any, *, beta: float = 1.0, out: Any = None) -> Any:
+def softplus_backward(grad_output: Floats[F], x: Floats[F], *, beta: float = 1.0, out: Out[F] = None) -> NDArray[F]:
     """grad_output · σ(beta·x): full precision in both tails.
 
     >>> import numpy as np
@@ -54,7 +57,7 @@ def softplus_backward(grad_output: Any, x: Any, *, beta: float = 1.0, out: Any =
     return _softplus.backward(grad_output, x, out, beta)
 
 
-def log_sigmoid(x: Any, *, out: Any = None) -> Any:
+def log_sigmoid(x: Floats[F], *, out: Out[F] = None) -> NDArray[F]:
     """ln σ(x) = −ln(1 + e⁻ˣ) (PyTorch: ``logsigmoid``).
 
     Derivative: σ(−x); smooth. Computed as min(x, 0) − ln(1 + e^−|x|): the logarithm of a rounded σ would be 0 from
@@ -69,7 +72,7 @@ def log_sigmoid(x: Any, *, out: Any = None) -> Any:
     return _log_sigmoid.forward(x, out)
 
 
-def log_sigmoid_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
+def log_sigmoid_backward(grad_output: Floats[F], x: Floats[F], *, out: Out[F] = None) -> NDArray[F]:
     """grad_output · σ(−x): full precision in both tails.
 
     >>> import numpy as np
@@ -79,7 +82,7 @@ def log_sigmoid_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
     return _log_sigmoid.backward(grad_output, x, out)
 
 
-def silu(x: Any, *, out: Any = None) -> Any:
+def silu(x: Floats[F], *, out: Out[F] = None) -> NDArray[F]:
     """Sigmoid linear unit x·σ(x), also called swish.
 
     Derivative: σ(x)(1 + x·σ(−x)), which crosses zero at x = −1.2785; smooth. Computed as max(x, 0) − |x|·e/(1 + e) with
@@ -94,7 +97,7 @@ def silu(x: Any, *, out: Any = None) -> Any:
     return _silu.forward(x, out)
 
 
-def silu_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
+def silu_backward(grad_output: Floats[F], x: Floats[F], *, out: Out[F] = None) -> NDArray[F]:
     """grad_output · σ(x)(1 + x·σ(−x)): to 2 ulp, beside the zero to eps (2^-23 or 2^-52).
 
     >>> import numpy as np
@@ -109,7 +112,7 @@ def _gelu_of(approximate: Any) -> Kernel:
     return _gelu if approximate == "none" else _gelu_tanh
 
 
-def gelu(x: Any, *, approximate: str = "none", out: Any = None) -> Any:
+def gelu(x: Floats[F], *, approximate: str = "none", out: Out[F] = None) -> NDArray[F]:
     """Gaussian error linear unit x·Φ(x), Φ the normal distribution; with ``approximate="tanh"`` it is `gelu_tanh`.
 
     Derivative: Φ(x) + x·φ(x), φ the normal density, which crosses zero at x = −0.7518; smooth. Computed as
@@ -125,7 +128,7 @@ def gelu(x: Any, *, approximate: str = "none", out: Any = None) -> Any:
     return _gelu_of(approximate).forward(x, out)
 
 
-def gelu_backward(grad_output: Any, x: Any, *, approximate: str = "none", out: Any = None) -> Any:
+def gelu_backward(grad_output: Floats[F], x: Floats[F], *, approximate: str = "none", out: Out[F] = None) -> NDArray[F]:
     """grad_output · (Φ(x) + x·φ(x)): to 2 ulp, beside the zero to eps (2^-23 or 2^-52). ``approximate``: see `gelu`.
 
     >>> import numpy as np
@@ -135,7 +138,7 @@ def gelu_backward(grad_output: Any, x: Any, *, approximate: str = "none", out: A
     return _gelu_of(approximate).backward(grad_output, x, out)
 
 
-def gelu_tanh(x: Any, *, out: Any = None) -> Any:
+def gelu_tanh(x: Floats[F], *, out: Out[F] = None) -> NDArray[F]:
     """½x(1 + tanh(√(2/π)(x + 0.044715x³))): PyTorch's ``gelu(approximate="tanh")``.
 
     Derivative: σ(u) + x·u'·σ(u)σ(−u) with u = 2√(2/π)(x + 0.044715x³), which crosses zero at x = −0.7525; smooth.
@@ -150,7 +153,7 @@ def gelu_tanh(x: Any, *, out: Any = None) -> Any:
     return _gelu_tanh.forward(x, out)
 
 
-def gelu_tanh_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
+def gelu_tanh_backward(grad_output: Floats[F], x: Floats[F], *, out: Out[F] = None) -> NDArray[F]:
     """grad_output · (σ(u) + x·u'·σ(u)σ(−u)): to 2 ulp, beside the zero to eps (2^-23 or 2^-52).
 
     >>> import numpy as np
@@ -160,7 +163,7 @@ def gelu_tanh_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
     return _gelu_tanh.backward(grad_output, x, out)
 
 
-def mish(x: Any, *, out: Any = None) -> Any:
+def mish(x: Floats[F], *, out: Out[F] = None) -> NDArray[F]:
     """x·tanh(softplus(x)) = x·tanh(ln(1 + eˣ)).
 
     Derivative: tanh(s) + x·σ(x)·(1 − tanh²(s)) with s = softplus(x), which crosses zero at x = −1.1924; smooth.
@@ -175,7 +178,7 @@ def mish(x: Any, *, out: Any = None) -> Any:
     return _mish.forward(x, out)
 
 
-def mish_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
+def mish_backward(grad_output: Floats[F], x: Floats[F], *, out: Out[F] = None) -> NDArray[F]:
     """grad_output · mish'(x): to 2 ulp, beside the zero to eps (2^-23 or 2^-52).
 
     >>> import numpy as np
@@ -185,7 +188,7 @@ def mish_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
     return _mish.backward(grad_output, x, out)
 
 
-def softsign(x: Any, *, out: Any = None) -> Any:
+def softsign(x: Floats[F], *, out: Out[F] = None) -> NDArray[F]:
     """x/(1 + |x|).
 
     Derivative: 1/(1 + |x|)²; continuous, 1 at 0. At ±inf the limits ±1.
@@ -199,7 +202,7 @@ def softsign(x: Any, *, out: Any = None) -> Any:
     return _softsign.forward(x, out)
 
 
-def softsign_backward(grad_output: Any, x: Any, *, out: Any = None) -> Any:
+def softsign_backward(grad_output: Floats[F], x: Floats[F], *, out: Out[F] = None) -> NDArray[F]:
     """grad_output/(1 + |x|)², as the square of the reciprocal: (1 + |x|)² may overflow where the result does not.
 
     >>> import numpy as np

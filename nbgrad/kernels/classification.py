@@ -6,10 +6,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from numpy.typing import NDArray
+
 from nbgrad.arguments import REDUCTIONS, check_choice, check_integer, check_number
 from nbgrad.arrays import INT64, check_labels
 from nbgrad.kernels.losses import check_outputs, results
 from nbgrad.place import place_of
+from nbgrad.typing import F, Floats, Labels, Out
 
 __all__ = ["cross_entropy", "cross_entropy_value_and_grad", "nll_loss", "nll_loss_value_and_grad"]
 
@@ -29,9 +32,7 @@ def _labels(place: Any, labels: Any, shape: tuple[int, ...], x: Any, name: str) 
     """Class labels, flat int64; whether they are in range the loops see."""
     check_labels(labels, "target")
     if labels.shape != shape:
-        raise ValueError(
-            f"target: expected labels of shape {shape} for {name} of shape {x.shape}, got {labels.shape}"
-        )
+        raise ValueError(f"target: expected labels of shape {shape} for {name} of shape {x.shape}, got {labels.shape}")
     return place.flat(place.cast(labels, INT64))
 
 
@@ -53,9 +54,16 @@ def _ignore_index(value: Any) -> int:
 
 
 def _cross_entropy(
-    logits: Any, target: Any, weight: Any, ignore_index: Any, label_smoothing: Any, reduction: str,
-    grad: bool, out: Any, grad_out: Any,
-) -> Any:  # fmt: skip
+    logits: Any,
+    target: Any,
+    weight: Any,
+    ignore_index: Any,
+    label_smoothing: Any,
+    reduction: str,
+    grad: bool,
+    out: Any,
+    grad_out: Any,
+) -> Any:
     check_choice(reduction, "reduction", REDUCTIONS)
     ignore_index = _ignore_index(ignore_index)
     with place_of(logits=logits, target=target, weight=weight, out=out, grad_out=grad_out) as place:
@@ -89,14 +97,14 @@ def _cross_entropy(
 
 
 def cross_entropy(
-    logits: Any,
-    target: Any,
+    logits: Floats[F],
+    target: Labels | Floats[F],
     *,
-    weight: Any = None,
+    weight: Floats[F] | None = None,
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     reduction: str = "mean",
-    out: Any = None,
+    out: Out[F] = None,
 ) -> Any:
     """−ln softmax(logits)[target], averaged: `torch.nn.functional.cross_entropy`.
 
@@ -125,24 +133,34 @@ def cross_entropy(
 
 
 def cross_entropy_value_and_grad(
-    logits: Any, target: Any, *, weight: Any = None, ignore_index: int = -100, label_smoothing: float = 0.0,
-    reduction: str = "mean", out: Any = None, grad_out: Any = None,
-) -> tuple[Any, Any]:  # fmt: skip
+    logits: Floats[F],
+    target: Labels | Floats[F],
+    *,
+    weight: Floats[F] | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+    out: Out[F] = None,
+    grad_out: Out[F] = None,
+) -> tuple[Any, NDArray[F]]:
     """`cross_entropy` and its gradient in ``logits``, in one pass.
 
     >>> import numpy as np
     >>> cross_entropy_value_and_grad(np.array([[0.0, 0.0]]), np.array([1]))
     (np.float64(0.6931471805599453), array([[ 0.5, -0.5]]))
     """
-    return _cross_entropy(
-        logits, target, weight, ignore_index, label_smoothing, reduction, True, out, grad_out
-    )
+    return _cross_entropy(logits, target, weight, ignore_index, label_smoothing, reduction, True, out, grad_out)
 
 
 def nll_loss(
-    log_probs: Any, target: Any, *, weight: Any = None, ignore_index: int = -100, reduction: str = "mean",
-    out: Any = None,
-) -> Any:  # fmt: skip
+    log_probs: Floats[F],
+    target: Labels,
+    *,
+    weight: Floats[F] | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    out: Out[F] = None,
+) -> Any:
     """−log_probs[target], averaged: `torch.nn.functional.nll_loss`; shapes, weight, ignore_index and out as
     in `cross_entropy`.
 
@@ -159,9 +177,15 @@ def nll_loss(
 
 
 def nll_loss_value_and_grad(
-    log_probs: Any, target: Any, *, weight: Any = None, ignore_index: int = -100, reduction: str = "mean",
-    out: Any = None, grad_out: Any = None,
-) -> tuple[Any, Any]:  # fmt: skip
+    log_probs: Floats[F],
+    target: Labels,
+    *,
+    weight: Floats[F] | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    out: Out[F] = None,
+    grad_out: Out[F] = None,
+) -> tuple[Any, NDArray[F]]:
     """`nll_loss` and its gradient in ``log_probs``.
 
     >>> import numpy as np
@@ -173,9 +197,15 @@ def nll_loss_value_and_grad(
 
 
 def _nll(
-    log_probs: Any, target: Any, weight: Any, ignore_index: Any, reduction: str, grad: bool, out: Any,
+    log_probs: Any,
+    target: Any,
+    weight: Any,
+    ignore_index: Any,
+    reduction: str,
+    grad: bool,
+    out: Any,
     grad_out: Any,
-) -> Any:  # fmt: skip
+) -> Any:
     check_choice(reduction, "reduction", REDUCTIONS)
     ignore_index = _ignore_index(ignore_index)
     with place_of(log_probs=log_probs, target=target, weight=weight, out=out, grad_out=grad_out) as place:

@@ -18,12 +18,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nbgrad.arguments import REDUCTIONS, check_choice, check_number
 from nbgrad.arrays import as_float, on_device
 from nbgrad.formulas.losses import dt_binary_cross_entropy_of_weights
 from nbgrad.formulas.table import LOSSES, Loss
 from nbgrad.place import CPU, place_of
+from nbgrad.typing import F, Floats, Out
 
 __all__ = [
     "binary_cross_entropy_with_logits", "binary_cross_entropy_with_logits_value_and_grad", "huber_loss",
@@ -69,15 +71,21 @@ def _numbers(op: Loss, parameters: dict[str, Any], dtype: Any) -> tuple[Any, ...
 
 
 def _loss(
-    op: Loss, x: Any, target: Any, reduction: str, parameters: dict[str, Any], *,
-    weight: Any = None, grad: bool = False, out: Any = None, grad_out: Any = None,
-) -> Any:  # fmt: skip
+    op: Loss,
+    x: Any,
+    target: Any,
+    reduction: str,
+    parameters: dict[str, Any],
+    *,
+    weight: Any = None,
+    grad: bool = False,
+    out: Any = None,
+    grad_out: Any = None,
+) -> Any:
     check_choice(reduction, "reduction", REDUCTIONS)
     first = op.input
     plain = weight is out is grad_out is None and type(x) is type(target) is np.ndarray  # half a microsecond less
-    with (
-        CPU if plain else place_of(**{first: x}, target=target, weight=weight, out=out, grad_out=grad_out)
-    ) as place:
+    with CPU if plain else place_of(**{first: x}, target=target, weight=weight, out=out, grad_out=grad_out) as place:
         x = place.as_float(x, first)
         target = _matching(place, target, x, "target", first)
         out, grad_out = check_outputs(place, x, x.shape, reduction, out, grad_out)
@@ -92,9 +100,7 @@ def _loss(
         return results(place, value, gradient, None, grad_out)
 
 
-def _reduced(
-    place: Any, loss: Any, gradient: Any, x: Any, weight: Any, reduction: str, out: Any, grad_out: Any
-) -> Any:
+def _reduced(place: Any, loss: Any, gradient: Any, x: Any, weight: Any, reduction: str, out: Any, grad_out: Any) -> Any:
     """The general way, in several passes: elementwise loss and gradient are there; weigh and reduce them."""
     with place.quiet():
         if weight is not None:
@@ -132,7 +138,7 @@ def target_slopes(op: Loss, x: Any, target: Any, parameters: dict[str, Any]) -> 
         return place.result(place.elementwise("loss_target_slope", op, [x, target], x.shape, None, numbers), None)
 
 
-def mse_loss(input: Any, target: Any, *, reduction: str = "mean", out: Any = None) -> Any:
+def mse_loss(input: Floats[F], target: Floats[F], *, reduction: str = "mean", out: Out[F] = None) -> Any:
     """Squared error (input − target)², averaged.
 
     Derivative: 2(input − target); smooth. ``target`` broadcasts to input's shape.
@@ -147,8 +153,8 @@ def mse_loss(input: Any, target: Any, *, reduction: str = "mean", out: Any = Non
 
 
 def mse_loss_value_and_grad(
-    input: Any, target: Any, *, reduction: str = "mean", out: Any = None, grad_out: Any = None
-) -> tuple[Any, Any]:
+    input: Floats[F], target: Floats[F], *, reduction: str = "mean", out: Out[F] = None, grad_out: Out[F] = None
+) -> tuple[Any, NDArray[F]]:
     """`mse_loss` and its gradient in ``input``.
 
     >>> import numpy as np
@@ -158,7 +164,7 @@ def mse_loss_value_and_grad(
     return _loss(LOSSES["squared_error"], input, target, reduction, {}, grad=True, out=out, grad_out=grad_out)
 
 
-def l1_loss(input: Any, target: Any, *, reduction: str = "mean", out: Any = None) -> Any:
+def l1_loss(input: Floats[F], target: Floats[F], *, reduction: str = "mean", out: Out[F] = None) -> Any:
     """Absolute error |input − target|, averaged.
 
     Derivative: sign(input − target), 0 at the kink input = target (as PyTorch).
@@ -173,20 +179,20 @@ def l1_loss(input: Any, target: Any, *, reduction: str = "mean", out: Any = None
 
 
 def l1_loss_value_and_grad(
-    input: Any, target: Any, *, reduction: str = "mean", out: Any = None, grad_out: Any = None
-) -> tuple[Any, Any]:
+    input: Floats[F], target: Floats[F], *, reduction: str = "mean", out: Out[F] = None, grad_out: Out[F] = None
+) -> tuple[Any, NDArray[F]]:
     """`l1_loss` and its gradient in ``input``.
 
     >>> import numpy as np
     >>> l1_loss_value_and_grad(np.array([1.0, -2.0]), 0.0)
     (np.float64(1.5), array([ 0.5, -0.5]))
     """
-    return _loss(
-        LOSSES["absolute_error"], input, target, reduction, {}, grad=True, out=out, grad_out=grad_out
-    )
+    return _loss(LOSSES["absolute_error"], input, target, reduction, {}, grad=True, out=out, grad_out=grad_out)
 
 
-def huber_loss(input: Any, target: Any, *, delta: float = 1.0, reduction: str = "mean", out: Any = None) -> Any:
+def huber_loss(
+    input: Floats[F], target: Floats[F], *, delta: float = 1.0, reduction: str = "mean", out: Out[F] = None
+) -> Any:
     """½d² for d = |input − target| ≤ delta, else delta·(d − ½delta); averaged.
 
     Derivative: input − target, clipped to ±delta; continuous. ``delta`` > 0, else ValueError.
@@ -201,22 +207,31 @@ def huber_loss(input: Any, target: Any, *, delta: float = 1.0, reduction: str = 
 
 
 def huber_loss_value_and_grad(
-    input: Any, target: Any, *, delta: float = 1.0, reduction: str = "mean", out: Any = None, grad_out: Any = None
-) -> tuple[Any, Any]:
+    input: Floats[F],
+    target: Floats[F],
+    *,
+    delta: float = 1.0,
+    reduction: str = "mean",
+    out: Out[F] = None,
+    grad_out: Out[F] = None,
+) -> tuple[Any, NDArray[F]]:
     """`huber_loss` and its gradient in ``input``.
 
     >>> import numpy as np
     >>> huber_loss_value_and_grad(np.array([1.0, -3.0]), 0.0)
     (np.float64(1.5), array([ 0.5, -0.5]))
     """
-    return _loss(
-        LOSSES["huber"], input, target, reduction, {"delta": delta}, grad=True, out=out, grad_out=grad_out
-    )
+    return _loss(LOSSES["huber"], input, target, reduction, {"delta": delta}, grad=True, out=out, grad_out=grad_out)
 
 
 def binary_cross_entropy_with_logits(
-    logits: Any, target: Any, *, weight: Any = None, pos_weight: Any = None, reduction: str = "mean",
-    out: Any = None,
+    logits: Floats[F],
+    target: Floats[F],
+    *,
+    weight: Floats[F] | None = None,
+    pos_weight: Floats[F] | None = None,
+    reduction: str = "mean",
+    out: Out[F] = None,
 ) -> Any:
     """weight · [−pos_weight·t·ln σ(x) − (1 − t)·ln(1 − σ(x))], averaged over all elements.
 
@@ -234,15 +249,15 @@ def binary_cross_entropy_with_logits(
 
 
 def binary_cross_entropy_with_logits_value_and_grad(
-    logits: Any,
-    target: Any,
+    logits: Floats[F],
+    target: Floats[F],
     *,
-    weight: Any = None,
-    pos_weight: Any = None,
+    weight: Floats[F] | None = None,
+    pos_weight: Floats[F] | None = None,
     reduction: str = "mean",
-    out: Any = None,
-    grad_out: Any = None,
-) -> tuple[Any, Any]:
+    out: Out[F] = None,
+    grad_out: Out[F] = None,
+) -> tuple[Any, NDArray[F]]:
     """`binary_cross_entropy_with_logits` and its gradient in ``logits``.
 
     >>> import numpy as np
@@ -284,9 +299,7 @@ def _bce(
         logits=logits, target=target, weight=weight, pos_weight=pos_weight, out=out, grad_out=grad_out
     ) as place:
         x = place.as_float(logits, "logits")
-        t, p = (
-            _matching(place, v, x, name, "logits") for name, v in (("target", target), ("pos_weight", pos_weight))
-        )
+        t, p = (_matching(place, v, x, name, "logits") for name, v in (("target", target), ("pos_weight", pos_weight)))
         out, grad_out = check_outputs(place, x, x.shape, reduction, out, grad_out)
         xp, zero, one = place.xp, x.dtype.type(0), x.dtype.type(1)
         labels = xp.ones_like(x), xp.zeros_like(x)

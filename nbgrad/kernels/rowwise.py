@@ -11,9 +11,11 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nbgrad.arguments import check_integer, kept_shape, normalize_axes, normalize_axis
 from nbgrad.place import place_of
+from nbgrad.typing import Axis, F, Floats, Labels, Out
 
 __all__ = [
     "log_softmax", "log_softmax_backward", "logsumexp", "logsumexp_backward", "maxout", "maxout_backward",
@@ -42,7 +44,7 @@ def _backward(name: str, grad_output: Any, y: Any, axis: Any, out: Any) -> Any:
         return place.result(place.rows_backward(name, grad_output, y, axes, out), out)
 
 
-def softmax(x: Any, *, axis: Any = -1, out: Any = None) -> Any:
+def softmax(x: Floats[F], *, axis: Axis = -1, out: Out[F] = None) -> NDArray[F]:
     """softmax(x)ᵢ = e^xᵢ / Σⱼ e^xⱼ along ``axis``.
 
     Jacobian: ∂yᵢ/∂xⱼ = yᵢ(δᵢⱼ − yⱼ). Computed from x − max, so nothing overflows; the relative error is a few
@@ -59,7 +61,7 @@ def softmax(x: Any, *, axis: Any = -1, out: Any = None) -> Any:
     return _forward("softmax", x, axis, out)
 
 
-def softmax_backward(grad_output: Any, y: Any, *, axis: Any = -1, out: Any = None) -> Any:
+def softmax_backward(grad_output: Floats[F], y: Floats[F], *, axis: Axis = -1, out: Out[F] = None) -> NDArray[F]:
     """yⱼ(gⱼ − Σₖ gₖyₖ), from the *output* y = softmax(x), which keeps all digits here.
 
     >>> import numpy as np
@@ -69,7 +71,7 @@ def softmax_backward(grad_output: Any, y: Any, *, axis: Any = -1, out: Any = Non
     return _backward("softmax", grad_output, y, axis, out)
 
 
-def log_softmax(x: Any, *, axis: Any = -1, out: Any = None) -> Any:
+def log_softmax(x: Floats[F], *, axis: Axis = -1, out: Out[F] = None) -> NDArray[F]:
     """ln softmax(x)ᵢ = xᵢ − ln Σⱼ e^xⱼ along ``axis``.
 
     Jacobian: δᵢⱼ − softmax(x)ⱼ. Computed as (x − max) − log1p(Σ over the others): exact to the last digits
@@ -85,7 +87,7 @@ def log_softmax(x: Any, *, axis: Any = -1, out: Any = None) -> Any:
     return _forward("log_softmax", x, axis, out)
 
 
-def log_softmax_backward(grad_output: Any, y: Any, *, axis: Any = -1, out: Any = None) -> Any:
+def log_softmax_backward(grad_output: Floats[F], y: Floats[F], *, axis: Axis = -1, out: Out[F] = None) -> NDArray[F]:
     """gⱼ − e^yⱼ Σₖ gₖ, from the *output* y = log_softmax(x).
 
     >>> import numpy as np
@@ -95,7 +97,7 @@ def log_softmax_backward(grad_output: Any, y: Any, *, axis: Any = -1, out: Any =
     return _backward("log_softmax", grad_output, y, axis, out)
 
 
-def logsumexp(x: Any, *, axis: Any = -1, keepdims: bool = False, out: Any = None) -> Any:
+def logsumexp(x: Floats[F], *, axis: Axis = -1, keepdims: bool = False, out: Out[F] = None) -> NDArray[F]:
     """ln Σⱼ e^xⱼ along ``axis``, which disappears from the shape, or with ``keepdims`` has length 1.
 
     Derivative: softmax(x). −inf for an empty row or one of −inf only; +inf if there is one; nan if there is one.
@@ -109,16 +111,21 @@ def logsumexp(x: Any, *, axis: Any = -1, keepdims: bool = False, out: Any = None
     array([[1.38629436]])
     """
     with place_of(x=x, out=out) as place:
-        x = place.as_float(x, "x")
-        axes = normalize_axes(axis, x.ndim)
-        shape = kept_shape(x.shape, axes, keepdims)
-        out = place.out(out, shape, x.dtype)
-        return place.result(place.logsumexp(x, axes, shape, out), out)
+        data = place.as_float(x, "x")
+        axes = normalize_axes(axis, data.ndim)
+        shape = kept_shape(data.shape, axes, keepdims)
+        out = place.out(out, shape, data.dtype)
+        return place.result(place.logsumexp(data, axes, shape, out), out)
 
 
 def logsumexp_backward(
-    grad_output: Any, x: Any, *, axis: Any = -1, keepdims: bool = False, out: Any = None
-) -> Any:
+    grad_output: Floats[F],
+    x: Floats[F],
+    *,
+    axis: Axis = -1,
+    keepdims: bool = False,
+    out: Out[F] = None,
+) -> NDArray[F]:
     """grad_output · softmax(x), from the *input* x; grad_output has the shape of `logsumexp`'s result.
 
     Where the maximum is +inf the entries that are have equal shares: [0, 1] for [0, inf] (PyTorch: nan).
@@ -128,16 +135,16 @@ def logsumexp_backward(
     array([1., 1.])
     """
     with place_of(grad_output=grad_output, x=x, out=out) as place:
-        (grad_output, x), dtype = place.as_floats({"grad_output": grad_output, "x": x})
-        axes = normalize_axes(axis, x.ndim)
-        shape = kept_shape(x.shape, axes, keepdims)
-        if grad_output.shape != shape:
+        (grads, data), dtype = place.as_floats({"grad_output": grad_output, "x": x})
+        axes = normalize_axes(axis, data.ndim)
+        shape = kept_shape(data.shape, axes, keepdims)
+        if grads.shape != shape:
             try:
-                grad_output = place.xp.broadcast_to(grad_output, shape)
+                grads = place.xp.broadcast_to(grads, shape)
             except ValueError:
-                raise ValueError(f"grad_output: expected shape {shape}, got {grad_output.shape}") from None
-        out = place.out(out, x.shape, dtype)
-        return place.result(place.logsumexp_backward(grad_output, x, axes, out), out)
+                raise ValueError(f"grad_output: expected shape {shape}, got {grads.shape}") from None
+        out = place.out(out, data.shape, dtype)
+        return place.result(place.logsumexp_backward(grads, data, axes, out), out)
 
 
 def _pieces(num_pieces: Any) -> int:
@@ -148,8 +155,8 @@ def _pieces(num_pieces: Any) -> int:
 
 
 def maxout(
-    x: Any, num_pieces: int, *, axis: int = -1, out: Any = None, index_out: Any = None
-) -> tuple[Any, Any]:
+    x: Floats[F], num_pieces: int, *, axis: int = -1, out: Out[F] = None, index_out: NDArray[np.intp] | None = None
+) -> tuple[NDArray[F], NDArray[np.intp]]:
     """(y, index): the largest of each ``num_pieces`` contiguous entries along ``axis``, and which of them it
     was.
 
@@ -167,23 +174,23 @@ def maxout(
     """
     num_pieces = _pieces(num_pieces)
     with place_of(x=x, out=out, index_out=index_out) as place:
-        x = place.as_float(x, "x")
-        axis = normalize_axis(axis, x.ndim)
-        if x.shape[axis] % num_pieces:
-            raise ValueError(
-                f"num_pieces: expected a divisor of the axis' length {x.shape[axis]}, got {num_pieces}"
-            )
-        shape = x.shape[:axis] + (x.shape[axis] // num_pieces,) + x.shape[axis + 1 :]
-        out = place.out(out, shape, x.dtype)
+        data = place.as_float(x, "x")
+        axis = normalize_axis(axis, data.ndim)
+        if data.shape[axis] % num_pieces:
+            raise ValueError(f"num_pieces: expected a divisor of the axis' length {data.shape[axis]}, got {num_pieces}")
+        shape = data.shape[:axis] + (data.shape[axis] // num_pieces,) + data.shape[axis + 1 :]
+        out = place.out(out, shape, data.dtype)
         index_out = place.out(index_out, shape, np.dtype(np.intp), "index_out")
         if out is not None and index_out is not None and place.overlap(out, index_out):
             raise ValueError("index_out: expected memory of its own, got an array that overlaps out")
         inner = max(1, math.prod(shape[axis + 1 :]))
-        y, index = place.maxout(x, num_pieces, inner, shape, out, index_out)
+        y, index = place.maxout(data, num_pieces, inner, shape, out, index_out)
         return place.result(y, out), place.result(index, index_out, "index_out")
 
 
-def maxout_backward(grad_output: Any, index: Any, num_pieces: int, *, axis: int = -1, out: Any = None) -> Any:
+def maxout_backward(
+    grad_output: Floats[F], index: Labels, num_pieces: int, *, axis: int = -1, out: Out[F] = None
+) -> NDArray[F]:
     """The gradient of the input: grad_output at the entries that won, 0 elsewhere. ``index`` as `maxout`
     returned it.
 
@@ -193,14 +200,14 @@ def maxout_backward(grad_output: Any, index: Any, num_pieces: int, *, axis: int 
     """
     num_pieces = _pieces(num_pieces)
     with place_of(grad_output=grad_output, index=index, out=out) as place:
-        grad_output, index = place.as_float(grad_output, "grad_output"), place.as_array(index, "index")
-        if index.dtype.kind not in "iu":
-            raise TypeError(f"index: expected integers, got {index.dtype}")
-        if index.shape != grad_output.shape:
-            raise ValueError(f"index: expected grad_output's shape {grad_output.shape}, got {index.shape}")
-        axis = normalize_axis(axis, grad_output.ndim)
-        before, length, after = grad_output.shape[:axis], grad_output.shape[axis], grad_output.shape[axis + 1 :]
+        grads, which = place.as_float(grad_output, "grad_output"), place.as_array(index, "index")
+        if which.dtype.kind not in "iu":
+            raise TypeError(f"index: expected integers, got {which.dtype}")
+        if which.shape != grads.shape:
+            raise ValueError(f"index: expected grad_output's shape {grads.shape}, got {which.shape}")
+        axis = normalize_axis(axis, grads.ndim)
+        before, length, after = grads.shape[:axis], grads.shape[axis], grads.shape[axis + 1 :]
         shape = (*before, length * num_pieces, *after)
-        out = place.out(out, shape, grad_output.dtype)
+        out = place.out(out, shape, grads.dtype)
         inner = max(1, math.prod(after))
-        return place.result(place.maxout_backward(grad_output, index, num_pieces, inner, shape, out), out)
+        return place.result(place.maxout_backward(grads, which, num_pieces, inner, shape, out), out)

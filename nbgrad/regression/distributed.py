@@ -71,7 +71,7 @@ class DaskBlocks:
             task(i, function, block, value, dask_key_name=key(name)) for i, block in enumerate(self.blocks)
         ]
         total = tree(results, lambda *parts: join(*parts, dask_key_name=key(f"add_{name}")))
-        return self.client.compute(total, sync=True) if self.client else dask.compute(total)[0]
+        return self.client.compute(total, sync=True) if self.client else dask.compute(total)[0]  # type: ignore[attr-defined]
 
 
 def _task(i: int, function: Callable[..., Any], block: Any, argument: Any) -> Any:

@@ -194,8 +194,9 @@ def test_backward_of_any_axis_and_layout(function, device, data):
     (g, y), axis = data.draw(cases(2, device))
     y = y if device.cpu else -np.abs(y)  # a log-softmax, of which the exponential is taken, is below 0
     expected = by_rows(function, axis % y.ndim, g, y)
-    total = np.abs(g).sum(axis, keepdims=True) if function is log_softmax_backward else np.abs(g * y).sum(axis, keepdims=True)
-    terms = {"terms": np.abs(g) + total if function is log_softmax_backward else np.abs(y) * (np.abs(g) + total)}
+    size, parts = np.abs(g.astype(np.longdouble)), np.abs(y)  # of numbers near the largest the sum is none of theirs
+    total = size.sum(axis, keepdims=True) if function is log_softmax_backward else (size * parts).sum(axis, keepdims=True)
+    terms = {"terms": size + total if function is log_softmax_backward else parts * (size + total)}
     device.alike(function(*device.arrays((g, y)), axis=axis), expected, **terms)
     laid = [device.lay(a, data.draw(st.sampled_from(device.layouts))) for a in (g, y)]
     out = device.lay(np.full(y.shape, 7, y.dtype), data.draw(st.sampled_from(device.out_layouts)))

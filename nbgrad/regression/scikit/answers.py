@@ -57,7 +57,7 @@ def score(mixin: Any, estimator: Any, X: Any, y: Any, sample_weight: Any) -> flo
         if is_dask_array(X):
             import dask
 
-            predicted, y, sample_weight = dask.compute(estimator.predict(X), y, sample_weight)
+            predicted, y, sample_weight = dask.compute(estimator.predict(X), y, sample_weight)  # type: ignore[attr-defined]
             estimator = SimpleNamespace(predict=lambda X: predicted)
         check_mask(y, "y")
         check_mask(sample_weight, "sample_weight")

@@ -136,8 +136,8 @@ def _jax(f: Callable[..., Any], wrt: Sequence[int], narrow: Sequence[int]) -> Fu
 
 
 def _autograd(f: Callable[..., Any], wrt: Sequence[int], narrow: Sequence[int]) -> Functions:
-    from autograd import make_vjp
-    from autograd import numpy as recorded
+    from autograd import make_vjp  # type: ignore[attr-defined]
+    from autograd import numpy as recorded  # type: ignore[attr-defined]
 
     def forward(*arrays: Any) -> Any:
         found = f(*arrays)
