@@ -87,6 +87,22 @@ def test_sums_and_means(device, dtype):
         np.testing.assert_allclose(device.numpy(found), whole.mean(), rtol=10 * tolerance)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("starts", [(0, 0), (1, 1), (1, 0)], ids=["lines", "lines after a part of one", "none"])
+def test_arrays_that_start_within_a_line(device, dtype, starts):
+    """Of several tiles and a part of one: each element is met once."""
+    whole = drawn(dtype, (1000,), (1000,))
+    x, y = (device.array(a)[k : k + 901] for a, k in zip(whole, starts, strict=True))
+    expected = by_hand(0.75, -0.5, *(a.astype(np.float64)[k : k + 901] for a, k in zip(whole, starts, strict=True)))
+    value, (gw, gx) = nll.value_and_grad(0.75, -0.5, x, y, wrt=("w", "x"))
+    total, (gb,) = nll.sum.value_and_grad(0.75, -0.5, x, y, wrt="b")
+    tolerance = 100 * float(np.finfo(dtype).eps)
+    for found, right in ((value, expected[0]), (gw, expected[1]), (gx, expected[3])):
+        np.testing.assert_allclose(device.numpy(found), right, rtol=tolerance, atol=tolerance)
+    for found, right in ((total, expected[0]), (gb, expected[2])):
+        np.testing.assert_allclose(device.numpy(found), right.sum(), rtol=tolerance)
+
+
 def test_loops_and_branches(device):
     (x,) = drawn(np.float64, (40,))
     on = device.array(x)
