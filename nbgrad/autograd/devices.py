@@ -16,8 +16,8 @@ from nbgrad.place import plug_in
 
 __all__ = [
     "OF_NUMPY",
-    "add_at", "add_up", "check_device", "check_same_device", "device_name", "empty", "last", "move", "on_cpu",
-    "overlap", "picks_by_number", "same_place", "together", "write_at", "zeros",
+    "add_at", "add_up", "check_device", "check_same_device", "device_name", "empty", "last", "matmul", "move",
+    "on_cpu", "overlap", "picks_by_number", "same_place", "together", "write_at", "zeros",
 ]  # fmt: skip
 
 _CPU = plug_in("cpu").tensor
@@ -117,6 +117,11 @@ def zeros(shape: tuple[int, ...], like: Any, dtype: Any = None) -> Any:
 def add_up(x: Any, axis: Any, keepdims: Any = False, dtype: Any = None) -> Any:
     """The sum over axes: `nbgrad.cpu.sums.add_up`, CuPy's on a GPU."""
     return _of(x).add_up(x, axis=axis, keepdims=keepdims, dtype=dtype)
+
+
+def matmul(x: Any, y: Any) -> Any:
+    """``x @ y``, of two arrays; on the CPU with as many of BLAS's threads as that is worth."""
+    return _of(x).matmul(x, y)
 
 
 def picks_by_number(key: tuple[Any, ...]) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from nbgrad import kernels
 from nbgrad.arguments import plain
-from nbgrad.autograd.devices import add_up, on_cpu
+from nbgrad.autograd.devices import add_up, matmul, on_cpu
 from nbgrad.autograd.factors import times, weighted
 from nbgrad.autograd.operators.matmul import for_blas, rows
 from nbgrad.autograd.tape import Node
@@ -101,7 +101,7 @@ class Linear(Node):
                 raise ValueError(f"bias: expected shape {w.shape[:1]}, got {b.shape}")
         a, c = self._edges[:2]
         self._saved = c and x, a and w, x.shape
-        y = for_blas(rows(x)) @ for_blas(w.T)
+        y = matmul(for_blas(rows(x)), for_blas(w.T))
         for b in bias:
             y = np.add(y, b, out=y if b.dtype == y.dtype else None)  # y is fresh
         return y.reshape(*x.shape[:-1], len(w))
@@ -110,8 +110,8 @@ class Linear(Node):
         x, w, shape = self._saved
         a, c, *bias = self._edges
         g = for_blas(rows(g))
-        a = a and (g @ for_blas(w)).reshape(shape)
-        c = c and g.T @ for_blas(rows(x))
+        a = a and matmul(g, for_blas(w)).reshape(shape)
+        c = c and matmul(g.T, for_blas(rows(x)))
         return a, c, *(b and add_up(g, 0) for b in bias)
 
 

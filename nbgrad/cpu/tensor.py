@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nbgrad.cpu.blas import matmul
 from nbgrad.cpu.sums.add_up import add_up
 
 __all__ = [
-    "add_at", "add_up", "adopt", "apart", "empty", "get", "kept", "last", "library", "name", "overlap", "put", "zeros",
+    "add_at", "add_up", "adopt", "apart", "empty", "get", "kept", "last", "library", "matmul", "name", "overlap", "put",
+    "zeros",
 ]  # fmt: skip
 
 

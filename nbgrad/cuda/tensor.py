@@ -14,7 +14,8 @@ from nbgrad.cuda.indexing import add_at, last
 from nbgrad.cuda.random import kept
 
 __all__ = [
-    "add_at", "add_up", "adopt", "apart", "empty", "get", "kept", "last", "library", "name", "overlap", "put", "zeros",
+    "add_at", "add_up", "adopt", "apart", "empty", "get", "kept", "last", "library", "matmul", "name", "overlap", "put",
+    "zeros",
 ]  # fmt: skip
 
 
@@ -38,6 +39,11 @@ def overlap(a: Any, b: Any) -> bool:
 def name(array: Any) -> str:
     """The device of a tensor's array, as PyTorch writes it."""
     return f"cuda:{device.device_of(array)}"
+
+
+def matmul(x: Any, y: Any) -> Any:
+    """``x @ y``"""
+    return x @ y
 
 
 def add_up(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Any:

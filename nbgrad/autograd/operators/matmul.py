@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from nbgrad.autograd.base import TensorBase
-from nbgrad.autograd.devices import on_cpu
+from nbgrad.autograd.devices import matmul, on_cpu
 from nbgrad.autograd.operators.apply import binary
 from nbgrad.autograd.operators.elementwise import UFUNCS
 from nbgrad.autograd.tape import Node
@@ -38,7 +38,7 @@ class MatMul(Node):
     def forward(self, x, y):
         try:
             x, y = for_blas(x), for_blas(y)
-            z = np.matmul(x, y)
+            z = matmul(x, y) if np.ndim(x) and np.ndim(y) else np.matmul(x, y)  # of a number an error
         except ValueError:
             shapes = f"{np.shape(x)} and {np.shape(y)}"
             raise ValueError(
@@ -59,13 +59,13 @@ class MatMul(Node):
             g = g[..., None, :]
         if a:
             y = y[:, None] if column else y
-            a = g @ y.swapaxes(-1, -2)  # of a row (..., 1, k): `fit` drops the axis with the broadcast ones
+            a = matmul(g, y.swapaxes(-1, -2))  # of a row (..., 1, k): `fit` drops the axis with the broadcast ones
         if b:
             x = x[None] if row else x
             if x_ndim > 2 >= y_ndim:  # one product over all matrices, not one each and their sum
-                b = rows(x).T @ rows(g)
+                b = matmul(rows(x).T, rows(g))
             else:
-                b = x.swapaxes(-1, -2) @ g
+                b = matmul(x.swapaxes(-1, -2), g)
             b = b[..., 0] if column else b
         return a, b
 
