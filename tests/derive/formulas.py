@@ -104,17 +104,18 @@ def formulas(draw):
     return "\n".join(["def f(x, y, z, n):", *lines, f"    return {draw(expressions(['x', 'y', 'z']))}", ""])
 
 
+EXACT = MATH, KERNELS
 STEP = mp.mpf(10) ** -12
 _count = 0
 
 
-def function(text, exact=False):
-    """The function, its source where Python finds it; ``exact``: of mpmath's numbers."""
+def function(text, math=math, kernels=kernels):
+    """The function, its source where Python finds it, of these libraries' functions: `EXACT` are mpmath's."""
     global _count
     _count += 1
     file = f"<formula {_count}>"
     linecache.cache[file] = (len(text), None, text.splitlines(True), file)
-    scope = {"math": MATH, "kernels": KERNELS} if exact else {"math": math, "kernels": kernels}
+    scope = {"math": math, "kernels": kernels}
     exec(compile(text, file, "exec"), scope)
     return scope["f"]
 

@@ -6,8 +6,8 @@ import math
 import mpmath as mp
 import numpy as np
 import pytest
-from formulas import formulas, function, slopes
-from hypothesis import assume, given
+from formulas import EXACT, formulas, function, slopes
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nbgrad import kernels
@@ -30,10 +30,11 @@ def close(found, expected, tolerance):
     return all(abs(f - float(e)) <= tolerance * scale for f, e in zip(found, expected, strict=True))
 
 
+@settings(max_examples=max(200, settings().max_examples))
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @given(formulas(), st.tuples(*[COORDINATES] * 3), st.sampled_from([0, 1, 3]))
 def test_drawn_formulas(text, point, n):
-    exact = function(text, exact=True)
+    exact = function(text, *EXACT)
     try:
         formula = program(function(text))
     except TypeError as error:  # a name that one way leaves without a value, used
