@@ -230,6 +230,9 @@ class DevicePasses(Passes):
     def numbers(self, at: slice, dense: bool) -> Any:
         return self._X[at].astype(FLOAT64) * self._x_scale
 
+    def in_frame(self, at: slice, frame: Any) -> Any:
+        return frame.columns(self._X[at], self._x_scale, self.fit_intercept, self._xp)
+
     def loss_and_residuals(self, at: slice, scores: Any) -> tuple[Any, Any]:
         losses, change = self._between([self._xp.ascontiguousarray(scores.T)], *self._wide(at))
         return losses.sum(), change.T

@@ -168,6 +168,11 @@ class Passes:
             x *= self._x_scale
         return x
 
+    def in_frame(self, at: slice, frame: Frame) -> Any:
+        """Rows in the frame, dense, with a 1 for the intercept."""
+        x = self._X[at] if self._dense else checked(self._X, at.start, at.stop).toarray()
+        return frame.columns(x, self._x_scale, self.fit_intercept)
+
     def labels(self, at: slice) -> Any:
         return self._y[at]
 

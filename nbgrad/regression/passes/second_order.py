@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad.jit.thread_map import thread_map
+from nbgrad.regression.passes import columns as compiled
 
 __all__ = ["Extent", "Frame", "Ranges", "margins", "ranges", "second_order"]
 
@@ -25,6 +26,8 @@ PIECE = 1 << 17
 ROWS = 1 << 13
 #: Numbers of X that are worth threads, and the parts that are made of them.
 THREADED, PARTS = 1 << 21, 8
+#: Classes up to which compiled products in these threads take less time than BLAS's in its own.
+FEW = 32
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,15 @@ class Frame:
         exponent = np.frexp(np.where(np.isfinite(spread) & (spread > 0), spread, 1.0))[1]
         return Frame(np.ldexp(1.0, np.clip(-exponent, -1000, 1000)), centre if centred else None)
 
+    def columns(self, x: Any, x_scale: float, intercept: bool, xp: Any = np, dtype: Any = np.float64) -> Any:
+        """Rows of X (an array of ``xp``) in the frame, with a column of ones for the intercept."""
+        if xp is np:
+            return compiled.in_frame(x, self, x_scale, intercept, dtype)
+        x = x.astype(np.float64) * x_scale
+        columns = xp.ones((len(x), x.shape[1] + intercept))
+        columns[:, : x.shape[1]] = (x if self.centre is None else x - xp.asarray(self.centre)) * xp.asarray(self.unit)
+        return columns
+
     def inner(self, params: NDArray[np.float64]) -> NDArray[np.float64]:
         """Rows of parameters of x, as parameters of the frame's columns."""
         features = len(self.unit)
@@ -85,27 +97,22 @@ class Frame:
         return found
 
 
-def _pieces(rows: Any, frame: Frame) -> Any:
+def _pieces(rows: Any, frame: Frame, first: int, last: int) -> Any:
     """(range of rows, their columns in the frame and a 1 for the intercept)"""
-    xp, features = rows.xp, rows.n_features
     sparse = rows.sparse and frame.centre is None
-    unit, centre = xp.asarray(frame.unit), None if frame.centre is None else xp.asarray(frame.centre)
-    step = ROWS if sparse else max(64, PIECE // max(1, min(features, PIECE)))
-    for start in range(0, rows.rows, step):
-        at = slice(start, min(start + step, rows.rows))
+    step = ROWS if sparse else max(64, PIECE // max(1, min(rows.n_features, PIECE)))
+    for start in range(first, last, step):
+        at = slice(start, min(start + step, last))
         weight = rows.weights(at)
-        x = rows.numbers(at, dense=not sparse)
         if sparse:
             from scipy.sparse import diags_array, hstack
 
-            x = x @ diags_array(unit)
+            x = rows.numbers(at, dense=False) @ diags_array(frame.unit)
             if rows.fit_intercept:
                 x = hstack([x, np.ones((x.shape[0], 1))], format="csr")
             yield at, x.tocsr()
             continue
-        columns = xp.ones((x.shape[0], features + rows.fit_intercept))
-        columns[:, :features] = x if centre is None else x - centre
-        columns[:, :features] *= unit
+        columns = rows.in_frame(at, frame)
         if weight is not None:
             columns[weight == 0] = 0.0  # whatever is written there
         yield at, columns
@@ -118,6 +125,44 @@ def second_order(
     the ``chosen`` columns; "diagonal": of each class's block its diagonal and its intercept's row) at ``params``
     (classes, columns) of the frame.
     """
+    large = rows.xp is np and not rows.sparse and rows.rows * rows.n_features >= THREADED
+    if large and kind != "hessian" and len(params) <= FEW:
+        params = np.ascontiguousarray(params)
+        parts = thread_map(lambda k: _diagonal(rows, params, frame, kind, *_part(rows, k)), PARTS)
+        found = tuple(sum(several) for several in zip(*parts, strict=True))
+    else:
+        found = _by_products(rows, params, frame, kind, chosen)
+    return tuple(rows.on_host(a) * rows.unit for a in found)
+
+
+def _part(rows: Any, k: int) -> tuple[int, int]:
+    """Of `PARTS` that follow from the shape alone."""
+    return rows.rows * k // PARTS, rows.rows * (k + 1) // PARTS
+
+
+def _diagonal(
+    rows: Any, params: NDArray[np.float64], frame: Frame, kind: str, first: int, last: int
+) -> tuple[Any, ...]:
+    """`second_order` of some rows of an array, without a Hessian, by compiled products."""
+    loss, gradient, second = 0.0, np.zeros(params.shape), np.zeros((2, *params.shape))
+    with np.errstate(all="ignore"):
+        for at, x in _pieces(rows, frame, first, last):
+            scores = compiled.scores(x, params)
+            curvature = None if kind == "gradient" else np.ascontiguousarray(_curvature(rows, at, scores, False))
+            found, residuals = rows.loss_and_residuals(at, scores)
+            loss += found
+            compiled.add_products(x, residuals, gradient)
+            if curvature is not None:
+                compiled.add_products(x, curvature, second[1])
+                x *= x
+                compiled.add_products(x, curvature, second[0])
+    return (loss, gradient) if kind == "gradient" else (loss, gradient, second)
+
+
+def _by_products(
+    rows: Any, params: NDArray[np.float64], frame: Frame, kind: str, chosen: NDArray[np.intp] | None
+) -> tuple[Any, ...]:
+    """The same of all rows, of any kind, by matrix products."""
     classes, columns = params.shape
     size = columns if chosen is None else len(chosen)
     with rows.computing(), np.errstate(all="ignore"):
@@ -125,7 +170,7 @@ def second_order(
         V, loss, gradient = xp.asarray(params), 0.0, xp.zeros((classes, columns))
         shape = {"gradient": (0,), "hessian": (classes, size, classes, size), "diagonal": (2, classes, columns)}[kind]
         second = xp.zeros(shape)
-        for at, x in _pieces(rows, frame):
+        for at, x in _pieces(rows, frame, 0, rows.rows):
             scores = xp.ascontiguousarray((x @ V.T).T)
             curvature: Any = None if kind == "gradient" else _curvature(rows, at, scores, kind == "hessian")
             found, residuals = rows.loss_and_residuals(at, scores)
@@ -140,7 +185,7 @@ def second_order(
             for k in range(classes):
                 for m in range(k):
                     second[k, :, m] = second[m, :, k].T
-        return tuple(rows.on_host(a) * rows.unit for a in (loss, gradient, *([second] if second.size else ())))
+        return (loss, gradient, second) if second.size else (loss, gradient)
 
 
 def _curvature(rows: Any, at: slice, scores: Any, pairs: bool) -> Any:
@@ -186,9 +231,8 @@ def ranges(rows: Any) -> Ranges:
     """What the columns show, of the rows that have a weight."""
     if rows.xp is not np or rows.rows * rows.n_features < THREADED:
         parts = [_ranges_of(rows, 0, rows.rows)]
-    else:  # parts that follow from the shape alone
-        ends = [rows.rows * k // PARTS for k in range(PARTS + 1)]
-        parts = thread_map(lambda k: _ranges_of(rows, ends[k], ends[k + 1]), PARTS)
+    else:
+        parts = thread_map(lambda k: _ranges_of(rows, *_part(rows, k)), PARTS)
     total = functools.reduce(operator.add, parts)
     return Ranges(total.total * rows.unit, total.squares * rows.unit, total.low, total.high, total.weight * rows.unit)
 
@@ -196,8 +240,8 @@ def ranges(rows: Any) -> Ranges:
 def _ranges_of(rows: Any, first: int, last: int) -> Ranges:
     with rows.computing(), np.errstate(all="ignore"):
         xp, features = rows.xp, rows.n_features
-        total, squares, count = xp.zeros(features), xp.zeros(features), 0.0
-        low, high = xp.full(features, np.inf), xp.full(features, -np.inf)
+        sums, count = xp.zeros((4, features)), 0.0
+        sums[2], sums[3] = np.inf, -np.inf
         step = ROWS if rows.sparse else max(64, PIECE // max(1, min(features, PIECE)))
         for start in range(first, last, step):
             at = slice(start, min(start + step, last))
@@ -206,19 +250,20 @@ def _ranges_of(rows: Any, first: int, last: int) -> Ranges:
                 x, weight = x[weight > 0], weight[weight > 0]
             if not x.shape[0]:
                 continue
+            w = xp.ones(x.shape[0]) if weight is None else weight
+            count += float(w.sum())
+            if xp is np and not rows.sparse:
+                compiled.add_extent(x, w, sums)
+                continue
             smallest, largest = x.min(axis=0), x.max(axis=0)
             if rows.sparse:
                 smallest, largest = smallest.toarray().ravel(), largest.toarray().ravel()
-            low, high = xp.minimum(low, smallest), xp.maximum(high, largest)
-            w = xp.ones(x.shape[0]) if weight is None else weight
-            if rows.sparse:
-                total, squares = total + x.T @ w, squares + x.multiply(x).T @ w
-            else:  # no BLAS, whose threads would meet ours
-                weighted = x if weight is None else x * weight[:, np.newaxis]
-                total += weighted.sum(axis=0)
-                squares += xp.einsum("ij,ij->j", weighted, x)
-            count += float(w.sum())
-        return Ranges(rows.on_host(total), rows.on_host(squares), rows.on_host(low), rows.on_host(high), count)
+            sums[2], sums[3] = xp.minimum(sums[2], smallest), xp.maximum(sums[3], largest)
+            sums[0] += x.T @ w
+            sums[1] += (x.multiply(x) if rows.sparse else x * x).T @ w
+        sums[2:, xp.isnan(sums[1])] = np.nan  # compiled comparisons pass it by
+        total, squares, low, high = (rows.on_host(row) for row in sums)
+        return Ranges(total, squares, low, high, count)
 
 
 @dataclass(frozen=True)
@@ -239,7 +284,7 @@ def margins(rows: Any, several: NDArray[np.float64], frame: Frame) -> Extent:
     with rows.computing(), np.errstate(all="ignore"):
         xp = rows.xp
         low, high = np.full(len(several), np.inf), np.full(len(several), -np.inf)
-        for at, x in _pieces(rows, frame):
+        for at, x in _pieces(rows, frame, 0, rows.rows):
             label, weight = rows.labels(at), rows.weights(at)
             for i, params in enumerate(several):
                 scores = (x @ xp.asarray(params).T).T
