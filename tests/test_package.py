@@ -1,5 +1,6 @@
 """The package as a whole: what importing it costs, one version everywhere, and what a built wheel holds."""
 
+import configparser
 import importlib.metadata
 import json
 import os
@@ -70,7 +71,27 @@ def test_the_version_is_the_same_everywhere():
     citation = re.search(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text("utf-8"), re.MULTILINE)
     # what is not released yet may stand above
     changelog = re.search(r"^## (?!Unreleased)(\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
-    assert (citation[1], changelog[1]) == (nbgrad.__version__, nbgrad.__version__)
+    conda = (ROOT / "packaging" / "conda" / "meta.yaml").read_text("utf-8")
+    recipe = re.search(r'set version = "(.*)"', conda)
+    assert {citation[1], changelog[1], recipe[1]} == {nbgrad.__version__}
+
+
+def test_the_lowest_versions_are_those_of_setup_cfg():
+    """What is tested on the oldest Python is what is promised."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", "utf-8")
+    extras = setup["options.extras_require"]
+    lines = "\n".join([setup["options"]["install_requires"], *(extras[e] for e in ("test", "testing", "sklearn", "dask"))])
+    promised = dict(re.findall(r"^([\w-]+)(?:\[.*?\])? >=([\d.]+)", lines, re.MULTILINE))
+    conda = (ROOT / "packaging" / "conda" / "meta.yaml").read_text("utf-8").partition("  run:")[2]
+    needed = re.findall(r"^([\w-]+) >=([\d.]+)$", setup["options"]["install_requires"], re.MULTILINE)
+    recipe = re.findall(r"- (\w+)(?:-base)? >=([\d.]+)$", conda, re.MULTILINE)
+    assert recipe == [("python", setup["options"]["python_requires"][2:]), *needed]
+    pinned = dict(re.findall(r"^([\w-]+)==([\d.]+)$", (ROOT / ".ci" / "lowest.txt").read_text("utf-8"), re.MULTILINE))
+    assert pinned == promised
+    tested = re.search(r"for minor in ([\d ]+);", (ROOT / ".ci" / "run").read_text("utf-8"))[1].split()
+    said = re.findall(r"Python :: 3\.(\d+)$", setup["metadata"]["classifiers"], re.MULTILINE)
+    assert said == tested and setup["options"]["python_requires"] == f">=3.{said[0]}"
 
 
 def test_the_version_is_that_of_the_installed_package():
