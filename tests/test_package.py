@@ -154,6 +154,40 @@ print(json.dumps([datasets.__file__, datasets.load_digits().test_images.shape]))
     assert Path(path).parents[1] == tmp_path / "nbgrad" and shape == [359, 8, 8]
 
 
+def test_a_stranger_installs_the_wheel_and_trains(distributions, tmp_path):
+    """What `pip install` makes of it: the command, its data and modules, and nothing of the checkout."""
+    wheel, _, _ = distributions
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", tmp_path / "there", wheel]
+    subprocess.run(install, check=True, stderr=subprocess.PIPE)
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PYTHONPATH": str(tmp_path / "there")}
+    command = [sys.executable, tmp_path / "there" / "bin" / "nbgrad", "train", "--epochs", "1"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and (tmp_path / "runs" / "digits-softmax" / "curves.png").is_file(), done.stderr
+
+
+def test_a_light_core_needs_no_pictures_downloads_or_progress_bars():
+    """matplotlib, pooch and tqdm are missing: kernels, tensors, training steps and fits work; a picture says what it needs."""
+    code = """
+import json, sys
+sys.modules.update(dict.fromkeys(["matplotlib", "pooch", "tqdm", "PIL"]))  # an import of one is an ImportError
+import numpy as np, nbgrad
+from nbgrad import functional, nn, optim
+x = nbgrad.tensor(np.eye(3, dtype=np.float32), requires_grad=True)
+net = nn.Sequential(nn.Linear(3, 3), nn.Tanh())
+step = optim.SGD(net.parameters(), lr=0.1)
+loss = functional.cross_entropy(net(x), np.arange(3))
+loss.backward()
+step.step()
+model = nbgrad.SoftmaxRegression().fit(np.eye(3).repeat(5, 0), np.arange(3).repeat(5))
+try:
+    nbgrad.plot_graph(loss)
+except ImportError as error:
+    print(json.dumps([nbgrad.datasets.load_digits().test_images.shape[0], model.predict(np.eye(3)).tolist(), str(error)]))
+"""
+    digits, labels, error = run(code)
+    assert (digits, labels) == (359, [0, 1, 2]) and "matplotlib" in error
+
+
 def test_test_files_have_names_of_their_own():
     """pytest imports them as modules without a package: of two with one name it collects neither."""
     names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
