@@ -19,7 +19,7 @@ from nbgrad.formulas.table import Elementwise, Loss
 from nbgrad.jit import Loop, reassociating, scalar
 from nbgrad.jit.intrinsics import address, clash
 from nbgrad.jit.memory import LINE, stack_array, store_fence
-from nbgrad.jit.vector_map import nontemporal_copy, vector_map
+from nbgrad.jit.vector_map import ROOM, nontemporal_copy, vector_map
 
 __all__ = [
     "BLOCK", "LOOPS", "STREAM", "backward", "clash", "fill", "forward", "loss", "loss_sums", "loss_sums_and_grad",
@@ -29,8 +29,6 @@ __all__ = [
 STREAM = 1 << 23
 # Elements summed in one go; the partial sums are added in order: the same result for any number of threads.
 BLOCK = 4096
-#: Elements computed in the cache before they are written past it.
-ROOM = 1024
 
 
 @scalar

@@ -30,7 +30,9 @@ class Formula:
     so no arguments that are integers.
     """
 
-    def __init__(self, f: Callable[..., Any], name: str, inputs: int, kept: int, sums: int, vectorized: bool) -> None:
+    def __init__(
+        self, f: Callable[..., Any], name: str, inputs: int, kept: int, sums: int, parameters: int, vectorized: bool
+    ) -> None:
         self.f, self.name, self.inputs, self.kept, self.sums = scalar(f), name, inputs, kept, sums
         self.vectorized = vectorized
         self._kernels: dict[Any, Any] = {}

@@ -9,7 +9,7 @@ import numpy as np
 from nbgrad.arrays import FLOAT32, FLOAT64, as_float, broadcast, check_float, contiguous, on_device
 from nbgrad.place import CPU
 
-__all__ = ["as_they_are", "checked", "precision", "shape_of"]
+__all__ = ["checked", "precision", "shape_of"]
 
 _ndarray = np.ndarray
 
@@ -32,26 +32,6 @@ def shape_of(value: Any) -> tuple[int, ...]:
     if type(value) is float:
         return ()
     return tuple(value.shape) if hasattr(value, "shape") else np.shape(value)
-
-
-def as_they_are(values: list[Any], integers: list[bool]) -> tuple[int, ...] | None:
-    """The joint shape, where the arguments may go to the loop as they are, which is asked in 1 µs: NumPy's contiguous
-    arrays of one shape and precision, and Python's numbers.
-    """
-    shape = dtype = None
-    for v, whole in zip(values, integers, strict=True):
-        if type(v) is _ndarray:
-            if shape is None:
-                shape, dtype = v.shape, v.dtype
-                if not shape or not (dtype is FLOAT32 or dtype is FLOAT64):
-                    return None
-            elif v.dtype is not dtype or v.shape != shape:
-                return None
-            if whole or not v.flags.carray:
-                return None
-        elif type(v) is not float and (type(v) is not int or not whole):
-            return None
-    return shape
 
 
 def checked(

@@ -16,6 +16,7 @@ from nbgrad.derive.parse import counts, parse
 from nbgrad.derive.program import Program
 from nbgrad.derived.arguments import shape_of
 from nbgrad.derived.compiled import Method, make_callable
+from nbgrad.derived.direct import EXAMPLES, Direct, direct, grad_form, row
 from nbgrad.derived.evaluate import Derived
 from nbgrad.derived.kinds import KINDS
 from nbgrad.derived.sums import Sum
@@ -44,6 +45,7 @@ class Differentiable:
         self._derived: dict[Any, Derived] = {}
         self._program: Program | None = None
         self._count = len(self._arguments)
+        self._direct = Direct(self._directly)
         self._of_floats: Callable[..., Any] | None = None
         self.kinds = dict.fromkeys(self._arguments, "real") | dict.fromkeys(counts(self._source.tree), "integer")
         self.value_and_grad = Method(self, "value_and_grad", self._value_and_grad)
@@ -94,7 +96,14 @@ class Differentiable:
                     found = self._derived[kind, wrt] = Derived(KINDS[kind](self.program(), wrt))
         return found
 
-    def chosen(self, wrt: Any, values: list[Any]) -> tuple[str, ...]:
+    def _directly(self, kind: str, wrt: Any, *types: type) -> Callable[..., Any]:
+        """The direct function of a call; of "jvp" ``wrt`` says which tangents there are."""
+        names = self.chosen(wrt, [EXAMPLES[t] for t in types[: self._count]])
+        derived = self.derived(kind, names)
+        targets = [*names] if kind == "backward" else [None] * len(derived.results)
+        return direct(derived, types, targets, _FORMS[kind](len(names)))
+
+    def chosen(self, wrt: Any, values: Any) -> tuple[str, ...]:
         """The names of the arguments to differentiate by."""
         if wrt is None:
             pairs = zip(self._arguments, values, strict=True)
@@ -112,11 +121,11 @@ class Differentiable:
                 raise ValueError(f"wrt: expected real arguments, got {names[-1]}, an integer")
         return tuple(names)
 
-    def bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    def bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """The arguments in order."""
         names = self._arguments
         if not kwargs and len(args) == len(names):
-            return list(args)
+            return args
         if len(args) > len(names):
             raise TypeError(f"{self.__name__}: expected {len(names)} arguments ({', '.join(names)}), got {len(args)}")
         given = dict(zip(names, args, strict=False))
@@ -131,7 +140,7 @@ class Differentiable:
             if name not in given and name not in self._source.defaults:
                 raise TypeError(f"{self.__name__}: the argument {name} is missing")
             values.append(given[name] if name in given else self._source.defaults[name])
-        return values
+        return tuple(values)
 
     # Calls
 
@@ -148,13 +157,30 @@ class Differentiable:
                     self._of_floats = self.derived("value", ()).of_floats()
                 return self._of_floats(*args)
         values = self.bound(args, kwargs)
-        if out is None and all(map(_is_number, values)):
-            return self.derived("value", ()).numbers(*values)
+        if out is None:
+            found = self._direct["value", (), *map(type, values)](*values)
+            if found is not None:
+                return found
+            if all(map(_is_number, values)):
+                return self.derived("value", ()).numbers(*values)
         if any(map(_is_tensor, values)):
             from nbgrad.derived.tensors import value
 
             return value(self, values)
         return self.derived("value", ())(values, (None,), None if out is None else [out])[0]
+
+    def _results(
+        self, kind: str, wrt: Any, values: tuple[Any, ...], targets: Callable[..., Any] | None = None
+    ) -> tuple[Any, ...]:
+        """What a kind of derivative is, by all of its program's arguments, on whatever way; ``targets``: the results'
+        shapes, of the names that are differentiated by.
+        """
+        names = self.chosen(wrt, values[: self._count])
+        derived = self.derived(kind, names)
+        if all(map(_is_number, values)):
+            results = derived.numbers(*values)
+            return results if len(derived.results) > 1 else (results,)
+        return tuple(derived(values, targets(names) if targets else (None,) * len(derived.results)))
 
     def _value_and_grad(self, *args: Any, wrt: Any = None, **kwargs: Any) -> tuple[Any, tuple[Any, ...]]:
         """(value, partial derivatives), element by element.
@@ -162,43 +188,38 @@ class Differentiable:
         ``wrt``: names or numbers of the arguments to differentiate by; by default those that are floats in this call.
         """
         values = self.bound(args, kwargs)
-        names = self.chosen(wrt, values)
-        derived = self.derived("grad", names)
-        if all(map(_is_number, values)):
-            results = derived.numbers(*values) if names else (derived.numbers(*values),)
-        else:
-            results = derived(values, (None,) * (1 + len(names)))
-        return results[0], tuple(results[1:])
+        names = None if wrt is None else self.chosen(wrt, values[: self._count])
+        found = self._direct["grad", names, *map(type, values)](*values)
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+        value, *grads = self._results("grad", wrt, values)
+        return value, tuple(grads)
 
     def backward(self, grad_output: Any, *args: Any, wrt: Any = None, **kwargs: Any) -> tuple[Any, ...]:
         """The gradients of Σ grad_output · value, of the arguments' shapes."""
-        values = self.bound(args, kwargs)
-        names = self.chosen(wrt, values)
-        if not names:
+        values = (*self.bound(args, kwargs), grad_output)
+        names = None if wrt is None else self.chosen(wrt, values[: self._count])
+        found = self._direct["backward", names, *map(type, values)](*values)
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+        if not self.chosen(wrt, values[:-1]):
             return ()
-        derived = self.derived("backward", names)
-        everything = [*values, grad_output]
-        if all(map(_is_number, everything)):
-            results = derived.numbers(*everything)
-            return results if len(names) > 1 else (results,)
-        targets = tuple(shape_of(values[self._arguments.index(name)]) for name in names)
-        return tuple(derived(everything, targets))
+        index = self._arguments.index
+        return self._results("backward", wrt, values, lambda names: tuple(shape_of(values[index(n)]) for n in names))
 
     def jvp(self, args: Any, tangents: Any) -> tuple[Any, Any]:
         """(value, what it changes by when the arguments change by these tangents); a tangent of None is 0."""
         values = self.bound(tuple(args), {})
-        changes = list(tangents)
+        changes = tuple(tangents)
         if len(changes) != len(values):
             raise TypeError(f"tangents: expected {len(values)}, one for each argument, got {len(changes)}")
         names = tuple(n for n, t in zip(self._arguments, changes, strict=True) if t is not None)
         for n in names:
             if self.kinds[n] != "real":
                 raise ValueError(f"tangents: expected None for {n}, an integer")
-        everything = [*values, *(t for t in changes if t is not None)]
-        derived = self.derived("jvp", names)
-        if all(map(_is_number, everything)):
-            return tuple(derived.numbers(*everything))  # type: ignore[return-value]
-        return tuple(derived(everything, (None, None)))  # type: ignore[return-value]
+        values += tuple(t for t in changes if t is not None)
+        found = self._direct["jvp", names, *map(type, values)](*values)
+        return found or self._results("jvp", names, values)  # type: ignore[return-value]
 
     def _grad_hess(self, *args: Any, wrt: Any = 0, **kwargs: Any) -> tuple[Any, Any]:
         """(first, second) derivative in one argument (the first by default), element by element: what gradient
@@ -208,10 +229,8 @@ class Differentiable:
         names = self.chosen(wrt, values)
         if len(names) != 1:
             raise ValueError(f"wrt: expected one argument, got {len(names)}")
-        derived = self.derived("grad_hess", names)
-        if all(map(_is_number, values)):
-            return tuple(derived.numbers(*values))  # type: ignore[return-value]
-        return tuple(derived(values, (None, None)))  # type: ignore[return-value]
+        found = self._direct["grad_hess", names, *map(type, values)](*values)
+        return found or self._results("grad_hess", names, values)  # type: ignore[return-value]
 
     @property
     def source(self) -> str:
@@ -232,6 +251,13 @@ class Differentiable:
 
 
 _reading: dict[Any, bool] = {}
+
+
+#: What a call returns, of its results, by the number of arguments that it differentiates by.
+_FORMS: dict[str, Callable[[int], str]] = {
+    "value": lambda n: "{0}", "grad": grad_form, "backward": row,
+    "jvp": lambda n: "({0}, {1})", "grad_hess": lambda n: "({0}, {1})",
+}  # fmt: skip
 
 
 def _callee(called: Any) -> Callee | None:

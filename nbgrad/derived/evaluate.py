@@ -8,24 +8,22 @@ up within the same pass.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from nbgrad.arrays import FLOAT32
+from nbgrad.arrays import FLOAT32, FLOAT64, quietly
 from nbgrad.cpu import formula
 from nbgrad.cpu.sums.add_up import add_up
 from nbgrad.derive import write
 from nbgrad.derive.program import Program
 from nbgrad.derive.unroll import has_loop, unrolled
-from nbgrad.derived.arguments import as_they_are, checked, precision
+from nbgrad.derived.arguments import checked, precision
 from nbgrad.jit.locks import lazy
 from nbgrad.place import CPU, place_of
 
-__all__ = ["Derived"]
-
-_ndarray = np.ndarray
+__all__ = ["Derived", "number"]
 
 
 class Derived:
@@ -63,24 +61,21 @@ class Derived:
         return tuple(map(T, results)) if isinstance(results, tuple) else T(results)
 
     def __call__(
-        self, values: list[Any], targets: tuple[tuple[int, ...] | None, ...], outs: list[Any] | None = None
-    ) -> list[Any]:
+        self, values: Sequence[Any], targets: tuple[tuple[int, ...] | None, ...], outs: list[Any] | None = None,
+        scale: float = 1.0,
+    ) -> list[Any]:  # fmt: skip
         """The results for arrays and numbers, by the program's arguments. ``targets``: the shape of each result, None:
-        one for each element. ``outs``: memory for them.
+        one for each element. ``outs``: memory for them. ``scale``: the first one, a sum, is times it.
         """
-        place, arrays = CPU, values
-        shape = as_they_are(values, self.integers)
-        if shape is None:
-            named = dict(zip(self.arguments, values, strict=True))
-            place = place_of(**named | {"out": outs[0] if outs else None})
-            with place:
-                arrays, dtype, shape = checked(place, named, self.integers)
-                return self._run(place, arrays, dtype, shape, targets, outs)
-        return self._run(place, arrays, next(v.dtype for v in values if type(v) is _ndarray), shape, targets, outs)
+        named = dict(zip(self.arguments, values, strict=True))
+        place = place_of(**named | {"out": outs[0] if outs else None})
+        with place:
+            return self._run(place, *checked(place, named, self.integers), targets, outs, scale)
 
     def _run(
-        self, place: Any, arrays: list[Any], dtype: Any, shape: tuple[int, ...], targets: tuple[Any, ...], outs: Any
-    ) -> list[Any]:
+        self, place: Any, arrays: list[Any], dtype: Any, shape: tuple[int, ...], targets: tuple[Any, ...], outs: Any,
+        scale: float,
+    ) -> list[Any]:  # fmt: skip
         key = (place is CPU, shape, targets, *map(type, arrays))
         plan = self._plans.get(key)
         if plan is None:
@@ -101,7 +96,7 @@ class Derived:
         parameters = tuple([arrays[k] for k in plan.numbers])
         sums = plan.formula(plan.size, tuple(inputs), tuple(flat), parameters)
         for k, value in zip(plan.summed, sums, strict=True):
-            results[k] = _shaped(value, targets[k], dtype)
+            results[k] = _shaped(value if k or scale == 1 else value * scale, targets[k], dtype)
         for k in plan.reduced:
             results[k] = _reduced(place, results[k], targets[k])
         if place is CPU and not outs:
@@ -119,19 +114,21 @@ class Derived:
         kept = [k for k in range(len(targets)) if k not in summed]
         reduced = [k for k in kept if targets[k] is not None and targets[k] != shape]
         return _Plan(
-            self._formula(place, order, numbers, kept, summed), order, numbers, kept, summed, reduced,
+            self.formula(place, order, numbers, kept, summed), order, numbers, kept, summed, reduced,
             math.prod(shape), len(shape) != 1,
         )  # fmt: skip
 
-    def _formula(self, place: Any, order: list[int], numbers: list[int], kept: list[int], summed: list[int]) -> Any:
+    def formula(self, place: Any, order: list[int], numbers: list[int], kept: list[int], summed: list[int]) -> Any:
+        """The loop whose arrays are the arguments ``order``, whose results are ``kept``, ``summed``."""
         key = (place is CPU, *order, None, *summed)
         found = self._formulas.get(key)
         if found is None:
             names = [self.arguments[k] for k in (*order, *numbers)]
             function = self._function(names, [*kept, *summed])
             found = self._formulas[key] = place.formula(
-                function, self.program.name, len(order), len(kept), len(summed), not has_loop(unrolled(self.program))
-            )
+                function, self.program.name, len(order), len(kept), len(summed), len(numbers),
+                not has_loop(unrolled(self.program)),
+            )  # fmt: skip
         return found
 
 
@@ -168,7 +165,18 @@ def _shaped(value: Any, target: tuple[int, ...], dtype: Any) -> Any:
     """A sum in its argument's shape."""
     if type(value) is not float:
         return value.reshape(target)
-    return np.full(target, value, dtype) if target else dtype.type(value)
+    rounded = number(value, dtype)
+    return np.full(target, rounded, dtype) if target else rounded
+
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+def number(value: float, dtype: Any) -> Any:
+    """A sum in this precision. (NumPy would warn of those beyond it, which are infinite.)"""
+    if dtype is FLOAT64 or -_LARGEST <= value <= _LARGEST:
+        return dtype.type(value)
+    return quietly(dtype.type, value)
 
 
 def _integer(value: Any, name: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from nbgrad.derive import reverse, tangents
 from nbgrad.derive.program import Program
 from nbgrad.derived.arguments import shape_of
 from nbgrad.derived.compiled import Method
+from nbgrad.derived.direct import EXAMPLES, Direct, direct, grad_form, row
 from nbgrad.derived.evaluate import Derived
 from nbgrad.derived.kinds import unique
 
@@ -30,6 +32,22 @@ class Sum:
         self.__module__ = formula.__module__
         self.value_and_grad = Method(self, f"{self.__name__}.value_and_grad", self._value_and_grad)
         self._derived: dict[Any, Derived] = {}
+        self._direct = Direct(self._directly)
+
+    def _directed(self, kind: str, names: Any, values: tuple[Any, ...], weight: Any) -> Any:
+        if weight is None:
+            return self._direct[kind, names, False, *map(type, values)](*values)
+        return self._direct[kind, names, True, *map(type, values), type(weight)](*values, weight)
+
+    def _directly(self, kind: str, wrt: Any, weighted: bool, *types: type) -> Callable[..., Any]:
+        """The direct function of a call."""
+        if weighted and self.is_mean:
+            raise TypeError("the sum of the weights is NumPy's affair")
+        names = self.formula.chosen(wrt, [EXAMPLES[t] for t in types[: len(self.formula._arguments)]])
+        if kind == "hessp":
+            return direct(self._program(kind, names, weighted), types, [*names], row(len(names)), self.is_mean)
+        form = grad_form(len(names)) if kind == "grad" else "{0}"
+        return direct(self._program("sum", names, weighted), types, ["", *names], form, self.is_mean)
 
     def __repr__(self) -> str:
         return f"<{'mean' if self.is_mean else 'sum'} of {self.formula!r}>"
@@ -41,7 +59,7 @@ class Sum:
         return self._derived[key]
 
     def _run(
-        self, kind: str, names: tuple[str, ...], values: list[Any], extra: list[Any], weight: Any
+        self, kind: str, names: tuple[str, ...], values: tuple[Any, ...], extra: tuple[Any, ...], weight: Any
     ) -> tuple[Any, tuple[Any, ...]]:
         """(the value, or None for a Hessian's product; gradients of the arguments' shapes)."""
         arguments = self.formula._arguments
@@ -64,36 +82,41 @@ class Sum:
         derived = self._program(kind, names, weight is not None)
         if kind == "hessp":
             return None, tuple(derived(everything, targets))
-        value, *gradients = derived(everything, ((), *targets))
-        if not self.is_mean:
-            return value, tuple(gradients)
-        with np.errstate(all="ignore"):
-            return value * scale, tuple(gradients)
+        value, *gradients = derived(everything, ((), *targets), scale=scale)
+        return value, tuple(gradients)
 
     def __call__(self, *args: Any, weight: Any = None, **kwargs: Any) -> Any:
         """One number."""
         values = self.formula.bound(args, kwargs)
+        found = self._directed("sum", (), values, weight)
+        if found is not None:
+            return found
         if any(hasattr(v, "requires_grad") for v in values):
             from nbgrad.derived.tensors import total
 
             return total(self, values, weight)
-        return self._run("sum", (), values, [], weight)[0]
+        return self._run("sum", (), values, (), weight)[0]
 
     def _value_and_grad(
         self, *args: Any, wrt: Any = None, weight: Any = None, **kwargs: Any
     ) -> tuple[Any, tuple[Any, ...]]:
         """(the number, its gradients of the arguments' shapes); ``wrt`` as for the formula's `value_and_grad`."""
         values = self.formula.bound(args, kwargs)
-        return self._run("sum", self.formula.chosen(wrt, values), values, [], weight)
+        names = None if wrt is None else self.formula.chosen(wrt, values)
+        found = self._directed("grad", names, values, weight)
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+        return self._run("sum", self.formula.chosen(wrt, values), values, (), weight)
 
     def hessp(self, v: Any, *args: Any, wrt: Any = None, weight: Any = None, **kwargs: Any) -> tuple[Any, ...]:
         """The Hessian times ``v``, an array for each of ``wrt``."""
         values = self.formula.bound(args, kwargs)
         names = self.formula.chosen(wrt, values)
-        changes = list(v) if isinstance(v, tuple | list) else [v]
+        changes = tuple(v) if isinstance(v, tuple | list) else (v,)
         if len(changes) != len(names):
             raise ValueError(f"v: expected {len(names)} arrays, one for each of {', '.join(names)}, got {len(changes)}")
-        return self._run("hessp", names, values, changes, weight)[1]
+        found = self._directed("hessp", names, values + changes, weight)
+        return found or self._run("hessp", names, values, changes, weight)[1]
 
     def objective(self, args: tuple[Any, ...] = (), shapes: Any = None, **keywords: Any) -> Objective:
         """A function of one flat vector for ``scipy.optimize.minimize(objective, start, jac=True,

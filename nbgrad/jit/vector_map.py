@@ -5,7 +5,7 @@ loop is vectorised without a check for overlap (which fails when ``out`` is ``x`
 one polynomial alone waits for its own additions (exp in float32, 4096 elements, AVX2: 0.76 ns an element with one
 vector, 0.44 with two, 0.38 with four, 0.41 with eight).
 
-Numbers that the function returns beyond those are added up, in float64.
+Numbers that the function returns beyond those are added up, in float64, of `ROOM` elements at most.
 
 `nontemporal_copy` copies to memory past the cache. An ordinary store first reads the line that it will overwrite: a
 third of the traffic of a loop that is as fast as memory.
@@ -21,11 +21,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-__all__ = ["nontemporal_copy", "plain_map", "vector_map"]
+__all__ = ["ROOM", "nontemporal_copy", "plain_map", "vector_map"]
 
 _VECTORS = 4
-#: Numbers to be added up that are kept at a time.
-_ROOM = 1024
+#: Numbers to be added up that are kept at a time: the most elements of a call that returns sums.
+ROOM = 1024
 _VECTOR_BYTES = 32
 
 
@@ -79,7 +79,8 @@ def _vector_map(
     typingctx: Any, f: Any, inputs: Any, start: Any, count: Any, outs: Any, out_start: Any, parameters: Any, hint: bool
 ) -> Any:
     """``out[out_start + i] = f(*(x[start + i] for x in inputs), *parameters)`` for i in range(count), ``outs`` a tuple
-    of as many arrays as f returns numbers, or of fewer: of the other numbers the sums are returned, in float64.
+    of as many arrays as f returns numbers, or of fewer: of the other numbers the sums are returned, in float64, and
+    count is at most `ROOM`.
 
     ``inputs``, ``outs``: contiguous 1-D arrays; the indices are not checked. Elements of them may share memory only
     where they have the same i. The parameters are converted to the first input's precision.
@@ -112,7 +113,6 @@ def _vector_map(
         single = not isinstance(call.return_type, types.BaseTuple)
         returned = (call.return_type,) if single else call.return_type.types
 
-        offset: list[Any] = [None]  # where this piece begins
         kept_at: list[Any] = []
         vectorized = (
             _hint(module, "llvm.loop.interleave.count", ir.Constant(ir.IntType(32), _VECTORS)),
@@ -122,8 +122,7 @@ def _vector_map(
         def kept_number(place: Any, t: Any, i: Any) -> list[Any]:
             return [context.cast(builder, builder.load(builder.gep(place, [i])), t, types.float64)]
 
-        def body(j: Any) -> None:
-            i = j if offset[0] is None else builder.add(j, offset[0])
+        def body(i: Any) -> None:
             values = [builder.load(builder.gep(p, [i], inbounds=True)) for p in pointers]
             arguments = [*values, *numbers]
             if isinstance(call.args[-1], types.BaseTuple):  # f is written with *parameters
@@ -135,7 +134,7 @@ def _vector_map(
                 builder.store(context.cast(builder, y, t, out.dtype), builder.gep(target, [i], inbounds=True))
                 for y, t, out, target in zip(results[:kept], returned, outs.types, targets, strict=False)
             ]
-            stores += [builder.store(y, builder.gep(p, [j])) for y, p in zip(results[kept:], kept_at, strict=True)]
+            stores += [builder.store(y, builder.gep(p, [i])) for y, p in zip(results[kept:], kept_at, strict=True)]
             for instruction in (*values, *stores):
                 instruction.set_metadata("llvm.access.group", group)
 
@@ -146,23 +145,14 @@ def _vector_map(
         # The numbers to be added up are kept for a moment: sums in the loop itself are four more vectors in its
         # registers each, which it has not (1024 elements, value and three gradients: 4.0 µs, so 1.7).
         with builder.goto_entry_block():
-            buffers = [builder.alloca(ir.ArrayType(context.get_data_type(t), _ROOM)) for t in returned[kept:]]
-        index, whole = args[3].type, args[3]
+            buffers = [builder.alloca(ir.ArrayType(context.get_data_type(t), ROOM)) for t in returned[kept:]]
         kept_at.extend(builder.bitcast(buffer, buffer.type.pointee.element.as_pointer()) for buffer in buffers)
-
-        def piece(k: Any) -> list[Any]:
-            first = builder.mul(k, index(_ROOM))
-            rest = builder.sub(whole, first)
-            here = builder.select(builder.icmp_signed("<", rest, index(_ROOM)), rest, index(_ROOM))
-            offset[0] = first
-            _loop(builder, here, body, hints)
-            return [
-                _loop(builder, here, functools.partial(kept_number, p, t), vectorized, 1)[0]
-                for p, t in zip(kept_at, returned[kept:], strict=True)
-            ]
-
-        pieces = builder.sdiv(builder.add(whole, index(_ROOM - 1)), index(_ROOM))
-        return context.make_tuple(builder, result_type, _loop(builder, pieces, piece, (), sums))
+        _loop(builder, args[3], body, hints)
+        found = [
+            _loop(builder, args[3], functools.partial(kept_number, p, t), vectorized, 1)[0]
+            for p, t in zip(kept_at, returned[kept:], strict=True)
+        ]
+        return context.make_tuple(builder, result_type, found)
 
     kept = len(outs)
     sums = (len(call.return_type) if isinstance(call.return_type, types.BaseTuple) else 1) - kept

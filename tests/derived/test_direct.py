@@ -1,0 +1,136 @@
+"""The shortest way of a call answers what the general way does, and leaves to it what it does not know."""
+
+import math
+
+import numpy as np
+import pytest
+
+import nbgrad
+from nbgrad import differentiable, kernels
+
+
+@differentiable
+def gate(w, x, b=0.25):
+    return np.tanh(w * x + b) * kernels.sigmoid(x)
+
+
+@differentiable
+def powers(x, n):
+    total = 0.0
+    for _ in range(n):
+        total = total * x + 1
+    return total
+
+
+@differentiable
+def square(x):
+    return x * x
+
+
+def general(call, *args, **kwargs):
+    """The same call with arrays that are not contiguous, which the direct way does not take."""
+    spread = [np.repeat(a, 2, axis=-1)[..., ::2] if isinstance(a, np.ndarray) else a for a in args]
+    return call(*spread, **kwargs)
+
+
+def flat(found):
+    return [f for part in found for f in flat(part)] if isinstance(found, tuple) else [found]
+
+
+CALLS = {
+    "value": lambda w, x, b: gate(w, x, b),
+    "default": lambda w, x, b: gate.value_and_grad(w, x),
+    "value_and_grad": lambda w, x, b: gate.value_and_grad(w, x, b),
+    "by name": lambda w, x, b: gate.value_and_grad(x=x, w=w, b=b, wrt=["b", 0]),
+    "backward": lambda w, x, b: gate.backward(x, w, x, b),
+    "grad_hess": lambda w, x, b: gate.grad_hess(w, x, b, wrt=1),
+    "jvp": lambda w, x, b: gate.jvp((w, x, b), (x, None, 2.0)),
+    "sum": lambda w, x, b: gate.sum(w, x, b),
+    "sum and gradients": lambda w, x, b: gate.sum.value_and_grad(w, x, b),
+    "mean": lambda w, x, b: gate.mean.value_and_grad(w, x, b, wrt=("x", "b")),
+    "weighted": lambda w, x, b: gate.sum.value_and_grad(w, x, b, weight=x),
+    "weighted mean": lambda w, x, b: gate.mean.value_and_grad(w, x, b, weight=np.abs(x)),
+    "hessp": lambda w, x, b: gate.mean.hessp((x, 2.0), w, x, b, wrt=("x", "b")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_the_same_bits_on_both_ways(name):
+    rng = np.random.default_rng(1)
+    for shape in ((9,), (3, 1700), (40_001,))[: 3 if name == "sum and gradients" else 2]:
+        w, x, b = (rng.uniform(-1, 1, shape).astype(np.float32) for _ in range(3))
+        for several in ((w, x, b), (w, x, 2 if name == "mean" else 0.5))[: 1 if len(x) > 9 else 2]:
+            here, there = flat(CALLS[name](*several)), flat(general(CALLS[name], *several))
+            assert len(here) == len(there)
+            for one, other in zip(here, there, strict=True):
+                assert type(one) is type(other) and one.dtype == other.dtype == np.float32
+                np.testing.assert_array_equal(one, other, strict=True)
+
+
+def test_a_call_is_no_precedent_for_others():
+    """What was written for one call's types is not taken for arrays of another dtype, shape or layout."""
+    x, whole = np.linspace(-1, 1, 6), np.arange(6)
+    assert len(gate.sum.value_and_grad(whole, whole, x)[1]) == 1  # by floats alone
+    assert len(gate.sum.value_and_grad(x, x, x)[1]) == 3
+    assert len(gate.sum.value_and_grad(whole, x, x)[1]) == 2
+    assert gate.value_and_grad(x, x.astype(np.float32), x)[0].dtype == np.float64
+    assert gate(x, x[:1], x).shape == (6,) and gate.sum.value_and_grad(x, x[:1], x)[1][1].shape == (1,)
+    with pytest.raises(ValueError, match="w: expected shapes that broadcast together"):
+        gate.sum.value_and_grad(x, x[:4], x)
+    with pytest.raises(TypeError, match="x: expected float32, float64"):
+        gate(x, x.astype(complex), x)
+    for wrong in (True, 1.0, {}, x):  # True == 1.0 == 1 as keys
+        gate.value_and_grad(x, x, x, wrt=1)
+        with pytest.raises(ValueError, match="wrt: expected names or numbers"):
+            gate.value_and_grad(x, x, x, wrt=wrong)
+    assert gate(x, x, 10**400 % 7) is not None
+    with pytest.raises((OverflowError, TypeError, ValueError)):
+        gate(x, x, 10**400)
+    assert gate(np.ones(()), 1.0, 1.0).shape == () and gate(x[:0], x[:0], x[:0]).size == 0
+    assert math.isnan(gate.mean(x[:0], x[:0], x[:0])) and gate.sum(x[:0], x[:0], x[:0]) == 0
+
+
+def test_turns_are_integers_on_the_direct_way():
+    x = np.linspace(-1, 1, 6)
+    np.testing.assert_allclose(powers(x, 3), 1 + x + x * x)
+    np.testing.assert_allclose(powers.sum.value_and_grad(x, 3)[1][0], 1 + 2 * x)
+    for wrong in (3.0, True):
+        with pytest.raises(TypeError, match="^n: expected "):
+            powers(x, wrong)
+
+
+@pytest.mark.parametrize("size", [100, 5000])
+def test_sums_beyond_the_range(size):
+    """inf and nan are results like others, without a warning, whatever the number of blocks."""
+    x = np.full(size, 4e18, np.float32)
+    assert square.sum(x) == np.inf and square.sum.value_and_grad(x)[1][0][0] == np.float32(8e18)
+    assert square.sum(np.full(size, 1e200)) == np.inf
+    x[size // 2] = np.nan
+    assert np.isnan(square.sum(x)) and np.isnan(square.mean(x))
+
+
+def test_sums_keep_the_rounding_errors_of_blocks():
+    @differentiable
+    def itself(x):
+        return 1.0 * x
+
+    x = np.zeros(40_960)
+    x[0], x[20_480], x[40_000] = 1e16, 1.0, -1e16
+    for many in (x, np.repeat(x, 2)):
+        assert itself.sum(many) == many.size // 40_960
+        with nbgrad.jit.serial_loops():
+            assert itself.sum(many) == many.size // 40_960
+
+
+def test_results_that_are_written_past_the_cache():
+    """From 8 MB on, at any alignment."""
+    rng = np.random.default_rng(2)
+    x = rng.uniform(-1, 1, 1_100_003).astype(np.float32)
+    whole = gate(x, x, 0.25), *gate.value_and_grad(x, x, 0.25, wrt=(0, 1))[1]
+    parts = [gate.value_and_grad(p, p, 0.25, wrt=(0, 1)) for p in np.array_split(x, 11)]
+    for found, pieces in zip(whole, zip(*((v, *g) for v, g in parts), strict=True), strict=True):
+        np.testing.assert_array_equal(found, np.concatenate(pieces))
+    memory = np.empty(2_200_100, np.float32)
+    for start in (1, 7, 16):
+        out = memory[start : start + 2_200_006]
+        np.testing.assert_array_equal(gate(np.tile(x, 2), np.tile(x, 2), out=out)[: x.size], whole[0])
