@@ -194,7 +194,9 @@ class Expressions:
 # Functions that are expressions of others. At a tie the first argument is taken, as by Python's own.
 
 
-def _fold(better: str, nan: bool) -> Callable[..., Node]:
+def _fold(better: str, nan: bool, missing: bool = False) -> Callable[..., Node]:
+    """``nan``: it is handed on wherever it stands; ``missing``: a number is better than nan."""
+
     def fold(reader: Expressions, first: Node, *more: Node) -> Node:
         b = reader.builder
         for other in more:
@@ -202,6 +204,8 @@ def _fold(better: str, nan: bool) -> Callable[..., Node]:
             test = b.compare(better, other, a)
             if nan:
                 test = b.logical("or", test, b.compare("!=", other, other))
+            if missing:
+                test = b.logical("or", test, b.compare("!=", a, a))
             first = _chosen(reader, test, other, a)
         return first
 
@@ -217,25 +221,18 @@ def _sign(reader: Expressions, x: Node) -> Node:
     zero = b.constant(0.0)
     return reader.choose(
         b.compare(">", x, zero), lambda: b.constant(1.0),
-        lambda: reader.choose(b.compare("<", x, zero), lambda: b.constant(-1.0), lambda: zero),
+        lambda: reader.choose(b.compare("<", x, zero), lambda: b.constant(-1.0), lambda: b.arithmetic("-", x, x)),
     )  # fmt: skip
-
-
-def _logaddexp(reader: Expressions, a: Node, c: Node) -> Node:
-    b = reader.builder
-    rest = b.call(rules.FUNCTIONS["softplus"], (b.arithmetic("-", b.real(c), b.real(a)), b.constant(1.0)))
-    return b.arithmetic("+", b.real(a), rest)
 
 
 _SPECIAL: dict[Any, Callable[..., Node]] = {
     builtins.max: _fold(">", False), builtins.min: _fold("<", False),
     np.maximum: _fold(">", True), np.minimum: _fold("<", True),
-    np.fmax: _fold(">", False), np.fmin: _fold("<", False),
+    np.fmax: _fold(">", False, missing=True), np.fmin: _fold("<", False, missing=True),
     np.where: lambda r, test, a, c: r.choose(test, lambda: a, lambda: c),
     np.sign: _sign,
     np.square: lambda r, x: r.builder.arithmetic("*", x, x),
-    np.logaddexp: _logaddexp,
-    np.clip: lambda r, x, low, high: _fold("<", False)(r, _fold(">", False)(r, x, low), high),
+    np.clip: lambda r, x, low, high: _fold("<", True)(r, _fold(">", True)(r, x, low), high),
     builtins.float: lambda r, x: r.builder.real(x),
     math.isnan: lambda r, x: r.builder.compare("!=", x, x),
     np.isnan: lambda r, x: r.builder.compare("!=", x, x),

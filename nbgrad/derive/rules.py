@@ -17,6 +17,7 @@ import numpy as np
 from nbgrad import elementary
 from nbgrad.derive.program import Function
 from nbgrad.elementary.division import copysign
+from nbgrad.elementary.logarithm import difference, logaddexp
 from nbgrad.formulas.row import Elementwise, Loss
 from nbgrad.formulas.table import LOSSES, OPS, PUBLIC_LOSSES
 
@@ -69,13 +70,14 @@ _add(
     "copysign", copysign, "a, b", "-1 if copysign(1, a) != copysign(1, b) else 1", "0",
     also=(math.copysign, np.copysign),
 )  # fmt: skip
+_add("difference", difference, "a, b", "1", "-1")
+_add("logaddexp", logaddexp, "a, b", "sigmoid(difference(a, b))", "sigmoid(difference(b, a))", also=(np.logaddexp,))
 _add("floor", math.floor, "x", "0", also=(np.floor,))
 _add("ceil", math.ceil, "x", "0", also=(np.ceil,))
 _add("trunc", math.trunc, "x", "0", also=(np.trunc,))
 # x ** p: at x = 0 the derivative in p is 0 (0 · ln 0), and of the constant x ** 0 that in x.
 _add("power", math.pow, "x, p", "0 if p == 0 else p * x ** (p - 1)", "0 if y == 0 else y * log(x)", also=(np.power,))
-# At a tie the derivative goes to the first, as the comparison in the definition has it: a if a >= b else b.
-_add("abs", builtins.abs, "x", "1 if x > 0 else (-1 if x < 0 else 0)", also=(math.fabs, np.abs, np.fabs))
+_add("abs", builtins.abs, "x", "1 if x > 0 else (-1 if x < 0 else x - x)", also=(math.fabs, np.abs, np.fabs))
 _CALLED[np.absolute] = FUNCTIONS["abs"]
 
 #: The derivatives of the table's derivatives in x; ``y`` is the derivative itself. "0" between the kinks.

@@ -98,7 +98,8 @@ class Spelling:
         level = LEVEL[op]
         if op == "**":
             return f"{within(first, ATOM)} ** {within(second, SIGN)}", POWER
-        return f"{within(first, level)} {op} {within(second, level + (op not in '+*'))}", level
+        # a + (b - c) stays what it is: a sum in another order has other rounding errors, a * (b % c) another value
+        return f"{within(first, level)} {op} {within(second, level + 1)}", level
 
 
 def within(expression: tuple[str, int], least: int) -> str:

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from nbgrad.elementary.choose import choose, quiet
+from nbgrad.elementary.exponential import exp
 from nbgrad.jit import scalar
 from nbgrad.jit.intrinsics import fma, horner, split
 
-__all__ = ["log", "log1p", "log1p_unit"]
+__all__ = ["difference", "log", "log1p", "log1p_unit", "logaddexp"]
 
 
 def log(x: Any) -> Any:
@@ -101,3 +102,15 @@ def _build_log1p_unit(c: SimpleNamespace) -> Any:
 choose(log, _build_log)
 choose(log1p, _build_log1p)
 choose(log1p_unit, _build_log1p_unit)
+
+
+@scalar
+def difference(a, b):
+    """a − b; 0 where they are equal, infinite ones too."""
+    return type(a)(0) if a == b else a - b
+
+
+@scalar
+def logaddexp(a, b):
+    """ln(eᵃ + eᵇ) = max(a, b) + ln(1 + e^−|a − b|). Derivatives: σ(a − b), σ(b − a)."""
+    return (a if a > b else b) + log1p(exp(-abs(difference(a, b))))

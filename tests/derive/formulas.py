@@ -38,7 +38,7 @@ def expressions(draw, names, depth=3):
     part = expressions(names, depth - 1)
     kind = draw(
         st.sampled_from(
-            ["name", "two", "two", "two", "quotient", "one", "one", "log", "power", "choice", "max", "loss"]
+            ["name", "two", "two", "two", "quotient", "one", "one", "log", "power", "choice", "max", "loss", "rest"]
         )
     )
     if kind == "name":
@@ -57,6 +57,8 @@ def expressions(draw, names, depth=3):
         return f"({draw(part)} if {draw(conditions(names))} else {draw(part)})"
     if kind == "max":
         return f"{draw(st.sampled_from(['max', 'min']))}({draw(part)}, {draw(part)})"
+    if kind == "rest":
+        return f"({draw(part)} % (2 + math.sin({draw(part)})))"
     return f"kernels.{draw(st.sampled_from(['huber_loss', 'mse_loss']))}({draw(part)}, {draw(part)})"
 
 

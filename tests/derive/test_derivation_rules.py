@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 
 from nbgrad.derive import rules
@@ -10,7 +11,7 @@ from nbgrad.derive.expressions import expression
 from nbgrad.derive.program import Builder, Program
 from nbgrad.derive.write import function
 
-POINTS = [-2.3, -1.1, -0.35, 0.3, 0.9, 1.7, 4.1]
+POINTS = [-3.6, -2.3, -1.1, -0.35, 0.3, 0.9, 1.7, 3.5, 4.1]
 #: Arguments inside the functions' domains.
 DOMAIN = {
     "log": abs, "log2": abs, "log10": abs, "sqrt": abs, "log1p": abs, "power": abs, "acosh": lambda x: 1.5 + abs(x),
@@ -77,14 +78,34 @@ def test_all_of_the_table_have_second_derivatives():
             assert rules.FUNCTIONS[f"d_{name}"].partials[0] is not None
 
 
-def test_where_logarithms_and_powers_end():
-    """0 ** p: the derivative in p is 0; x ** 0: that in x."""
-    f = rules.FUNCTIONS["power"]
-    for i, args, expected in ((0, (0.0, 0.0), 0.0), (1, (0.0, 2.0), 0.0), (0, (0.0, 1.0), 1.0)):
-        b = Builder()
-        nodes = {p: b.argument(p) for p in (*f.parameters, "y")}
-        node = b.real(expression(b, f.partials[i], nodes))
-        assert (
-            function(Program("rule", b, [("d", node)]), "rule", [*f.parameters, "y"])(*args, math.pow(*args))
-            == expected
-        )
+EDGES = [
+    ("power", 0, (0.0, 0.0), 0.0),  # 0 ** p: the derivative in p is 0; x ** 0: that in x
+    ("power", 1, (0.0, 2.0), 0.0),
+    ("power", 0, (0.0, 1.0), 1.0),
+    ("hypot", 0, (0.0, 0.0), 0.0),
+    ("hypot", 1, (0.0, 0.0), 0.0),
+    ("hypot", 0, (0.6, 0.8), 0.6),
+    ("hypot", 1, (0.6, 0.8), 0.8),
+    ("abs", 0, (0.0,), 0.0),
+    ("abs", 0, (math.nan,), math.nan),
+    ("difference", 0, (-math.inf, -math.inf), 1.0),
+    ("logaddexp", 0, (-math.inf, -math.inf), 0.5),
+    ("logaddexp", 1, (-math.inf, 2.0), 1.0),
+    ("d_elu", 0, (0.0, 0.8), 0.8),  # at a kink the branch that is taken decides, as for the function itself
+    ("d_selu", 0, (0.0,), 1.0507009873554805 * 1.6732632423543772),
+    ("d_celu", 0, (0.0, 0.5), 2.0),
+    ("d_hardswish", 0, (3.0,), 0.0),
+    ("d_hardswish", 0, (-3.0,), 0.0),
+    ("d_huber", 0, (2.0, 1.0, 1.0), 1.0),
+    ("d_huber", 1, (2.0, 1.0, 1.0), -1.0),
+]
+
+
+@pytest.mark.parametrize(("name", "i", "args", "expected"), EDGES)
+def test_at_edges(name, i, args, expected):
+    f = rules.FUNCTIONS[name]
+    b = Builder()
+    nodes = {p: b.argument(p) for p in (*f.parameters, "y")}
+    node = b.real(expression(b, f.partials[i], nodes))
+    found = function(Program("rule", b, [("d", node)]), "rule", [*f.parameters, "y"])(*args, float(f.call(*args)))
+    np.testing.assert_equal(float(found), expected)

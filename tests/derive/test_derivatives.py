@@ -61,6 +61,29 @@ def test_drawn_formulas(text, point, n):
     assert close(twice[3::2], second, 1e-6), text
 
 
+ORDER = [
+    text.format(first=first, second=second)
+    for first in ("+", "-", "*", "/", "//", "%", "**")
+    for second in ("+", "-", "*", "/", "//", "%", "**")
+    for text in (
+        "(x {first} y) {second} z", "x {first} (y {second} z)", "-(x {first} y) {second} z", "(-x {first} y) {second} -z",
+        "x {first} -(y {second} z)",
+    )
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("point", [(0.7, 1.3, 2.6), (1e16, 3.0, 0.1)], ids=str)
+def test_operations_stay_in_the_order_written(point):
+    for text in ORDER:
+        f = function(f"def f(x, y, z):\n    return {text}\n")
+        try:
+            expected = f(*point)
+        except (ArithmeticError, ValueError):
+            continue
+        if not isinstance(expected, complex):
+            assert write.function(program(f), "f", ["x", "y", "z"])(*point) == expected, text
+
+
 def test_source_reads_as_written_by_hand():
     def nll(w, b, x, y):
         z = w * x + b

@@ -301,3 +301,51 @@ def test_errors_of_calls():
         nll(1.0, 2.0, np.ones(3), 1.0, out=np.empty(4))
     with pytest.raises(TypeError, match="grad_output"):
         nll.backward("a", 1.0, 2.0, np.ones(3), 1.0)
+
+
+@differentiable
+def sign(x, y):
+    return np.sign(x)
+
+
+@differentiable
+def larger(x, y):
+    return np.fmax(x, y)
+
+
+@differentiable
+def smaller(x, y):
+    return np.fmin(x, y)
+
+
+@differentiable
+def clipped(x, y):
+    return np.clip(x, -1, y)
+
+
+@differentiable
+def ordered(x, y):
+    return np.maximum(x, y) - 2 * np.minimum(x, y)
+
+
+@differentiable
+def log_sum(x, y):
+    total = -math.inf
+    for term in range(2):
+        total = np.logaddexp(total, x if term == 0 else y)
+    return total
+
+
+def test_functions_of_numpy_with_nan_and_inf():
+    values = [-math.inf, -2.0, -0.0, 0.0, 0.5, 2.0, math.inf, math.nan]
+    x, y = (a.ravel() for a in np.meshgrid(values, values))
+    with np.errstate(all="ignore"):
+        for f in (sign, larger, smaller, clipped, ordered):
+            np.testing.assert_array_equal(f(x, y), f.__wrapped__(x, y), f.__name__)
+        np.testing.assert_allclose(log_sum(x, y), np.logaddexp(x, y), rtol=1e-15)
+    x, y = np.array([-1e6, 3e4, -800.0, 1e-3]), np.array([0.1234, -2.0, -801.5, 1e-3])
+    np.testing.assert_allclose(log_sum(x, y), np.logaddexp(x, y), rtol=1e-15)
+    _, (dx, dy) = log_sum.value_and_grad(x, y)
+    np.testing.assert_allclose(dx, expit(x - y), rtol=1e-14)
+    np.testing.assert_allclose(dy, expit(y - x), rtol=1e-14)
+    assert log_sum.grad_hess(1e-3, 1e-3)[1] == 0.25
