@@ -92,6 +92,14 @@ class Problem:
         """`nbgrad.regression.passes.second_order.second_order` at ``params`` (classes, columns) of the frame."""
         return second_order(self._passes, params, frame, kind, chosen)
 
+    def by_columns(self, frame: Frame) -> Any:
+        """The columns of a large sparse X with one score a row, in the frame; else None."""
+        return self._passes.by_columns(frame)
+
+    def of_scores(self, scores: NDArray[np.float64]) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        """(Σ weight·loss, weighted residuals, weighted second derivatives) of the rows' scores."""
+        return self._passes.of_scores(scores)
+
     def margins(self, several: NDArray[np.float64], frame: Frame) -> Extent:
         """`nbgrad.regression.passes.second_order.margins` of ``several`` parameters (classes, columns) of the frame."""
         return margins(self._passes, several, frame)

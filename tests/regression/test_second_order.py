@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
 from nbgrad.regression import Problem
 from nbgrad.regression import scaling as scaling_module
@@ -45,6 +46,28 @@ def test_threads_give_what_products_give(n, features, classes, dtype, weighted, 
         np.testing.assert_allclose(each.squares, w[w > 0] @ x**2, rtol=1e-12)
         np.testing.assert_array_equal(each.low, x.min(axis=0))
         np.testing.assert_array_equal(each.high, x.max(axis=0))
+
+
+@given(st.sampled_from([1, 3]), st.booleans(), st.booleans(), st.integers(0, 99))
+def test_sparse_rows_give_what_products_give(classes, fit_intercept, weighted, seed):
+    rng = np.random.default_rng(seed)
+    n, features = 40, 9
+    dense = rng.integers(-3, 4, (n, features)) * (rng.random((n, features)) < 0.4)
+    dense[:, 2] = 0
+    dense[:, 4] = rng.integers(1, 9, n)
+    y, weight = rng.integers(0, max(classes, 2), n), rng.integers(0, 3, n).astype(float) if weighted else None
+    model, params = ("softmax" if classes > 1 else "logistic"), rng.normal(size=(classes, features + fit_intercept))
+    X = sparse.csr_matrix(dense.astype(float))
+    twice = sparse.csr_matrix((np.repeat(X.data / 2, 2), np.repeat(X.indices, 2), 2 * X.indptr), shape=X.shape)
+    options = {"sample_weight": weight, "x_scale": 1 / 8, "fit_intercept": fit_intercept}
+    wanted = Problem(model, dense.astype(float), y, **options)
+    frame = module.Frame(np.ldexp(1.0, rng.integers(-2, 3, features)))
+    for form in (X, twice, X.astype(np.float32), X.astype(np.int32)):
+        found = Problem(model, form, y, **options)
+        for a, b in zip(found.second_order(params, frame, "diagonal"), wanted.second_order(params, frame, "diagonal"), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+        for name in ("total", "squares", "low", "high", "weight"):
+            np.testing.assert_allclose(getattr(found.ranges(), name), getattr(wanted.ranges(), name), rtol=1e-12, atol=1e-15)
 
 
 def test_nan_shows():

@@ -135,6 +135,51 @@ def test_more_features_than_rows_and_more_than_a_working_set():
     assert 0 < (model.coef_ != 0).sum() < 3000
 
 
+def large_sparse(seed=0, n=400, features=600):
+    """More columns than a Hessian has, numbers twice in a place, a column of zeros, one that is full."""
+    rng = np.random.default_rng(seed)
+    X = sparse.random(n, features, 0.03, "csr", random_state=rng, data_rvs=lambda k: rng.normal(size=k)).tolil()
+    X[:, 3], X[:, 4] = 0, rng.normal(size=(n, 1)) + 2
+    X = X.tocsr()
+    y = (X @ (rng.normal(size=features) * (rng.random(features) < 0.1)) + rng.gumbel(size=n) > 1).astype(int)
+    twice = sparse.csr_matrix((np.repeat(X.data / 2, 2), np.repeat(X.indices, 2), 2 * X.indptr), shape=X.shape)
+    return X, twice, y
+
+
+@pytest.mark.parametrize("C", [0.1, 1.0, 20.0])
+@pytest.mark.parametrize("ratio", [1.0, 0.5])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_columns_of_a_sparse_matrix(C, ratio, fit_intercept, monkeypatch):
+    """The minimum's conditions, without the help of Hessians; weights, units and rows of weight 0."""
+    X, twice, y = large_sparse()
+    monkeypatch.setattr(proximal.Proximal, "_chosen", None)  # an error where it is asked
+    model = LogisticRegression(C=C, l1_ratio=ratio, fit_intercept=fit_intercept, tol=1e-9, max_iter=500)
+    model.fit(X, y)
+    assert residual(model, X.toarray(), y, C, ratio) < 1e-9
+    assert (model.coef_ == 0).any() and model.coef_[0, 3] == 0
+    again = LogisticRegression(**{**model.get_params(), "x_scale": 1 / 8}).fit(8 * twice, y)
+    np.testing.assert_allclose(again.coef_, model.coef_, atol=1e-8)
+    weight = np.arange(400) % 3
+    weighted = LogisticRegression(**model.get_params()).fit(X, y, weight)
+    several = np.repeat(np.arange(400), weight)
+    copied = LogisticRegression(**model.get_params()).fit(X[several], y[several])
+    np.testing.assert_allclose(weighted.coef_, copied.coef_, atol=1e-8)
+    np.testing.assert_array_equal(weighted.coef_ == 0, copied.coef_ == 0)
+
+
+@pytest.mark.parametrize("C", [0.2, 0.8])
+def test_coefficients_and_zeros_of_a_sparse_matrix_are_liblinears(C):
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    X, _, y = large_sparse(1)
+    theirs = linear_model.LogisticRegression(
+        C=C, l1_ratio=1, solver="liblinear", fit_intercept=False, tol=1e-9, max_iter=5000, random_state=0
+    ).fit(X, y)
+    for dtype in (np.float64, np.float32):
+        ours = LogisticRegression("l1", C=C, fit_intercept=False, tol=1e-10).fit(X.astype(dtype), y)
+        np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-6)
+        np.testing.assert_array_equal(ours.coef_ == 0, theirs.coef_ == 0)
+
+
 def test_a_strong_penalty_leaves_the_intercept():
     X, y = drawn(2)
     model = LogisticRegression("l1", C=1e-6).fit(X, y)

@@ -20,6 +20,7 @@ from nbgrad.regression import data
 from nbgrad.regression.passes.csr import checked, one_pass_csr
 from nbgrad.regression.passes.one_pass import Curvature, one_pass
 from nbgrad.regression.passes.second_order import Frame
+from nbgrad.regression.passes.sparse import SparseColumns, columns_of
 from nbgrad.regression.scaling import moments
 
 __all__ = ["Passes", "mean_with_penalty", "with_penalty"]
@@ -148,6 +149,11 @@ class Passes:
         return not self._dense
 
     @property
+    def size(self) -> int:
+        """The numbers of X."""
+        return int(self._X.size)
+
+    @property
     def unit(self) -> float:
         """That of `weights`."""
         return self._unit
@@ -161,7 +167,7 @@ class Passes:
 
     def numbers(self, at: slice, dense: bool) -> Any:
         """A copy of rows in float64, with ``x_scale``."""
-        x = self._X[at] if self._dense else checked(self._X, at.start, at.stop)
+        x = self._X[at] if self._dense else self._canonical(at)
         x = x.toarray() if dense and not self._dense else x
         x = x.astype(FLOAT64, **({"order": "C"} if self._dense else {}))
         if self._x_scale != 1:
@@ -179,6 +185,27 @@ class Passes:
     def weights(self, at: slice) -> Any:
         """None where all are 1."""
         return self._weight[at].astype(FLOAT64) if self._weight.size else None
+
+    def by_columns(self, frame: Frame) -> SparseColumns | None:
+        """The columns in the frame, of a sparse matrix that is not centred, and with one score a row."""
+        if not self.sparse or frame.centre is not None or self._terms.matrix:
+            return None
+        return columns_of(self._canonical(slice(0, self.rows)), frame.unit * self._x_scale)
+
+    def _canonical(self, at: slice) -> Any:
+        """Rows of a CSR matrix, whose numbers are sorted and have places of their own."""
+        x = checked(self._X, at.start, at.stop)
+        if not x.has_canonical_format:
+            x = x.copy()
+            x.sum_duplicates()
+        return x
+
+    def of_scores(self, scores: NDArray[np.float64]) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        """(Σ weight·loss, weighted residuals, weighted second derivatives) of all rows of a model of one score."""
+        at, scores = slice(0, self.rows), scores[np.newaxis].copy()
+        D = self.curvature(at, scores)[0] * self.unit
+        loss, residuals = self.loss_and_residuals(at, scores)
+        return loss * self.unit, residuals[0] * self.unit, D
 
     def loss_and_residuals(self, at: slice, scores: Any) -> tuple[Any, Any]:
         """(Σ weight·loss, weighted residuals) of float64 scores (classes, n), which are overwritten."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from nbgrad.jit.thread_map import thread_map
 from nbgrad.regression.passes import columns as compiled
+from nbgrad.regression.passes import sparse as compiled_sparse
 
 __all__ = ["Extent", "Frame", "Ranges", "margins", "ranges", "second_order"]
 
@@ -105,12 +106,7 @@ def _pieces(rows: Any, frame: Frame, first: int, last: int) -> Any:
         at = slice(start, min(start + step, last))
         weight = rows.weights(at)
         if sparse:
-            from scipy.sparse import diags_array, hstack
-
-            x = rows.numbers(at, dense=False) @ diags_array(frame.unit)
-            if rows.fit_intercept:
-                x = hstack([x, np.ones((x.shape[0], 1))], format="csr")
-            yield at, x.tocsr()
+            yield at, rows.numbers(at, dense=False)
             continue
         columns = rows.in_frame(at, frame)
         if weight is not None:
@@ -125,14 +121,22 @@ def second_order(
     the ``chosen`` columns; "diagonal": of each class's block its diagonal and its intercept's row) at ``params``
     (classes, columns) of the frame.
     """
-    large = rows.xp is np and not rows.sparse and rows.rows * rows.n_features >= THREADED
-    if large and kind != "hessian" and len(params) <= FEW:
-        params = np.ascontiguousarray(params)
-        parts = thread_map(lambda k: _diagonal(rows, params, frame, kind, *_part(rows, k)), PARTS)
+    by_loops = rows.xp is np and kind != "hessian" and len(params) <= FEW
+    if by_loops and (rows.size >= THREADED or (rows.sparse and frame.centre is None)):
+        params, alone = np.ascontiguousarray(params), rows.size < THREADED
+        parts = thread_map(lambda k: _diagonal(rows, params, frame, kind, *_part(rows, k)), PARTS, alone=alone)
         found = tuple(sum(several) for several in zip(*parts, strict=True))
     else:
         found = _by_products(rows, params, frame, kind, chosen)
     return tuple(rows.on_host(a) * rows.unit for a in found)
+
+
+def _with_ones(x: Any, frame: Frame, intercept: bool) -> Any:
+    """A sparse matrix in its frame."""
+    from scipy.sparse import diags_array, hstack
+
+    x = x @ diags_array(frame.unit)
+    return (hstack([x, np.ones((x.shape[0], 1))], format="csr") if intercept else x).tocsr()
 
 
 def _part(rows: Any, k: int) -> tuple[int, int]:
@@ -143,14 +147,20 @@ def _part(rows: Any, k: int) -> tuple[int, int]:
 def _diagonal(
     rows: Any, params: NDArray[np.float64], frame: Frame, kind: str, first: int, last: int
 ) -> tuple[Any, ...]:
-    """`second_order` of some rows of an array, without a Hessian, by compiled products."""
+    """`second_order` of some rows, without a Hessian, by compiled products."""
     loss, gradient, second = 0.0, np.zeros(params.shape), np.zeros((2, *params.shape))
+    sparse = rows.sparse and frame.centre is None
     with np.errstate(all="ignore"):
         for at, x in _pieces(rows, frame, first, last):
-            scores = compiled.scores(x, params)
+            scores = compiled_sparse.scores(x, frame.unit, params) if sparse else compiled.scores(x, params)
             curvature = None if kind == "gradient" else np.ascontiguousarray(_curvature(rows, at, scores, False))
             found, residuals = rows.loss_and_residuals(at, scores)
             loss += found
+            if sparse:
+                for A, power, out in ((residuals, 1, gradient), (curvature, 1, second[1]), (curvature, 2, second[0])):
+                    if A is not None:
+                        compiled_sparse.add_products(x, frame.unit, A, power, out)
+                continue
             compiled.add_products(x, residuals, gradient)
             if curvature is not None:
                 compiled.add_products(x, curvature, second[1])
@@ -171,6 +181,8 @@ def _by_products(
         shape = {"gradient": (0,), "hessian": (classes, size, classes, size), "diagonal": (2, classes, columns)}[kind]
         second = xp.zeros(shape)
         for at, x in _pieces(rows, frame, 0, rows.rows):
+            if rows.sparse and frame.centre is None:
+                x = _with_ones(x, frame, rows.fit_intercept)
             scores = xp.ascontiguousarray((x @ V.T).T)
             curvature: Any = None if kind == "gradient" else _curvature(rows, at, scores, kind == "hessian")
             found, residuals = rows.loss_and_residuals(at, scores)
@@ -229,7 +241,7 @@ def _add_hessian(hessian: Any, x: Any, curvature: Any, xp: Any) -> None:
 
 def ranges(rows: Any) -> Ranges:
     """What the columns show, of the rows that have a weight."""
-    if rows.xp is not np or rows.rows * rows.n_features < THREADED:
+    if rows.xp is not np or rows.size < THREADED:
         parts = [_ranges_of(rows, 0, rows.rows)]
     else:
         parts = thread_map(lambda k: _ranges_of(rows, *_part(rows, k)), PARTS)
@@ -252,15 +264,12 @@ def _ranges_of(rows: Any, first: int, last: int) -> Ranges:
                 continue
             w = xp.ones(x.shape[0]) if weight is None else weight
             count += float(w.sum())
-            if xp is np and not rows.sparse:
-                compiled.add_extent(x, w, sums)
+            if xp is np:
+                (compiled_sparse if rows.sparse else compiled).add_extent(x, w, sums)
                 continue
-            smallest, largest = x.min(axis=0), x.max(axis=0)
-            if rows.sparse:
-                smallest, largest = smallest.toarray().ravel(), largest.toarray().ravel()
-            sums[2], sums[3] = xp.minimum(sums[2], smallest), xp.maximum(sums[3], largest)
+            sums[2], sums[3] = xp.minimum(sums[2], x.min(axis=0)), xp.maximum(sums[3], x.max(axis=0))
             sums[0] += x.T @ w
-            sums[1] += (x.multiply(x) if rows.sparse else x * x).T @ w
+            sums[1] += (x * x).T @ w
         sums[2:, xp.isnan(sums[1])] = np.nan  # compiled comparisons pass it by
         total, squares, low, high = (rows.on_host(row) for row in sums)
         return Ranges(total, squares, low, high, count)
@@ -286,6 +295,8 @@ def margins(rows: Any, several: NDArray[np.float64], frame: Frame) -> Extent:
         low, high = np.full(len(several), np.inf), np.full(len(several), -np.inf)
         for at, x in _pieces(rows, frame, 0, rows.rows):
             label, weight = rows.labels(at), rows.weights(at)
+            if rows.sparse and frame.centre is None:
+                x = _with_ones(x, frame, rows.fit_intercept)
             for i, params in enumerate(several):
                 scores = (x @ xp.asarray(params).T).T
                 if len(params) == 1:

@@ -1,7 +1,8 @@
 """Newton's method where the penalty has a part l1·‖w‖₁: each step minimizes the loss's quadratic with the penalty as it
 is, by coordinate descent, on the features that are in use or want to be (the working set).
 
-Where these are too many for their Hessian, accelerated proximal gradients go on, which need gradients alone.
+Where these are too many for their Hessian, accelerated proximal gradients go on, which need gradients alone. A large
+sparse matrix begins with `nbgrad.regression.solvers.column_descent`.
 
 Source: J. D. Lee, Y. Sun, M. A. Saunders, Proximal Newton-type methods for minimizing composite functions, SIAM J.
 Optim. 24 (2014) 1420; A. Beck, M. Teboulle, A fast iterative shrinkage-thresholding algorithm, SIAM J. Imaging Sci. 2
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nbgrad.regression.solvers.column_descent import column_descent
 from nbgrad.regression.solvers.coordinates import coordinate_descent
 from nbgrad.regression.solvers.smooth import PARAMS, Certificate, Point, Smooth
 
@@ -131,10 +133,19 @@ class Proximal:
     ) -> tuple[NDArray[np.float64], str]:
         """(parameters, why it ended: "" where the error is at most ``tol``)"""
         with np.errstate(all="ignore"):
+            done = 0
+            if not self.small and (columns := self.smooth.by_columns()) is not None:
+                begin, done, ended = column_descent(
+                    self.smooth.problem, columns, begin, (self.threshold[0], self.smooth.penalty), tol=tol,
+                    max_iter=max_iter, report=report,
+                )  # fmt: skip
+                self.smooth.passes += done
+                if ended:
+                    return begin, ""
             point, idle, best = (self.smooth.at(begin) if self.small else self._look(begin)), 0, math.inf
-            for iteration in range(max_iter + 1):
+            for iteration in range(done, max_iter + 1):
                 error, z = self._exact(point) if self.small else (self._error(point), point.params)
-                if iteration:
+                if iteration > done:
                     report(point.value + self.penalty(point.params), "error", error)
                 if not math.isfinite(error):
                     return point.params, "value or derivatives are not finite"

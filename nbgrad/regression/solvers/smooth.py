@@ -139,6 +139,11 @@ class Smooth:
         value, gradient = self.problem.value_and_grad(self.outer(params))
         return Point(params, float(value), self.gradient(gradient))
 
+    def by_columns(self) -> Any:
+        """`nbgrad.regression.passes.sparse_columns.SparseColumns`, where the problem has such."""
+        made = getattr(self.problem, "by_columns", None)
+        return None if made is None else made(self.frame)
+
     def hessian_of(self, params: NDArray[np.float64], columns: NDArray[np.intp]) -> NDArray[np.float64]:
         """The Hessian of some columns' parameters, (classes, len(columns), classes, len(columns))."""
         self.passes += 1
