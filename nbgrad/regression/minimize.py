@@ -111,7 +111,7 @@ def minimize(
     """
     smooth = Smooth(problem, start.shape)
     run = _Run(smooth, tol, max_iter, verbose)
-    exact = solver == "newton-cholesky" or (solver == "auto" and smooth.small)
+    exact = solver == "newton-cholesky" or (solver in ("auto", "sag", "saga") and smooth.small)
     judge: Smooth | Proximal = smooth
     if l1:
         judge = Proximal(smooth, l1)

@@ -19,6 +19,7 @@ from nbgrad.regression.scikit import classifier
 sklearn = pytest.importorskip("sklearn")
 from sklearn import datasets, linear_model  # noqa: E402
 from sklearn.base import clone  # noqa: E402
+from sklearn.exceptions import NotFittedError  # noqa: E402
 from sklearn.model_selection import GridSearchCV, cross_val_score  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler, scale  # noqa: E402
@@ -237,6 +238,8 @@ def test_the_signature_is_scikit_learns():
         ({"l1_ratio": 0.5, "solver": "newton-cg"}, ValueError, "Solver newton-cg supports only 'l2' or None penalties, got elasticnet penalty."),
         ({"n_jobs": 2}, FutureWarning, "'n_jobs' has no effect"),
         ({"penalty": None, "C": 2.0}, UserWarning, "Setting penalty=None will ignore the C and l1_ratio parameters"),
+        ({"penalty": "l1", "l1_ratio": 0.5}, UserWarning, "only used when penalty is 'elasticnet'. Got (penalty=l1)"),
+        ({"solver": "saga", "max_iter": 1}, UserWarning, "saga failed to converge after 1 iteration(s)"),
         ({"penalty": "l2", "l1_ratio": 0.5}, UserWarning, "Inconsistent values: penalty=l2 with l1_ratio=0.5"),
     ],
     ids=str,
@@ -245,6 +248,22 @@ def test_parameters_that_exclude_each_other(parameters, category, message):
     X, y = data("breast_cancer")
     with (pytest.warns if issubclass(category, Warning) else pytest.raises)(category, match=re.escape(message)):
         LogisticRegression(**parameters).fit(X[:, :2], y)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("kind", [LogisticRegression, SoftmaxRegression])
+def test_coefficients_may_be_sparse(kind, classes):
+    X, y = data("iris")
+    X, y = X[y < classes], y[y < classes]
+    model = kind(l1_ratio=0.9, C=0.1, warm_start=True).fit(X, y)
+    want, coef = model.predict_proba(X), model.coef_.copy()
+    assert model.sparsify() is model and sparse.issparse(model.coef_) and model.coef_.nnz < coef.size
+    np.testing.assert_array_equal(model.predict_proba(X), want)
+    np.testing.assert_allclose(model.predict_proba(sparse.csr_array(X)), want)
+    np.testing.assert_array_equal(model.densify().coef_, coef)
+    assert model.sparsify().fit(X, y).n_iter_[0] <= 2
+    with pytest.raises(NotFittedError):
+        kind().sparsify()
 
 
 @pytest.mark.parametrize(

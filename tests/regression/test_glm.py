@@ -15,7 +15,7 @@ from sklearn.linear_model._huber import _huber_loss_and_gradient  # noqa: E402
 from nbgrad import regression  # noqa: E402
 from nbgrad.regression import ConvergenceWarning, GammaRegressor, HuberRegressor, PoissonRegressor  # noqa: E402
 from nbgrad.regression.blocks import Blocks  # noqa: E402
-from nbgrad.regression.glm.huber import _Objective  # noqa: E402
+from nbgrad.regression.glm.huber_objective import Objective  # noqa: E402
 from nbgrad.testing import check_hessp, check_objective  # noqa: E402
 
 KINDS = (PoissonRegressor, GammaRegressor, HuberRegressor)
@@ -85,7 +85,7 @@ def test_scikit_learns_coefficients_and_scale(epsilon, alpha, fit_intercept, wei
 
 def test_derivatives_of_the_objective_with_a_scale():
     X, y, weight = drawn(HuberRegressor, 50)
-    objective = _Objective(HuberRegressor(alpha=0.1), Blocks([(X, y, weight)]))
+    objective = Objective(HuberRegressor(alpha=0.1), Blocks([(X, y, weight)]))
     params = objective.inner(BETA + 0.1, 1.0, 0.9)[0]
     check_objective(lambda p: (objective.at(p[np.newaxis]).value, objective.at(p[np.newaxis]).gradient[0]), params)
     check_hessp(
@@ -216,6 +216,46 @@ def test_targets_without_residuals():
         model.fit(X, y)
     np.testing.assert_allclose(model.coef_, [1.0, -2.0], rtol=1e-6)
     assert model.scale_ < 1e-6 and model.outliers_[:3].all()
+
+
+def absolute(model, X, y, weight):
+    return weight @ np.abs(y - model.predict(X))
+
+
+@pytest.mark.parametrize(("n", "features"), [(31, 2), (200, 10), (1500, 4)])
+@pytest.mark.parametrize("kind", ["plain", "weights", "ties", "far"])
+def test_epsilon_of_1_is_least_absolute_deviations(n, features, kind):
+    """There the scale falls to 0: no warning, and linear programming's minimum."""
+    rng = np.random.default_rng(n)
+    Z = rng.normal(size=(n, features)) * np.logspace(0, 3, features)
+    y = Z @ (1 / np.logspace(0, 3, features)) + 1 + 0.3 * rng.standard_t(2, size=n)
+    weight = rng.integers(0, 3, n).astype(float) if kind == "weights" else np.ones(n)
+    y = np.round(y, 1) if kind == "ties" else y
+    X = Z + 1e4 if kind == "far" else Z
+    model = quiet_fit(HuberRegressor(epsilon=1.0, alpha=0.0), X, y, weight)
+    theirs = linear_model.QuantileRegressor(quantile=0.5, alpha=0.0).fit(Z, y, weight)
+    assert absolute(model, X, y, weight) <= absolute(theirs, Z, y, weight) * (1 + 1e-8)
+    assert model.scale_ < 1e-6
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("epsilon", [1.0001, 1.01, 1.05, 1.1])
+def test_a_scale_next_to_0(seed, epsilon):
+    """Steps that shrink the scale faster than coefficients follow stopped far from the minimum, without a word."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(31, 2))
+    y = X @ [1.0, -2.0] + 1 + 0.3 * rng.standard_t(2, size=31)
+    model = quiet_fit(HuberRegressor(epsilon=epsilon, alpha=1e-4), X, y)
+
+    def value(p):
+        return _huber_loss_and_gradient(p, X, y, epsilon, 1e-4, np.ones(31))[0]
+
+    found = np.array([*model.coef_, model.intercept_, model.scale_])
+    theirs = linear_model.HuberRegressor(epsilon=epsilon, max_iter=10000, tol=1e-9).fit(X, y)
+    others = [np.array([*theirs.coef_, theirs.intercept_, theirs.scale_])]
+    for size in np.logspace(-8, 0, 400):  # of a convex function
+        others.append(found + size * rng.normal(size=4) * [1, 1, 1, found[-1]])
+    assert value(found) <= min(value(p) for p in others if p[-1] > 0) * (1 + 1e-9)
 
 
 def test_without_scikit_learn():

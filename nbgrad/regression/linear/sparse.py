@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,10 @@ __all__ = ["Standardised", "is_large", "sparse_least_squares"]
 
 #: Features (and rows) up to which the triangle of a sparse matrix is made all the same: some seconds for 100 000 rows.
 LARGE = 512
+#: Columns of a size beyond 2**±RANGE, whose quotients may leave the range of float64, are divided one by one.
+RANGE = 400
+#: Numbers of the matrix that are worked on at a time.
+PIECE = 1 << 16
 
 
 def is_large(X: Any) -> bool:
@@ -21,8 +26,17 @@ def is_large(X: Any) -> bool:
     return hasattr(X, "tocsr") and min(X.shape) > LARGE
 
 
+def _pieces(X: Any) -> Iterator[tuple[Any, slice]]:
+    """(a copy of some rows, which)"""
+    step = max(1, PIECE * X.shape[0] // max(X.nnz, 1))
+    for start in range(0, X.shape[0], step):
+        at = slice(start, start + step)
+        yield X[at].copy(), at
+
+
 class Standardised:
-    """A CSR matrix whose columns are centred (in the products: it stays sparse), weighted and divided by their lengths.
+    """A CSR matrix whose columns are centred, weighted and divided by their lengths, all of it in the products: the
+    matrix stays where it lies.
 
     ``A`` − ``root``·``mean``ᵀ has columns of length 1, or 0 where they were constant; ``shift`` and ``unit`` bring X's
     numbers there: (x/unit − shift)/length. Of a column without a 0 its first row is subtracted, so that an offset does
@@ -36,42 +50,60 @@ class Standardised:
         if not X.has_canonical_format:
             X = X.copy()
             X.sum_duplicates()
+        X = X.astype(FLOAT64, copy=False)
         rows, features = self.shape = X.shape
-        Y = y.astype(FLOAT64).reshape(rows, -1)
-        weight = np.ones(rows) if sample_weight is None else sample_weight / sample_weight.max()
-        share = weight / weight.sum()
-        data, columns = X.data.astype(FLOAT64), X.indices
-        unit = np.zeros(features)
-        np.maximum.at(unit, columns, np.abs(data))
-        self.unit = np.ldexp(1.0, np.clip(np.frexp(unit)[1], -1022, 1022))
-        data /= self.unit[columns]
+        Y = y.astype(FLOAT64, copy=False).reshape(rows, -1)
+        share = np.full(rows, 1 / rows)
+        if sample_weight is not None:
+            share = sample_weight / sample_weight.max()
+            share /= share.sum()
+        size, count = np.zeros(features), np.zeros(features, np.int64)
+        for part, _ in _pieces(X):
+            np.maximum.at(size, part.indices, np.abs(part.data))
+            count += np.bincount(part.indices, minlength=features)
+        self.unit = np.ldexp(1.0, np.clip(np.frexp(size)[1], -1022, 1022))
         self.shift, self.level = np.zeros(features), np.zeros(Y.shape[1])
+        full = (count == rows) & fit_intercept
         if fit_intercept:
-            full = np.bincount(columns, minlength=features) == rows
-            if full.any():  # the first row has all of these columns
-                first = slice(int(X.indptr[0]), int(X.indptr[1]))
-                self.shift[columns[first]] = np.where(full[columns[first]], data[first], 0.0)
-                data -= self.shift[columns]
             self.level = share @ Y
-        self.A = type(X)((data, columns, X.indptr), shape=X.shape, copy=False)
-        mean = self.A.T @ share
-        of_squares = type(X)((data * data, columns, X.indptr), shape=X.shape, copy=False).T @ share
+        self._inner, self._scale = X, 1 / self.unit
+        if full.any() or np.abs(np.frexp(size[size > 0])[1]).max(initial=0) > RANGE:
+            data, columns = X.data / self.unit[X.indices], X.indices
+            first = slice(int(X.indptr[0]), int(X.indptr[1]))  # the first row has all of the full columns
+            self.shift[columns[first]] = np.where(full[columns[first]], data[first], 0.0)
+            data -= self.shift[columns]
+            self._inner, self._scale = type(X)((data, columns, X.indptr), shape=X.shape, copy=False), np.ones(features)
+        mean, of_squares = (self._inner.T @ share) * self._scale, np.zeros(features)
+        for part, at in _pieces(self._inner):
+            part.data *= self._scale[part.indices]
+            part.data *= part.data
+            of_squares += part.T @ share[at]
         own = of_squares + self.shift * (2 * mean + self.shift)
         mean *= fit_intercept
         square = of_squares - mean**2
         constant = square <= (4 * np.finfo(FLOAT64).eps) ** 2 * own
         self.length = np.sqrt(np.where(constant, 1.0, square))
-        self.root = np.sqrt(share)
-        data /= np.where(constant, np.inf, self.length)[columns]
-        data *= np.repeat(self.root, np.diff(X.indptr))
+        self._scale = np.where(constant, 0.0, self._scale / self.length)
+        self.root = np.sqrt(share, out=share)
         self.mean = np.where(constant, 0.0, mean / self.length)
         self.Y = (Y - self.level) * self.root[:, np.newaxis]
 
+    @property
+    def A(self) -> Any:
+        """The matrix with its weights and lengths, but not centred: a copy."""
+        inner = self._inner
+        data = inner.data * self._scale[inner.indices] * np.repeat(self.root, np.diff(inner.indptr))
+        return type(inner)((data, inner.indices, inner.indptr), shape=inner.shape, copy=False)
+
     def times(self, v: NDArray[Any]) -> NDArray[Any]:
-        return self.A @ v - self.root * (self.mean @ v)
+        product = self._inner @ (self._scale * v)
+        product -= self.mean @ v
+        product *= self.root
+        return product
 
     def back(self, u: NDArray[Any]) -> NDArray[Any]:
-        return self.A.T @ u - self.mean * (self.root @ u)
+        weighted = self.root * u
+        return self._scale * (self._inner.T @ weighted) - self.mean * weighted.sum()
 
     def given(self, v: NDArray[Any], x_scale: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(coef, intercept) in X's units, of those of the columns, (targets, features)."""

@@ -36,8 +36,8 @@ except ImportError:
 __all__ = [
     "BaseEstimator", "check_blocks", "check_classification_targets", "check_coefficients", "check_is_fitted",
     "check_parameters", "check_sample_weight", "check_weight", "check_X_y", "class_weights", "ClassifierMixin",
-    "ConvergenceWarning", "kept_if_refused", "linear_scores", "numbers_of", "precision", "RegressorMixin", "take",
-    "validate_data",
+    "ConvergenceWarning", "dense", "kept_if_refused", "linear_scores", "numbers_of", "precision", "RegressorMixin",
+    "take", "validate_data",
 ]  # fmt: skip
 
 BLOCK_BYTES = 4 * 1024 * 1024  # of rows converted at a time
@@ -234,10 +234,15 @@ def take(labels: NDArray[Any], index: Any) -> Any:
     return there.library().asarray(labels)[index] if labels.dtype.kind in "biuf" else labels[there.get(index)]
 
 
+def dense(coef: Any) -> NDArray[Any]:
+    """Coefficients that may be a sparse matrix, as an array."""
+    return coef.toarray() if hasattr(coef, "toarray") else coef  # type: ignore[no-any-return]
+
+
 def linear_scores(X: Any, coef: NDArray[Any], intercept: Any, x_scale: float) -> Any:
     """x_scale·X·coefᵀ + intercept in X's precision (float64 for uint8), converting a block of rows at a time."""
     dtype = precision(X.dtype)
-    weights, intercept = (coef * x_scale).astype(dtype), np.asarray(intercept, dtype)
+    weights, intercept = (dense(coef) * x_scale).astype(dtype), np.asarray(intercept, dtype)
     if isinstance(X, np.ndarray):
         answer = scores(np.asarray(X), np.atleast_2d(weights), intercept)
         return answer if weights.ndim == 2 else answer[:, 0]

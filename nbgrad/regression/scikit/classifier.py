@@ -19,10 +19,12 @@ from nbgrad.regression.scikit.base import (
     ClassifierMixin,
     check_blocks,
     check_classification_targets,
+    check_is_fitted,
     check_parameters,
     check_sample_weight,
     check_X_y,
     class_weights,
+    dense,
     kept_if_refused,
     linear_scores,
     precision,
@@ -98,7 +100,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
             problem.l2, l1 = penalties(self, problem.weight_sum)
             start = self._start()
             found = minimize(
-                problem, start, solver="auto" if self.solver in ("sag", "saga") else self.solver, l1=l1,
+                problem, start, solver=self.solver, l1=l1,
                 tol=float(self.tol), max_iter=int(self.max_iter), verbose=int(self.verbose), stacklevel=3,
             )  # fmt: skip
             self.n_iter_ = np.array([found.n_iter], np.int32)
@@ -176,7 +178,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
         """Zeros, or what the last `fit` found."""
         start = np.zeros(self._params_shape())
         if self.warm_start and hasattr(self, "coef_"):
-            last = np.column_stack([self.coef_, self.intercept_]) if self.fit_intercept else self.coef_
+            coef = dense(self.coef_)
+            last = np.column_stack([coef, self.intercept_]) if self.fit_intercept else coef
             if last.size != start.size:
                 raise ValueError(
                     f"Initialization coef is of shape {last.shape}, expected shape "
@@ -193,6 +196,20 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
     def _labels(self, X: Any) -> Any:
         return take(self.classes_, self._most_likely(self._scores(X)))
+
+    def sparsify(self) -> Self:
+        """``coef_`` as SciPy's CSR matrix, which takes less memory where ``l1_ratio`` made most of it 0."""
+        from scipy.sparse import csr_matrix
+
+        check_is_fitted(self)
+        self.coef_ = csr_matrix(self.coef_)
+        return self
+
+    def densify(self) -> Self:
+        """``coef_`` as an array again."""
+        check_is_fitted(self)
+        self.coef_ = dense(self.coef_)
+        return self
 
     def predict(self, X: Any) -> Any:
         """The most likely label of each row."""

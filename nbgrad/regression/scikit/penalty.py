@@ -32,8 +32,8 @@ def check_penalty(estimator: Any) -> None:
         warnings.warn("Setting penalty=None will ignore the C and l1_ratio parameters", UserWarning, stacklevel=3)
     if penalty in ("l1", "l2") and ratio and ratio != _ratio(estimator):
         warnings.warn(
-            f"Inconsistent values: penalty={penalty} with l1_ratio={ratio}. Please use l1_ratio only.", UserWarning,
-            stacklevel=3,
+            f"Inconsistent values: penalty={penalty} with l1_ratio={ratio}. The l1_ratio parameter is only used when "
+            f"penalty is 'elasticnet'. Got (penalty={penalty}). Please use l1_ratio only.", UserWarning, stacklevel=3,
         )  # fmt: skip
     if estimator.n_jobs is not None:
         warnings.warn(

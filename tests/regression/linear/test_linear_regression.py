@@ -1,5 +1,7 @@
 """`LinearRegression`: several targets, coefficients not below 0, large sparse X, scikit-learn's parameters."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import optimize, sparse
@@ -136,6 +138,34 @@ def test_large_sparse_makes_nothing_dense():
         near = sparse.csr_matrix(np.vander(np.linspace(0, 1, 600), 600))
         LinearRegression(tol=0.0).fit(near, np.arange(600.0) % 7)
     assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_large_sparse_is_not_copied(weighted):
+    """Memory is for vectors: the numbers of X, their squares and quotients took four times as much as X."""
+    rng = np.random.default_rng(0)
+    X = sparse.random_array((30_000, 2000), density=0.03, format="csr", rng=rng)
+    y, weight = X @ rng.normal(size=2000), rng.uniform(1, 2, 30_000) if weighted else None
+    LinearRegression().fit(X[:2000, :600], y[:2000])
+    tracemalloc.start()
+    model = LinearRegression(tol=1e-4).fit(X, y, weight)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert model.score(X, y) > 0.999 and peak < X.data.nbytes / 3
+
+
+@pytest.mark.parametrize("power", [-450, 450])
+@pytest.mark.parametrize("full", [False, True])
+def test_large_sparse_in_any_units(power, full):
+    rng = np.random.default_rng(1)
+    X = sparse.random_array((900, 600), density=0.02, format="csr", rng=rng)
+    if full:
+        X = sparse.hstack([X, sparse.csr_array(1e9 + rng.normal(size=(900, 1)))], format="csr")
+    y = X @ rng.normal(size=X.shape[1]) + 1
+    want = LinearRegression(tol=1e-13).fit(X, y)
+    got = LinearRegression(tol=1e-13).fit(X * 2.0**power, y)
+    np.testing.assert_allclose(np.ldexp(got.coef_, power), want.coef_, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(got.predict(X * 2.0**power), want.predict(X), rtol=1e-9, atol=1e-7)
 
 
 @pytest.mark.parametrize(
