@@ -114,12 +114,12 @@ class Objective:
         params = np.append(theta, sigma)[np.newaxis]
         return _Point(params, float(value), gradient, hessian.reshape(1, size, 1, size), 1 - float(out), float(near))
 
-    def step(self, point: _Point) -> NDArray[np.float64]:
+    def step(self, point: Point) -> NDArray[np.float64]:
         """Newton's, of coefficients and σ; where that leads below σ/2, of the coefficients alone until they are settled
         for this σ, then with σ/2. Few rows may be within then, and less than fill the Hessian: a share of the curvature
         that majorizes the others' |r| keeps such a step short.
         """
-        assert point.second is not None
+        assert isinstance(point, _Point) and point.second is not None
         gradient, sigma, size = point.gradient, float(point.params[0, -1]), point.gradient.size
         H = point.second.reshape(size, size).copy()
         self.floor = 0.45 * sigma
