@@ -93,10 +93,14 @@ class LogisticRegression(Classifier):
     feature_names_in_ : (n_features,)
         If X was a DataFrame.
 
+    Notes
+    -----
     X, weights, errors: `nbgrad.regression.estimators`.
 
     Source: D. R. Cox, The regression analysis of binary sequences, J. R. Stat. Soc. B 20 (1958) 215.
 
+    Examples
+    --------
     >>> import numpy as np
     >>> X, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array(["no", "no", "yes", "yes"])
     >>> model = LogisticRegression().fit(X, y)
@@ -196,10 +200,14 @@ class SoftmaxRegression(Classifier):
     feature_names_in_ : (n_features,)
         If X was a DataFrame.
 
+    Notes
+    -----
     X, weights, errors: `nbgrad.regression.estimators`.
 
     Source: J. S. Bridle, Training stochastic model recognition algorithms as networks, NIPS 2 (1990) 211.
 
+    Examples
+    --------
     >>> import numpy as np
     >>> X, y = np.array([[0.0], [1.0], [2.0], [3.0], [4.0], [5.0]]), np.array(list("aabbcc"))
     >>> model = SoftmaxRegression().fit(X, y)

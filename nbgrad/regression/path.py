@@ -35,6 +35,8 @@ def C_path(
     ValueError
         Cs that are no numbers in one dimension; and as `LogisticRegression.fit`.
 
+    Examples
+    --------
     >>> X, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 1, 0, 1])
     >>> Cs, coefs, intercepts, n_iter = C_path(X, y, [0.1, 1.0, 10.0], l1_ratio=1.0)
     >>> coefs.shape, float(coefs[0, 0, 0]), bool(coefs[2, 0, 0] > 0.5)

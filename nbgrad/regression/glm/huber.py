@@ -52,11 +52,15 @@ class HuberRegressor(Regressor):
     n_features_in_ : int
     feature_names_in_ : names of the columns, if X was a DataFrame.
 
+    Notes
+    -----
     X, weights, errors: `nbgrad.regression.estimators`; blocks, Dask and GPUs, too.
 
     Source: P. J. Huber, E. M. Ronchetti, Robust statistics, 2nd ed. (Wiley, 2009), section 7.7; A. B. Owen, A robust
     hybrid of lasso and ridge regression, Contemp. Math. 443 (2007) 59.
 
+    Examples
+    --------
     >>> import numpy as np
     >>> X = np.arange(20.0)[:, None]
     >>> y = 2 * X[:, 0] + 1 + 0.01 * np.sin(7 * X[:, 0])

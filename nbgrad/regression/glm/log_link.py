@@ -156,6 +156,8 @@ class PoissonRegressor(LogLink):
 
     Source: J. A. Nelder, R. W. M. Wedderburn, Generalized linear models, J. R. Stat. Soc. A 135 (1972) 370.
 
+    Examples
+    --------
     >>> import numpy as np
     >>> X, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([1, 2, 4, 8])
     >>> model = PoissonRegressor(alpha=0.0, tol=1e-12).fit(X, y)
@@ -210,6 +212,8 @@ class GammaRegressor(LogLink):
 
     Source: J. A. Nelder, R. W. M. Wedderburn, Generalized linear models, J. R. Stat. Soc. A 135 (1972) 370.
 
+    Examples
+    --------
     >>> import numpy as np
     >>> X, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([1.0, 2.0, 4.0, 8.0])
     >>> model = GammaRegressor(alpha=0.0, tol=1e-12).fit(X, y)

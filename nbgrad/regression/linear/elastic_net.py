@@ -97,11 +97,15 @@ class ElasticNet(RegressorMixin, BaseEstimator):
     n_features_in_ : int
     feature_names_in_ : names of the columns, if X was a DataFrame.
 
+    Notes
+    -----
     X, weights, errors: `nbgrad.regression.estimators`.
 
     Source: H. Zou, T. Hastie, Regularization and variable selection via the elastic net, J. R. Stat. Soc. B 67 (2005)
     301.
 
+    Examples
+    --------
     >>> import numpy as np
     >>> X = np.array([[1.0, 0.1], [2.0, 0.0], [3.0, -0.1], [4.0, 0.2]])
     >>> model = ElasticNet(alpha=0.1).fit(X, 2 * X[:, 0])

@@ -66,11 +66,15 @@ class LinearRegression(RegressorMixin, BaseEstimator):
     n_features_in_ : int
     feature_names_in_ : names of the columns, if X was a DataFrame.
 
+    Notes
+    -----
     X, weights, errors: `nbgrad.regression.estimators`.
 
     Source: A.-M. Legendre, Nouvelles méthodes pour la détermination des orbites des comètes (1805); Å. Björck,
     Numerical methods for least squares problems (SIAM, 1996).
 
+    Examples
+    --------
     >>> import numpy as np
     >>> X = np.array([[1.0, 0.0], [2.0, 1.0], [3.0, 1.0], [4.0, 3.0]])
     >>> model = LinearRegression().fit(X, X @ [2.0, -1.0] + 0.5)
