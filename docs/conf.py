@@ -29,6 +29,7 @@ nb_execution_mode = "cache"  # a page that has not changed is not run again
 nb_execution_cache_path = str(HERE / "_build" / ".jupyter_cache")
 nb_execution_raise_on_error = True
 nb_execution_timeout = 240
+nb_execution_show_tb = True
 nb_merge_streams = True
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -38,6 +39,7 @@ html_title = "nbgrad"
 html_static_path = ["_static"]
 html_css_files = ["narrow.css"]
 html_show_sourcelink = False
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system is
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "secondary_sidebar_items": ["page-toc"],
@@ -63,4 +65,4 @@ def setup(app):
 
     pages.write(HERE / "reference" / "generated")
     app.connect("source-read", executed)
-    app.connect("autodoc-process-docstring", pages.without_markup, 1000)
+    app.connect("autodoc-process-docstring", pages.without_markup, 400)  # before numpydoc, which writes markup

@@ -27,7 +27,8 @@ def write(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     models = [n for n in regression.__all__ if n[0].isupper()]
     methods = [n for n in regression.__all__ if n not in models]
-    losses = [n for n in kernels.__all__ if n.removesuffix("_value_and_grad") in {*PUBLIC_LOSSES, "cross_entropy", "nll_loss"}]
+    names = {*PUBLIC_LOSSES, "cross_entropy", "nll_loss"}
+    losses = [n for n in kernels.__all__ if n.removesuffix("_value_and_grad") in names]
     pages = {
         "nbgrad": titled("nbgrad", text(nbgrad)),
         "rows": page("Rows: softmax and its kin", kernels, [*both(ROW_FUNCTIONS), *both(["logsumexp", "maxout"])]),
