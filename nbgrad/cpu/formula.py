@@ -2,7 +2,9 @@
 pass.
 
 A block of elements is a function of its own, called by the serial and by the parallel loop: its sums have the same bits
-in both. Blocks' sums are added in order, with their rounding errors.
+in both. Blocks' sums are added in order, with their rounding errors. (Nothing is written past the cache: value and
+three gradients of 16.7 million numbers, from three arrays into three, take 19 ms so and 32 ms with streamed stores, a
+copy of as many bytes 15.)
 """
 
 from __future__ import annotations
@@ -14,11 +16,9 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from nbgrad.cpu.elementwise import BLOCK, STREAM
+from nbgrad.cpu.elementwise import BLOCK
 from nbgrad.jit import Loop, outlined, scalar
-from nbgrad.jit.intrinsics import address
-from nbgrad.jit.memory import LINE, move, stack_array, store_fence, unchecked_view
-from nbgrad.jit.vector_map import ROOM, nontemporal_copy, plain_map, vector_map
+from nbgrad.jit.vector_map import ROOM, plain_map, vector_map
 
 __all__ = ["Formula", "number", "partials"]
 
@@ -52,29 +52,23 @@ class Formula:
 
 
 _TEMPLATE = """
-def block({arrays}{numbers}start, stop, past):
+def block({arrays}{numbers}start, stop):
     {zeros}
-    {buffers}
     while start < stop:
         count = min(ROOM, stop - start)
-        found = mapped(f, ({inputs}), start, count, ({targets}), 0 if past else start, ({numbers}))
+        found = mapped(f, ({inputs}), start, count, ({outs}), start, ({numbers}))
         {add}
-        if past:
-            {stream}
         start += count
-    if past:
-        store_fence()
     return {sums}
 
 block = outlined(block)
 
 def loop({arrays}{partials}{numbers}):
     size = {first}.size
-    past = {kept} * size * {first}.itemsize >= STREAM
     if size <= BLOCK:
-        return block({arrays}{numbers}0, size, past)
+        return block({arrays}{numbers}0, size)
     for k in prange(-(-size // BLOCK)):
-        found = block({arrays}{numbers}k * BLOCK, min((k + 1) * BLOCK, size), past)
+        found = block({arrays}{numbers}k * BLOCK, min((k + 1) * BLOCK, size))
         {keep}
     return {totals}
 """
@@ -92,38 +86,23 @@ def _written(f: Callable[..., Any], mapped: Any, inputs: int, kept: int, sums: i
 
     some = range(sums)
     source = _TEMPLATE.format(
-        arrays=listed(a + o), inputs=listed(a), numbers=listed(p), first=a[0], kept=kept,
+        arrays=listed(a + o), inputs=listed(a), outs=listed(o), numbers=listed(p), first=a[0],
         partials="partials, " if sums else "",
         zeros=lines([f"s{k} = 0.0" for k in some], 4),
-        buffers=lines([f"b{k} = stack_array(o{k}.dtype, ROOM)" for k in range(kept)], 4),
-        targets=listed([f"b{k} if past else o{k}" for k in range(kept)]),
         add=lines([f"s{k} += found[{k}]" for k in some], 8),
-        stream=lines([f"stream(b{k}, o{k}, start, count)" for k in range(kept)], 12),
         sums=f"({listed([f's{k}' for k in some])})" if sums else "None",
         keep=lines([f"partials[k, {k}] = found[{k}]" for k in some], 8),
         totals=f"({listed([f'total(partials, {k})' for k in some])})" if sums else "None",
     )  # fmt: skip
     scope = {
-        "f": f, "mapped": mapped, "outlined": outlined, "prange": prange, "stack_array": stack_array,
-        "stream": _stream, "store_fence": store_fence, "total": _total, "BLOCK": BLOCK, "ROOM": ROOM, "STREAM": STREAM,
-    }  # fmt: skip
+        "f": f, "mapped": mapped, "outlined": outlined, "prange": prange, "total": _total, "BLOCK": BLOCK, "ROOM": ROOM,
+    }
     # What the loop names stands in its closure, of which the disk cache's key is made.
     inner = "\n".join("    " + line for line in source.splitlines())
     whole = f"def make({', '.join(scope)}):\n{inner}\n    return loop\n"
     made: dict[str, Any] = {}
     exec(compile(whole, __file__, "exec"), globals(), made)
     return made["make"](*scope.values())
-
-
-@outlined
-def _stream(buffer, out, start, count):
-    """out[start:start + count] = buffer, past the cache but for what fills no line of it."""
-    width = LINE // out.itemsize
-    lead = min(-(address(out) // out.itemsize + start) % width, count)
-    whole = (count - lead) // width * width
-    move(buffer, 0, out, start, lead)
-    nontemporal_copy(unchecked_view(buffer, lead, whole), out, start + lead, whole)
-    move(buffer, lead + whole, out, start + lead + whole, count - lead - whole)
 
 
 @outlined

@@ -120,17 +120,3 @@ def test_sums_keep_the_rounding_errors_of_blocks():
         assert itself.sum(many) == many.size // 40_960
         with nbgrad.jit.serial_loops():
             assert itself.sum(many) == many.size // 40_960
-
-
-def test_results_that_are_written_past_the_cache():
-    """From 8 MB on, at any alignment."""
-    rng = np.random.default_rng(2)
-    x = rng.uniform(-1, 1, 1_100_003).astype(np.float32)
-    whole = gate(x, x, 0.25), *gate.value_and_grad(x, x, 0.25, wrt=(0, 1))[1]
-    parts = [gate.value_and_grad(p, p, 0.25, wrt=(0, 1)) for p in np.array_split(x, 11)]
-    for found, pieces in zip(whole, zip(*((v, *g) for v, g in parts), strict=True), strict=True):
-        np.testing.assert_array_equal(found, np.concatenate(pieces))
-    memory = np.empty(2_200_100, np.float32)
-    for start in (1, 7, 16):
-        out = memory[start : start + 2_200_006]
-        np.testing.assert_array_equal(gate(np.tile(x, 2), np.tile(x, 2), out=out)[: x.size], whole[0])
