@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from bench.peers import textbook
@@ -26,6 +28,22 @@ class Autograd(Peer):
             return {}
         pair = self.autograd.value_and_grad(lambda x: self.numpy.mean(f(x, target)))
         return {("value_and_grad", "new"): lambda: pair(x)}
+
+    def formula(self, name: str, body: Callable[..., Any], arguments: list[Any]) -> Calls:
+        from autograd.scipy.special import erfc, expit
+
+        numpy = self.numpy
+        m = SimpleNamespace(
+            exp=numpy.exp, log=numpy.log, sqrt=numpy.sqrt, tanh=numpy.tanh, where=numpy.where, sigmoid=expit,
+            softplus=lambda x: numpy.logaddexp(0.0, x), erfc=erfc,
+        )  # fmt: skip
+        pair = self.autograd.value_and_grad(lambda several: numpy.sum(body(m, *several)))
+
+        def call() -> Any:
+            value, grads = pair(tuple(arguments))
+            return [value, *grads]
+
+        return {("value_and_grad", "new"): call}
 
     def graph(self) -> Calls:
         def L(v: Any) -> Any:

@@ -109,7 +109,12 @@ class Jax(Peer):
             value, grads = jax.block_until_ready(pair(*inputs))
             return [value, *grads]
 
-        return {("value_and_grad", "new"): call}
+        calls: Calls = {("value_and_grad", "new"): call}
+        if name == "focal":
+            slope = jax.grad(lambda *a: body(m, *a))
+            second = jax.jit(lambda *a: (jax.vmap(slope)(*a), jax.vmap(jax.grad(slope))(*a)))
+            calls["grad_hess", "new"] = lambda: jax.block_until_ready(second(*inputs))
+        return calls
 
     def graph(self) -> Calls:
         jax = self.jax

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nbgrad.derive import write
-from nbgrad.derive.unroll import unrolled
+from nbgrad.derive.unroll import has_loop, unrolled
 from nbgrad.jit.attributes import with_attributes
 from nbgrad.overloads.formula import Signature, register
 
@@ -36,9 +36,10 @@ def make_callable(formula: Any) -> None:
         formula.__name__, formula._arguments, formula._source.defaults, frozenset(formula._arguments) - set(reals)
     )
 
-    def of(kind: str, wrt: tuple[str, ...]) -> Callable[..., Any]:
+    def of(kind: str, wrt: tuple[str, ...]) -> tuple[Callable[..., Any], bool]:
         derived = formula.derived(kind, wrt)
-        return write.function(unrolled(derived.program), f"{formula.__name__}_{kind}", derived.arguments)
+        program = unrolled(derived.program)
+        return write.function(program, f"{formula.__name__}_{kind}", derived.arguments), not has_loop(program)
 
     n = len(reals)
     register(formula, signature, lambda: of("value", ()), 1)

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 from numba import types
+from numba.np.numpy_support import from_dtype
 
 from nbgrad.jit import array_overload, outlined, scalar
 from nbgrad.jit.intrinsics import tuple_setitem
 from nbgrad.jit.memory import elements
+from nbgrad.jit.vector_map import ROOM, plain_map, vector_map
 from nbgrad.overloads.arguments import integer, is_number, precision, spread
 
 __all__ = ["Signature", "register"]
@@ -30,22 +32,23 @@ class Signature:
 
 
 def register(
-    called: Any, signature: Signature, function_of: Callable[[], Callable[..., Any]], results: int, *,
+    called: Any, signature: Signature, function_of: Callable[[], tuple[Callable[..., Any], bool]], results: int, *,
     tupled: bool = False, extra: tuple[str, ...] = (), total: Callable[[], list[int | None]] | None = None,
     mean: bool = False,
 ) -> None:  # fmt: skip
     """``called``, a Python object, is for compiled code the function that ``function_of`` makes: of numbers, with as
-    many ``results``. ``tupled``: they come as (first, (the others)). ``extra``: arguments before the formula's own.
-    ``total``: results are added up over all elements, but the gradients in arrays, of which it says which argument's
-    each is.
+    many ``results``; beside it stands whether LLVM may vectorise it. ``tupled``: the results come as (first, (the
+    others)). ``extra``: arguments before the formula's own. ``total``: results are added up over all elements, but the
+    gradients in arrays, of which it says which argument's each is.
     """
     names = (*extra, *signature.arguments)
-    made: list[Callable[..., Any]] = []
+    made: list[tuple[Callable[..., Any], bool]] = []
 
     def choose(kinds: tuple[Any, ...]) -> Callable[..., Any]:
         if not made:
-            made.append(scalar(function_of()))
-        return _apply(made[0], names, kinds, signature.integers, results, tupled, total() if total else None, mean)
+            function, vectorized = function_of()
+            made.append((scalar(function), vectorized))
+        return _apply(*made[0], names, kinds, signature.integers, results, tupled, total() if total else None, mean)
 
     defaults = {k: v for k, v in signature.defaults.items() if k in names}
     listed = ", ".join(n + (f"={defaults[n]!r}" if n in defaults else "") for n in names)
@@ -64,8 +67,8 @@ def typed({signature}):
 
 
 def _apply(
-    f: Callable[..., Any], names: tuple[str, ...], kinds: tuple[Any, ...], integers: frozenset[str], results: int,
-    tupled: bool, total: list[int | None] | None, mean: bool,
+    f: Callable[..., Any], vectorized: bool, names: tuple[str, ...], kinds: tuple[Any, ...], integers: frozenset[str],
+    results: int, tupled: bool, total: list[int | None] | None, mean: bool,
 ) -> Callable[..., Any]:  # fmt: skip
     """The function of these argument types, written out for them."""
     kinds = tuple(getattr(k, "type", k) if isinstance(k, types.Optional) else k for k in kinds)
@@ -112,18 +115,39 @@ def _apply(
         lines += [f"s{k} = 0.0"] if summed[k] else [f"y{k} = np.empty(shape, T)", f"e{k} = elements(y{k})"]
     for name in arrays:
         lines.append(f"x_{name} = spread({name}, shape)")
-    lines.append("count = 1")
-    lines += ["for n in shape:", "    count *= n", "for i in range(count):"]
-    values = ", ".join(convert(n, f"x_{n}[i]" if n in arrays else n) for n in names)
-    lines.append(f"    {', '.join(out)} = f({values})" if results > 1 else f"    r0 = f({values})")
-    for k in range(results):
-        lines.append(f"    s{k} += np.float64(r{k})" if summed[k] else f"    e{k}[i] = r{k}")
+    kept, sums = ([k for k in range(results) if summed[k] == which] for which in (False, True))
+    lines += ["count = 1", "for n in shape:", "    count *= n"]
     if mean:
         lines.append("scale = 1.0 / count if count else np.nan")
-        for k in range(results):
-            lines += [f"s{k} = s{k} * scale"] if summed[k] else ["for i in range(count):", f"    e{k}[i] *= T(scale)"]
+    given = ", ".join(convert(n, f"x_{n}[i]" if n in arrays else n) for n in names)
+    if all(kinds[names.index(n)].dtype == from_dtype(np.dtype(T)) and n not in integers for n in arrays):
+        # the loop of nbgrad's own kernels, whose numbers are all of one type
+        numbers = [n for n in names if n not in arrays]
+        order = ", ".join([*arrays, *numbers, *(["scale"] if mean else [])])
+        found = [out[k] + (" * scale" if mean and k in kept else "") for k in (*kept, *sums)]
+        inner = [f"{', '.join(out)} = f({', '.join(names)})", f"return {', '.join(found)}"]
+        space["g"], space["mapped"] = scalar(_made(order, inner, {"f": f})), vector_map if vectorized else plain_map
+        passed = _tuple([*(convert(n, n) for n in numbers), *(["T(scale)"] if mean else [])])
+        inputs, outs = _tuple([f"x_{n}" for n in arrays]), _tuple([f"e{k}" for k in kept])
+        lines += [
+            "at = 0",
+            "while at < count:",
+            f"    size = min({ROOM}, count - at)",
+            f"    found = mapped(g, {inputs}, at, size, {outs}, at, {passed})",
+            *(f"    s{k} += found[{i}]" for i, k in enumerate(sums)),
+            "    at += size",
+        ]
+    else:
+        lines += ["for i in range(count):", f"    {', '.join(out)} = f({given})"]
+        lines += [f"    s{k} += np.float64(r{k})" for k in sums]
+        lines += [f"    e{k}[i] = r{k}{' * T(scale)' if mean else ''}" for k in kept]
+    lines += [f"s{k} = s{k} * scale" for k in sums if mean]
     lines.append(f"return {returned([f'T(s{k})' if summed[k] else f'y{k}' for k in range(results)])}")
     return outlined(_made(listed, lines, space))
+
+
+def _tuple(names: list[str]) -> str:
+    return f"({''.join(name + ', ' for name in names)})"
 
 
 def _made(arguments: str, lines: list[str], space: dict[str, Any]) -> Callable[..., Any]:
