@@ -36,6 +36,7 @@ myst_heading_anchors = 3
 
 html_theme = "pydata_sphinx_theme"
 html_title = "nbgrad"
+html_favicon = "_static/icon.svg"
 html_static_path = ["_static"]
 html_css_files = ["narrow.css"]
 html_show_sourcelink = False
@@ -55,8 +56,9 @@ def executed(app, page, source):
     """The ```python blocks of a how-to page are cells, where what the page imports is installed."""
     if not page.startswith("how-to/") or page == "how-to/index":
         return
-    imports = re.findall(r"^\s*(?:import|from) (\w+)", source[0], re.MULTILINE)
-    if all(find_spec(name) for name in imports):
+    code = "".join(re.findall(r"^```python$(.*?)^```$", source[0], re.MULTILINE | re.DOTALL))
+    imports = re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE)
+    if code and all(find_spec(name) for name in imports):
         source[0] = NOTEBOOK + re.sub(r"^```python$", "```{code-cell} python", source[0], flags=re.MULTILINE)
 
 

@@ -73,11 +73,11 @@ def text(module: Any) -> str:
 
 
 def plain(lines: list[str]) -> list[str]:
-    """Bars, as in |x|, and pairs of stars are no markup in our docstrings."""
+    """Bars, as in |x|, pairs of stars and a plus at the beginning are no markup in our docstrings."""
     found, example = [], False
     for line in lines:
         example = line.lstrip().startswith(">>>") or (example and bool(line.strip()))
-        parts = re.split(r"(``.*?``)", line)
+        parts = re.split(r"(``.*?``)", re.sub(r"^( *)\+ ", r"\1\\+ ", line))  # a sum that goes on is no list
         escaped = [p if i % 2 else p.replace("|", r"\|").replace("**", r"\*\*") for i, p in enumerate(parts)]
         found.append(line if example else "".join(escaped))
     return found
