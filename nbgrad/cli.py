@@ -199,6 +199,23 @@ repeats it. Exits with 0 (right), 1 (wrong, or nothing could be confirmed) or
     check.add_argument("--examples", type=int, default=100, metavar="N", help="how many (default: %(default)s)")
     check.add_argument("--strict", action="store_true", help="one that loses digits to rounding is wrong, too")
 
+    warm = commands.add_parser(
+        "warmup",
+        help="compile the kernels into the cache, on all cores",
+        description="Compile kernels into Numba's disk cache, so\nthat no first call waits: in a container's image.",
+        epilog="""examples:
+  nbgrad warmup                                   all kernels
+  nbgrad warmup softmax cross_entropy_value_and_grad --dtypes float32
+  NUMBA_CACHE_DIR=/app/cache nbgrad warmup --all  and where the image has it
+
+The cache is for one model of CPU, one version of Numba and of nbgrad.""",
+        formatter_class=text,
+    )
+    warm.set_defaults(run=_warmup)
+    warm.add_argument("names", nargs="*", metavar="NAME", help="functions (default: all kernels)")
+    warm.add_argument("--all", action="store_true", help="regression, weights, reductions and strides, too")
+    warm.add_argument("--dtypes", nargs="+", choices=dtypes[1:], default=dtypes[1:], help="default: both")
+
     info = commands.add_parser(
         "info",
         help="show versions, threads, CUDA state, folders",
@@ -269,6 +286,23 @@ def _check(arguments: argparse.Namespace) -> int:
     from nbgrad.testing.command import run
 
     return run(arguments)
+
+
+def _warmup(arguments: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from nbgrad.training.warmup import warmup
+
+    with tqdm(unit="function", file=sys.stderr) as bar:
+
+        def told(done: int, of: int, name: str) -> None:
+            bar.total = of
+            bar.set_postfix_str(name)
+            bar.update()
+
+        done = warmup(arguments.names, everything=arguments.all, dtypes=arguments.dtypes, told=told)
+    print(f"{done['functions']} functions in {done['seconds']:.0f} s, {done['bytes'] / 1e6:.1f} MB in")
+    print(escaped(done["folder"]))
 
 
 def _info(arguments: argparse.Namespace) -> None:
