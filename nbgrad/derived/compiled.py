@@ -14,14 +14,21 @@ __all__ = ["Method", "make_callable"]
 
 
 class Method:
-    """A method of a formula as an object of its own, which Numba can know: `functools.partial` with a name."""
+    """A method of a formula as an object of its own, which Numba can know: `functools.partial` with a name.
+    ``direct``: with the arguments' types after ``key`` it has the shortest way of a call (`nbgrad.derived.direct`).
+    """
 
-    def __init__(self, owner: Any, name: str, call: Callable[..., Any]) -> None:
+    def __init__(self, owner: Any, name: str, call: Callable[..., Any], direct: Any, key: tuple[Any, ...]) -> None:
+        self._direct, self._key = direct, key
         self.__name__, self.__qualname__, self.__doc__ = name, name, call.__doc__
         self.__module__ = owner.__module__
         self.__wrapped__ = call
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not kwargs:
+            found = self._direct[*self._key, *map(type, args)](*args)
+            if found is not None:
+                return found
         return self.__wrapped__(*args, **kwargs)
 
     def __repr__(self) -> str:

@@ -48,8 +48,8 @@ class Differentiable:
         self._direct = Direct(self._directly)
         self._of_floats: Callable[..., Any] | None = None
         self.kinds = dict.fromkeys(self._arguments, "real") | dict.fromkeys(counts(self._source.tree), "integer")
-        self.value_and_grad = Method(self, "value_and_grad", self._value_and_grad)
-        self.grad_hess = Method(self, "grad_hess", self._grad_hess)
+        self.value_and_grad = Method(self, "value_and_grad", self._value_and_grad, self._direct, ("grad", None))
+        self.grad_hess = Method(self, "grad_hess", self._grad_hess, self._direct, ("grad_hess", 0))
         self.sum, self.mean = Sum(self, mean=False), Sum(self, mean=True)
         make_callable(self)
 

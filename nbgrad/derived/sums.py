@@ -30,9 +30,10 @@ class Sum:
         self.formula, self.is_mean = formula, mean
         self.__name__ = f"{formula.__name__}.{'mean' if mean else 'sum'}"
         self.__module__ = formula.__module__
-        self.value_and_grad = Method(self, f"{self.__name__}.value_and_grad", self._value_and_grad)
         self._derived: dict[Any, Derived] = {}
         self._direct = Direct(self._directly)
+        name = f"{self.__name__}.value_and_grad"
+        self.value_and_grad = Method(self, name, self._value_and_grad, self._direct, ("grad", None, False))
 
     def _directed(self, kind: str, names: Any, values: tuple[Any, ...], weight: Any) -> Any:
         if weight is None:
