@@ -10,7 +10,7 @@ copy of as many bytes 15.)
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from nbgrad.cpu.elementwise import BLOCK
 from nbgrad.jit import Loop, outlined, scalar
 from nbgrad.jit.vector_map import ROOM, plain_map, vector_map
 
-__all__ = ["Formula", "number", "partials"]
+__all__ = ["Formula", "listed", "made", "number", "of_sums", "partials"]
 
 _NONE = np.empty((0, 0))
 
@@ -77,32 +77,42 @@ def loop({arrays}{partials}{numbers}):
 def _written(f: Callable[..., Any], mapped: Any, inputs: int, kept: int, sums: int, parameters: int) -> Any:
     """The loop of so many arguments, written out: Numba takes microseconds for tuples that come from Python."""
     a, o, p = ([f"{letter}{k}" for k in range(n)] for letter, n in (("a", inputs), ("o", kept), ("p", parameters)))
+    source = _TEMPLATE.format(
+        arrays=listed(a + o), inputs=listed(a), outs=listed(o), numbers=listed(p), first=a[0], **of_sums(sums)
+    )
+    scope = {"f": f, "mapped": mapped}
+    return made(source, scope, __file__)
 
-    def listed(names: list[str]) -> str:
-        return "".join(name + ", " for name in names)
+
+def listed(names: Iterable[str]) -> str:
+    return "".join(name + ", " for name in names)
+
+
+def of_sums(sums: int) -> dict[str, str]:
+    """The parts of a template that speak of sums."""
+    some = range(sums)
 
     def lines(several: list[str], indent: int) -> str:
         return ("\n" + indent * " ").join(several or ["pass"])
 
-    some = range(sums)
-    source = _TEMPLATE.format(
-        arrays=listed(a + o), inputs=listed(a), outs=listed(o), numbers=listed(p), first=a[0],
-        partials="partials, " if sums else "",
-        zeros=lines([f"s{k} = 0.0" for k in some], 4),
-        add=lines([f"s{k} += found[{k}]" for k in some], 8),
-        sums=f"({listed([f's{k}' for k in some])})" if sums else "None",
-        keep=lines([f"partials[k, {k}] = found[{k}]" for k in some], 8),
-        totals=f"({listed([f'total(partials, {k})' for k in some])})" if sums else "None",
-    )  # fmt: skip
-    scope = {
-        "f": f, "mapped": mapped, "outlined": outlined, "prange": prange, "total": _total, "BLOCK": BLOCK, "ROOM": ROOM,
+    return {
+        "partials": "partials, " if sums else "",
+        "zeros": lines([f"s{k} = 0.0" for k in some], 4),
+        "add": lines([f"s{k} += found[{k}]" for k in some], 8),
+        "sums": f"({listed(f's{k}' for k in some)})" if sums else "None",
+        "keep": lines([f"partials[k, {k}] = found[{k}]" for k in some], 8),
+        "totals": f"({listed(f'total(partials, {k})' for k in some)})" if sums else "None",
     }
-    # What the loop names stands in its closure, of which the disk cache's key is made.
+
+
+def made(source: str, scope: dict[str, Any], file: str) -> Any:
+    """The function ``loop`` of a source. What it names stands in its closure, of which the disk cache's key is made."""
+    scope = scope | {"outlined": outlined, "prange": prange, "total": _total, "BLOCK": BLOCK, "ROOM": ROOM}
     inner = "\n".join("    " + line for line in source.splitlines())
     whole = f"def make({', '.join(scope)}):\n{inner}\n    return loop\n"
-    made: dict[str, Any] = {}
-    exec(compile(whole, __file__, "exec"), globals(), made)
-    return made["make"](*scope.values())
+    space: dict[str, Any] = {"__name__": __name__}
+    exec(compile(whole, file, "exec"), space)
+    return space["make"](*scope.values())
 
 
 @outlined

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from nbgrad.arrays import FLOAT32, FLOAT64, as_float, broadcast, check_float, contiguous, on_device
 from nbgrad.place import CPU
 
-__all__ = ["checked", "precision", "shape_of"]
+__all__ = ["as_table", "checked", "precision", "shape_of"]
 
 _ndarray = np.ndarray
 
@@ -37,7 +38,9 @@ def shape_of(value: Any) -> tuple[int, ...]:
 def checked(
     place: Any, values: dict[str, Any], integers: list[bool]
 ) -> tuple[list[Any], np.dtype[Any], tuple[int, ...]]:
-    """The arguments as contiguous arrays of the joint shape, or as numbers; their precision; that shape."""
+    """The arguments as contiguous arrays, or as numbers; their precision; their joint shape, which a GPU's arrays then
+    have (the CPU's keep their own).
+    """
     pairs = list(zip(values.items(), integers, strict=True))
     if place is CPU:
         given = [np.asarray(v) if whole else as_float(v, name) for (name, v), whole in pairs]
@@ -56,7 +59,7 @@ def checked(
         if type(a) is _ndarray and a.size == 1 and a.shape != shape:
             fitted.append(int(a.reshape(-1)[0]) if whole else float(a.reshape(-1)[0]))
         elif place is CPU:
-            fitted.append(contiguous(a if whole else a.astype(dtype, copy=False), shape))
+            fitted.append(contiguous(a if whole else a.astype(dtype, copy=False)))
         else:
             wide = place.xp.broadcast_to(a if whole else place.cast(a, dtype), shape)
             fitted.append(place.flat(wide).reshape(shape))
@@ -64,3 +67,31 @@ def checked(
         k = integers.index(False)  # the loop takes its precision from an array
         fitted[k] = place.xp.full(shape, fitted[k], dtype)
     return fitted, dtype, shape
+
+
+#: Columns of a table at least: below, a copy of a row to each row costs less than going from row to row.
+_WIDE = 64
+
+
+def as_table(shape: tuple[int, ...], several: set[tuple[int, ...]]) -> tuple[int, int, dict[Any, str]] | None:
+    """The joint shape as rows and columns, and what an array of each of ``several`` shapes is beside them: "full",
+    "row" or "column". None where one is none of these, or where all have the joint shape.
+    """
+    if all(s == shape for s in several):
+        return None
+    for axis in range(1, len(shape)):
+        m, n = math.prod(shape[:axis]), math.prod(shape[axis:])
+        kinds = {s: _kind(s, shape, axis) for s in several}
+        if n >= _WIDE and m and all(kinds.values()):
+            return m, n, kinds
+    return None
+
+
+def _kind(own: tuple[int, ...], shape: tuple[int, ...], axis: int) -> str:
+    wide = (1,) * (len(shape) - len(own)) + own
+    first, last = wide[:axis], wide[axis:]
+    if wide == shape:
+        return "full"
+    if all(n == 1 for n in first) and last == shape[axis:]:
+        return "row"
+    return "column" if first == shape[:axis] and all(n == 1 for n in last) else ""

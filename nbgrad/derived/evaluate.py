@@ -1,8 +1,8 @@
 """Derived programs on the arrays and numbers of one call.
 
-Where an argument has the result's shape it goes into the loop as an array, where it is one number as a number, else as
-an array that was broadcast. A result that has one number for many elements (the gradient in a number, a sum) is added
-up within the same pass.
+Where an argument has the result's shape it goes into the loop as an array, where it is one number as a number; rows
+and columns of a table are read where they lie, and what broadcasts otherwise is broadcast first. A result that has one
+number for many elements (the gradient in a number, a row, a column, a sum) is added up within the same pass.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nbgrad.arrays import FLOAT32, FLOAT64, quietly
+from nbgrad.arrays import FLOAT32, FLOAT64, contiguous, quietly
 from nbgrad.cpu import formula
+from nbgrad.cpu.formula_rows import RowFormula
 from nbgrad.cpu.sums.add_up import add_up
 from nbgrad.derive import write
 from nbgrad.derive.program import Program
 from nbgrad.derive.unroll import has_loop, unrolled
-from nbgrad.derived.arguments import checked, precision
+from nbgrad.derived.arguments import as_table, checked, precision
 from nbgrad.jit.locks import lazy
 from nbgrad.place import CPU, place_of
 
@@ -76,31 +77,32 @@ class Derived:
         self, place: Any, arrays: list[Any], dtype: Any, shape: tuple[int, ...], targets: tuple[Any, ...], outs: Any,
         scale: float,
     ) -> list[Any]:  # fmt: skip
-        key = (place is CPU, shape, targets, *map(type, arrays))
+        key = (place is CPU, shape, targets, *[getattr(a, "shape", type(a)) for a in arrays])
         plan = self._plans.get(key)
         if plan is None:
             if len(self._plans) > 256:  # many shapes: nothing is lost but time
                 self._plans.clear()
             plan = self._plans[key] = self._plan(place, arrays, targets, shape)
-        inputs = [arrays[k] for k in plan.order]
-        if plan.reshaped:
-            inputs = [a.reshape(-1) for a in inputs]
+        if place is CPU and plan.table is None:
+            arrays = [contiguous(a, shape) if hasattr(a, "shape") else a for a in arrays]
+        inputs = [arrays[k].reshape(-1) for k in plan.order]
         results: list[Any] = [None] * len(targets)
-        flat = []
         for k in plan.kept:
-            if outs:
-                results[k] = out = _memory(place, place.out(outs[k], shape, dtype), shape, dtype, inputs)
-            else:
-                results[k] = out = place.xp.empty(shape, dtype)
-            flat.append(out.reshape(-1) if plan.reshaped else out)
+            results[k] = _memory(place, place.out(outs[k] if outs else None, shape, dtype), shape, dtype, inputs)
+        flat = [results[k].reshape(-1) for k in plan.kept]
         parameters = tuple([arrays[k] for k in plan.numbers])
-        sums = plan.formula(plan.size, tuple(inputs), tuple(flat), parameters)
+        sums: Any
+        if plan.table is None:
+            sums = plan.formula(math.prod(shape), inputs, flat, parameters)
+        else:
+            wide = len(plan.order) - plan.columns
+            *long, sums = plan.formula(plan.table, inputs[:wide], inputs[wide:], flat, parameters)
+            for k, value in zip(plan.reduced, [v for several in long for v in several], strict=True):
+                results[k] = quietly(value.astype, dtype)
         for k, value in zip(plan.summed, sums, strict=True):
             results[k] = _shaped(value if k or scale == 1 else value * scale, targets[k], dtype)
         for k in plan.reduced:
-            results[k] = _reduced(place, results[k], targets[k])
-        if place is CPU and not outs:
-            return results
+            results[k] = results[k].reshape(targets[k]) if plan.table else _reduced(place, results[k], targets[k])
         return [place.result(r, place.out(outs[k], shape, dtype) if outs else None) for k, r in enumerate(results)]
 
     def _plan(self, place: Any, arrays: list[Any], targets: tuple[Any, ...], shape: tuple[int, ...]) -> _Plan:
@@ -111,12 +113,36 @@ class Derived:
             k for k, target in enumerate(targets)
             if target is not None and target != shape and all(n == 1 for n in target)
         ]  # fmt: skip
-        kept = [k for k in range(len(targets)) if k not in summed]
-        reduced = [k for k in kept if targets[k] is not None and targets[k] != shape]
-        return _Plan(
-            self.formula(place, order, numbers, kept, summed), order, numbers, kept, summed, reduced,
-            math.prod(shape), len(shape) != 1,
-        )  # fmt: skip
+        rest = [k for k in range(len(targets)) if k not in summed]
+        several = {arrays[k].shape for k in order} | {targets[k] for k in rest if targets[k] is not None}
+        table = as_table(shape, several) if place is CPU and not any(self.integers[k] for k in order) else None
+        if table is not None:
+            m, n, kinds = table
+            columns = [k for k in order if kinds[arrays[k].shape] == "column"]
+            inputs = [k for k in order if k not in columns]
+            of = {k: "full" if targets[k] is None else kinds[targets[k]] for k in rest}
+            kept, row_sums, column_sums = ([k for k in rest if of[k] == kind] for kind in ("full", "row", "column"))
+            if inputs and not any(targets[k] not in (None, shape) for k in kept):
+                rows = tuple(kinds[arrays[k].shape] == "row" for k in inputs)
+                found = self._row_formula(rows, inputs, columns, numbers, kept, row_sums, column_sums, summed)
+                reduced = [*row_sums, *column_sums]
+                return _Plan(found, [*inputs, *columns], numbers, kept, summed, reduced, len(columns), (m, n))
+        reduced = [k for k in rest if targets[k] is not None and targets[k] != shape]
+        return _Plan(self.formula(place, order, numbers, rest, summed), order, numbers, rest, summed, reduced)
+
+    def _row_formula(self, rows: tuple[bool, ...], *parts: list[int]) -> Any:
+        """The loop over a table: its inputs, columns, numbers; results kept, summed over rows, columns, both."""
+        key = (rows, *map(tuple, parts))
+        found = self._formulas.get(key)
+        if found is None:
+            inputs, columns, numbers, *results = parts
+            names = [self.arguments[k] for k in (*inputs, *columns, *numbers)]
+            function = self._function(names, [k for several in results for k in several])
+            counts = len(columns), tuple(map(len, results)), len(numbers)
+            found = self._formulas[key] = RowFormula(
+                function, self.program.name, rows, *counts, not has_loop(unrolled(self.program))
+            )
+        return found
 
     def formula(self, place: Any, order: list[int], numbers: list[int], kept: list[int], summed: list[int]) -> Any:
         """The loop whose arrays are the arguments ``order``, whose results are ``kept``, ``summed``."""
@@ -134,7 +160,8 @@ class Derived:
 
 class _Plan(NamedTuple):
     """How a call with arguments and results of given shapes goes: which arguments are arrays, in the loop's ``order``,
-    which ``numbers``; which results are ``kept`` element by element, ``summed`` in the loop, ``reduced`` after it.
+    the last ones ``columns`` of a ``table`` where there is one; which are ``numbers``; which results are ``kept``
+    element by element, ``summed``, ``reduced`` along axes: within the loop over a table, else after it.
     """
 
     formula: Any
@@ -143,8 +170,8 @@ class _Plan(NamedTuple):
     kept: list[int]
     summed: list[int]
     reduced: list[int]
-    size: int
-    reshaped: bool
+    columns: int = 0
+    table: tuple[int, int] | None = None
 
 
 def _memory(place: Any, out: Any, shape: tuple[int, ...], dtype: Any, inputs: list[Any]) -> Any:

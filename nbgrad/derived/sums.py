@@ -42,8 +42,8 @@ class Sum:
 
     def _directly(self, kind: str, wrt: Any, weighted: bool, *types: type) -> Callable[..., Any]:
         """The direct function of a call."""
-        if weighted and self.is_mean:
-            raise TypeError("the sum of the weights is NumPy's affair")
+        if np.ndarray not in types or (weighted and self.is_mean):
+            raise TypeError("one element, and the sum of weights: the general way")
         names = self.formula.chosen(wrt, [EXAMPLES[t] for t in types[: len(self.formula._arguments)]])
         if kind == "hessp":
             return direct(self._program(kind, names, weighted), types, [*names], row(len(names)), self.is_mean)

@@ -120,3 +120,71 @@ def test_sums_keep_the_rounding_errors_of_blocks():
         assert itself.sum(many) == many.size // 40_960
         with nbgrad.jit.serial_loops():
             assert itself.sum(many) == many.size // 40_960
+
+
+TABLES = {
+    "row and column": ((70, 500), (500,), (70, 1)),
+    "row, full, number": ((9, 1, 130), (5, 130), 0.5),
+    "rows and a column": ((600,), (90, 1), (1, 600)),
+    "longer than a block": ((3, 9000), (9000,), (3, 1)),
+    "neither row nor column": ((3, 1, 80), (3, 40, 1), (40, 80)),
+    "narrow": ((900, 3), (3,), (900, 1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_rows_and_columns(name):
+    """Against the same call on arrays of the joint shape, whose gradients NumPy adds up."""
+    rng = np.random.default_rng(4)
+    given = [rng.uniform(-1, 1, s).astype(np.float32) if isinstance(s, tuple) else s for s in TABLES[name]]
+    joint = np.broadcast_shapes(*map(np.shape, given))
+    wide = [np.broadcast_to(np.float32(a), joint).copy() for a in given]
+    g = rng.uniform(-1, 1, joint).astype(np.float32)
+    whole, slopes = gate.value_and_grad(*wide)
+    value, grads = gate.sum.value_and_grad(*given)
+    np.testing.assert_allclose(value, whole.sum(dtype=float), rtol=1e-6)
+    several = [(grads, 1)]
+    if name == "row, full, number":
+        several.append((gate.backward(g, *given), g.astype(float)))
+        for one, other in zip(gate.value_and_grad(*given)[1], slopes, strict=True):
+            np.testing.assert_array_equal(one, other)
+    for found, weights in several:
+        for a, one, slope in zip(given, found, slopes, strict=True):
+            own = (1,) * (len(joint) - np.ndim(a)) + np.shape(a)
+            axes = tuple(k for k, n in enumerate(own) if n != joint[k])
+            expected = (slope * weights).sum(axis=axes).reshape(np.shape(a))
+            assert one.dtype == np.float32 and np.shape(one) == np.shape(a)
+            np.testing.assert_allclose(one, expected, rtol=1e-5, atol=1e-5 * np.abs(slope).max())
+
+
+def test_the_bits_of_a_table_depend_on_nothing_else():
+    """Neither on the number of threads nor on where the arrays lie."""
+    rng = np.random.default_rng(5)
+    given = [rng.uniform(-1, 1, s).astype(np.float32) for s in ((701, 90), (90,), (701, 1))]
+    value, grads = gate.sum.value_and_grad(*given)
+    elsewhere = []
+    for a in given:
+        memory = np.empty(a.size + 3, np.float32)[3:].reshape(a.shape)
+        memory[...] = a
+        elsewhere.append(memory)
+    for several in (given, elsewhere):
+        with nbgrad.jit.serial_loops():
+            again, others = gate.sum.value_and_grad(*several)
+        assert again == value and gate.sum.value_and_grad(*several)[0] == value
+        for one, other in zip(grads, others, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_table_of_numbers_out_of_range():
+    """A gradient beyond float32 is inf, without a warning; no rows, no columns."""
+    table, row = np.full((300, 100), 3e19, np.float32), np.full(100, 3e19, np.float32)
+
+    @differentiable
+    def product(x, y):
+        return x * x * y
+
+    value, (d_table, d_row) = product.sum.value_and_grad(table, row * 1e-19)
+    assert np.isposinf(d_row).all() and d_table.shape == (300, 100) and d_row.shape == (100,)
+    for m, n in ((0, 100), (3, 0)):
+        value, (d_table, d_row) = product.sum.value_and_grad(np.ones((m, n)), np.ones(n))
+        assert value == 0 and d_table.shape == (m, n) and d_row.shape == (n,) and not d_row.any()
