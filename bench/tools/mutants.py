@@ -1,5 +1,5 @@
 """Mutants of nbgrad's formulas: operators, constants, comparisons, branches and signs of `nbgrad/formulas/`,
-changed one at a time.
+changed one at a time; and of the derivation of users' formulas (`nbgrad/derive/`: the rules, and what applies them).
 
 Each mutant is run as plain Python, over compiled elementary functions, and must be found: by nbgrad.testing (the
 gradient is not the slope), by the textbook definition (the value is not the function's), or by the bound of 2 units in
@@ -14,6 +14,7 @@ import argparse
 import ast
 import collections
 import copy
+import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +31,10 @@ from mutant_checks import ELEMENTWISE, Checks, compile_imports, reason_for  # no
 from mutant_rows import ROWS  # noqa: E402
 from mutant_scores import SCORES  # noqa: E402
 
-__all__ = ["FILES", "add_arguments", "false_alarms", "mutants", "run"]
+__all__ = ["FILES", "Mutant", "add_arguments", "changes", "false_alarms", "mutants", "replaced", "run"]
+
+#: (function, what is changed, what finds it when asked, the reason of one that survives)
+Mutant = tuple[str, str, Callable[[], str], Callable[[str, str], str]]
 
 FILES = [
     Path(formulas.__file__).parent / f"{name}.py"
@@ -52,7 +56,7 @@ _OPERATORS: dict[type, tuple[type, ...]] = {
 }  # fmt: skip
 
 
-def _changes(node: ast.AST) -> Iterator[Callable[[ast.AST], ast.AST]]:
+def changes(node: ast.AST) -> Iterator[Callable[[ast.AST], ast.AST]]:
     """Functions that make the mutated node of a copy of ``node``."""
     if isinstance(node, ast.BinOp):
         for kind in _OPERATORS.get(type(node.op), ()):
@@ -95,13 +99,13 @@ def mutants(path: Path) -> Iterator[tuple[str, str, ast.Module]]:
         body = function.body[1:] if ast.get_docstring(function) else function.body
         places = [n for statement in body for n in ast.walk(statement)]
         for node in places:
-            for change in list(_changes(node)):
-                mutated = _replaced(tree, node, change)
+            for change in list(changes(node)):
+                mutated = replaced(tree, node, change)
                 new = ast.unparse(change(copy.deepcopy(node)))
                 yield function.name, f"{path.name}:{node.lineno}: {ast.unparse(node)}  ->  {new}", mutated
 
 
-def _replaced(tree: ast.Module, node: ast.AST, change: Callable[[ast.AST], ast.AST]) -> ast.Module:
+def replaced(tree: ast.Module, node: ast.AST, change: Callable[[ast.AST], ast.AST]) -> ast.Module:
     class Replace(ast.NodeTransformer):
         def visit(self, n: ast.AST) -> Any:
             return change(copy.deepcopy(n)) if n is node else self.generic_visit(n)
@@ -155,26 +159,26 @@ def false_alarms(path: Path) -> Iterator[str]:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    if refused := [text for path in FILES for text in false_alarms(path)]:
+    from bench.tools import mutants_derivation as derivation
+
+    if refused := [text for path in FILES for text in false_alarms(path)] + derivation.false_alarms():
         print("\n".join(refused))
         sys.exit(1)
     start, killed, survivors, explained = time.perf_counter(), collections.Counter(), [], 0
-    for path in FILES:
-        users = _calls(path)
-        for function, text, module in mutants(path):
-            if arguments.only not in function:
-                continue
-            by = _killed(path, _namespace(path, module), users[function])
-            if arguments.verbose:
-                print(f"{by or 'SURVIVES'}: {function} {text}", flush=True)
-            if by:
-                killed[by] += 1
-            elif reason := reason_for(function, text.split(": ", 1)[1]):
-                explained += 1
-                print(f"equivalent: {function} {text}: {reason}", flush=True)
-            else:
-                survivors.append(f"{function} {text}")
-                print(f"SURVIVES: {function} {text}", flush=True)
+    for function, text, verdict, reason_of in itertools.chain(_of_formulas(), derivation.mutants()):
+        if arguments.only not in function:
+            continue
+        by = verdict()
+        if arguments.verbose:
+            print(f"{by or 'SURVIVES'}: {function} {text}", flush=True)
+        if by:
+            killed[by] += 1
+        elif reason := reason_of(function, text.split(": ", 1)[1]):
+            explained += 1
+            print(f"equivalent: {function} {text}: {reason}", flush=True)
+        else:
+            survivors.append(f"{function} {text}")
+            print(f"SURVIVES: {function} {text}", flush=True)
     total = sum(killed.values()) + explained + len(survivors)
     print(
         f"\n{total} mutants in {time.perf_counter() - start:.0f} s: {sum(killed.values())} killed ({dict(killed)}), ",
@@ -183,6 +187,14 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"{explained} equivalent, {len(survivors)} survive")
     if survivors:
         sys.exit(1)
+
+
+def _of_formulas() -> Iterator[Mutant]:
+    for path in FILES:
+        users = _calls(path)
+        for function, text, module in mutants(path):
+            touched = users[function]
+            yield function, text, lambda p=path, m=module, t=touched: _killed(p, _namespace(p, m), t), reason_for
 
 
 def _killed(path: Path, space: dict[str, Any], touched: set[str]) -> str:

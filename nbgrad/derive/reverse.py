@@ -7,7 +7,7 @@ and the adjoints pass it by those.
 
 from __future__ import annotations
 
-from nbgrad.derive.program import REAL, Branch, Builder, Loop, Node, Program, Region
+from nbgrad.derive.program import Branch, Builder, Loop, Node, Program, Region
 from nbgrad.derive.tangents import Copy, active, items, partial
 
 __all__ = ["gradients"]
@@ -59,7 +59,6 @@ class _Forward(Copy):
         self.slopes[statement] = [
             (out, {n: t[out] for n, t in zip(read, copy.tangents, strict=True) if out in t})
             for *_, out in statement.carried
-            if out in self.moving
         ]
 
 
@@ -83,7 +82,7 @@ def _read(statement: Loop) -> list[Node]:
 
     visit(statement.body)
     used.extend(after for _, _, after, _ in statement.carried)
-    return sorted({n for n in used if n not in inside and n.kind == REAL}, key=lambda n: n.number)
+    return sorted({n for n in used if n not in inside}, key=lambda n: n.number)
 
 
 class _Reverse:
@@ -123,31 +122,28 @@ class _Reverse:
     def branch(self, statement: Branch) -> None:
         """By ways: what a way adds to the adjoint of a node outside is a value after a second branch."""
         outer = self.adjoints
-        if not any(phi in outer for phi, *_ in statement.phis):
-            return
         inner = set(statement.then.nodes) | set(statement.other.nodes)
         reached: list[Node] = []
 
-        def way(region: Region, k: int, rehearsal: bool) -> list[Node | None]:
+        def way(region: Region, k: int) -> list[Node | None]:
             self.adjoints = {}
             for phi in statement.phis:
                 if phi[0] in outer:
                     self.add(phi[1 + k], outer[phi[0]])
             self.region(region)
             own, self.adjoints = self.adjoints, outer
-            if rehearsal:
-                reached.extend(n for n in own if n not in inner and n not in reached)
+            reached.extend(n for n in own if n not in inner and n not in reached)
             return [own.get(n) for n in reached]
 
         # Which nodes outside are reached is known after both ways have been gone: once for that, into the void.
         ways = (statement.then, 0), (statement.other, 1)
         for region, k in ways:
             with self.b.within(Region(self.b.region, *filter(None, [self.forward.regions.get(region)]))):
-                way(region, k, True)
+                way(region, k)
         reached.sort(key=lambda n: n.number)
         after = self.b.branch(
             self.forward.of(statement.condition),
-            lambda: way(*ways[0], False), lambda: way(*ways[1], False),
+            lambda: way(*ways[0]), lambda: way(*ways[1]),
             [f"d_{n.name}" if n.name else "" for n in reached],
             around=(self.forward.regions.get(statement.then), self.forward.regions.get(statement.other)),
         )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from nbgrad.derive.expressions import expression
-from nbgrad.derive.program import REAL, Branch, Builder, Function, Loop, Node, Program, Region, is_constant
+from nbgrad.derive.program import REAL, Branch, Builder, Function, Loop, Node, Program, Region
 from nbgrad.derive.rules import FUNCTIONS
 
 __all__ = ["Copy", "inline", "partial", "tangent"]
@@ -39,17 +39,14 @@ def partial(b: Builder, node: Node, args: tuple[Node, ...], i: int, value: Node)
     return None
 
 
-def rule(b: Builder, function: Function, args: tuple[Node, ...], i: int, value: Node) -> Node | None:
+def rule(b: Builder, function: Function, args: tuple[Node, ...], i: int, value: Node) -> Node:
     text = function.partials[i]
     if text is None:
         raise TypeError(
             f"{function.name}: its derivative in {function.parameters[i]} is not known: expected a constant there, or "
             "wrt= without the arguments that it is made of"
         )
-    if text == "0":
-        return None
-    found = expression(b, text, dict(zip(function.parameters, args, strict=True)) | {"y": value})
-    return None if is_constant(found, 0) else found
+    return expression(b, text, dict(zip(function.parameters, args, strict=True)) | {"y": value})
 
 
 def active(region: Region, seeds: set[Node]) -> set[Node]:
@@ -113,7 +110,7 @@ class Copy:
         self.regions: dict[Region, Region] = {}
 
     def of(self, node: Node) -> Node:
-        return self.new[node] if node in self.new else self.new.setdefault(node, self.b.constant(node.value))
+        return self.b.constant(node.value) if node.op == "constant" else self.new[node]
 
     def region(self, region: Region) -> None:
         for item in items(region):
@@ -125,18 +122,13 @@ class Copy:
                 self.node(item)
 
     def node(self, node: Node) -> None:
-        if node in self.new:
-            return
-        if node.op == "constant":
-            self.new[node] = self.b.constant(node.value)
+        if node in self.new or node.op == "constant":
             return
         args = tuple(map(self.of, node.args))
         copied = rebuilt(self.b, node, args)
         self.new[node] = copied
         if not copied.name and copied.op not in ("constant", "argument"):
             copied.name = node.name
-        if node.kind != REAL:
-            return
         for tangents in self.tangents:
             total: Node | None = None
             for i, argument in enumerate(node.args):

@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from bench.tools import mutants
+from bench.tools import mutants, mutants_derivation
 from bench.tools.mutants import FILES, Checks, false_alarms, run
 
 ARGUMENTS = argparse.Namespace(only="relu", verbose=False)
@@ -17,7 +17,9 @@ def test_right_functions_are_not_refused(path):
 
 @pytest.fixture
 def relu(monkeypatch):
-    """The checks of relu alone, in the one file that has it."""
+    """The checks of relu alone, in the one file that has it, and nothing of the derivation."""
+    monkeypatch.setattr(mutants_derivation, "false_alarms", list)
+    monkeypatch.setattr(mutants_derivation, "mutants", lambda: iter(()))
     monkeypatch.setattr(mutants, "FILES", [path for path in FILES if path.stem == "classic"])
     checks = [check for check in mutants.ELEMENTWISE if "relu" in check.functions]
     monkeypatch.setattr(mutants, "ELEMENTWISE", checks)
@@ -41,3 +43,14 @@ def test_mutants_are_found_and_survivors_are_an_error(relu, capsys):
     out = capsys.readouterr().out
     assert "SURVIVES: leaky_relu" in out
     assert "SURVIVES: relu" not in out and "SURVIVES: d_relu" not in out
+
+
+def test_the_derivation():
+    """All of the rules' mutants are found or explained, and a few of the code that applies them."""
+    derivation = mutants_derivation
+    assert derivation.false_alarms() == []
+    few = [mutant for mutant in derivation.mutants() if mutant[1].startswith("rules.py") or mutant[0] in ("loop", "way")]
+    assert len(few) > 400
+    assert [] == [
+        text for function, text, verdict, reason in few if not verdict() and not reason(function, text.split(": ", 1)[1])
+    ]

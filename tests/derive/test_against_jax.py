@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from formulas import EXACT, formulas, function, slopes
 from hypothesis import assume, given, settings
-from test_derivatives import COORDINATES, NAMES, close, program
+from test_derivatives import NAMES, PLACES, close, program
 
 from nbgrad.derive import reverse, write
 
@@ -38,9 +38,9 @@ KERNELS = SimpleNamespace(
 
 @settings(max_examples=200)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@given(formulas(), COORDINATES, COORDINATES, COORDINATES)
-def test_drawn_formulas(text, x, y, z):
-    point, n = (x, y, z), 3
+@given(formulas(), PLACES)
+def test_drawn_formulas(text, point):
+    n = 3
     try:
         gradient = reverse.gradients(program(function(text)), ("x", "y", "z"))
         with jax.enable_x64():
