@@ -28,6 +28,7 @@ from nbgrad.autograd.operators.apply import apply
 from nbgrad.autograd.operators.axes import choose_axis
 from nbgrad.autograd.tensor import Tensor
 from nbgrad.formulas.table import OPS, PUBLIC_LOSSES, ROW_FUNCTIONS
+from nbgrad.kernels.documentation import documented
 from nbgrad.place import plug_in
 
 __all__ = [
@@ -288,3 +289,7 @@ def nll_loss(
         "nll_loss", weight=_constant(weight, "weight"), ignore_index=ignore_index, reduction=reduction
     )
     return apply(node, as_tensors(log_probs, target))
+
+
+for _name in __all__:
+    globals()[_name].__doc__ = documented(globals()[_name], ("Tensor", "With the way back, if recorded."))

@@ -36,6 +36,13 @@ class Cat(Node):
 def cat(tensors: Any, axis: int = 0, *, dim: int | None = None) -> Tensor:
     """The tensors one behind the other, along an axis that is there.
 
+    Returns
+    -------
+    Tensor
+        Of the lengths' sum along the axis.
+
+    Examples
+    --------
     >>> from nbgrad import tensor
     >>> cat([tensor([1, 2]), tensor([3])])
     tensor([1, 2, 3])
@@ -58,6 +65,13 @@ class Stack(Node):
 def stack(tensors: Any, axis: int = 0, *, dim: int | None = None) -> Tensor:
     """The tensors, all of one shape, one behind the other along a new axis.
 
+    Returns
+    -------
+    Tensor
+        With one axis more.
+
+    Examples
+    --------
     >>> from nbgrad import tensor
     >>> stack([tensor([1, 2]), tensor([3, 4])], axis=1)
     tensor([[1, 3],
@@ -71,6 +85,13 @@ def maximum(input: Any, other: Any) -> Tensor:
 
     The gradient goes to the greater; where they are equal each gets half of it, as in PyTorch.
 
+    Returns
+    -------
+    Tensor
+        In the shape that both broadcast to.
+
+    Examples
+    --------
     >>> from nbgrad import tensor
     >>> maximum(tensor([1.0, 5.0]), 3.0)
     tensor([3., 5.])
@@ -83,6 +104,13 @@ def minimum(input: Any, other: Any) -> Tensor:
 
     The gradient goes to the smaller; where they are equal each gets half of it, as in PyTorch.
 
+    Returns
+    -------
+    Tensor
+        In the shape that both broadcast to.
+
+    Examples
+    --------
     >>> from nbgrad import tensor
     >>> minimum(tensor([1.0, 5.0]), 3.0)
     tensor([1., 3.])
@@ -107,6 +135,13 @@ def where(condition: Any, input: Any, other: Any) -> Tensor:
     """`input` where `condition` (bools) is true, else `other`, all broadcast. The gradient goes to the one
     that was taken.
 
+    Returns
+    -------
+    Tensor
+        In the shape that all broadcast to.
+
+    Examples
+    --------
     >>> from nbgrad import tensor
     >>> x = tensor([-1.0, 2.0])
     >>> where(x > 0, x, 0.0)

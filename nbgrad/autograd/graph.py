@@ -36,6 +36,12 @@ def plot_graph(tensor: Tensor, *, names: Mapping[str, Any] | None = None) -> Fig
     ValueError for a tensor of several elements, without a graph, or of more than 500 nodes (`to_dot` has no
     limit).
 
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
     >>> import nbgrad
     >>> a, w = nbgrad.tensor(2.0, requires_grad=True), nbgrad.tensor(3.0, requires_grad=True)
     >>> b = w * a
@@ -125,6 +131,13 @@ def to_dot(tensor: Tensor, *, names: Mapping[str, Any] | None = None) -> str:
     """The graph as text in Graphviz' language; a box has what `plot_graph` writes into it (the gradients for
     one element only).
 
+    Returns
+    -------
+    str
+        A graph in Graphviz's language.
+
+    Examples
+    --------
     >>> import nbgrad
     >>> w = nbgrad.tensor(3.0, requires_grad=True)
     >>> print(to_dot(w * 2, names={"w": w}))

@@ -26,6 +26,12 @@ mode = _Mode()
 def is_grad_enabled() -> bool:
     """Whether operations of this thread are recorded.
 
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
     >>> is_grad_enabled()
     True
     """

@@ -276,6 +276,13 @@ def tensor(data: Any, dtype: Any = None, *, requires_grad: bool = False, device:
     int64 and uint64, do not hold; RuntimeError for a tensor that requires a gradient, within a list too: of those
     `clone` and `stack` are in the graph, and `detach` is outside.
 
+    Returns
+    -------
+    Tensor
+        A leaf of the graph.
+
+    Examples
+    --------
     >>> tensor([[1.0, 2.0], [3.0, 4.0]])
     tensor([[1., 2.],
             [3., 4.]])

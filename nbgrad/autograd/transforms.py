@@ -39,6 +39,13 @@ def value_and_grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> C
     TypeError for an argument without floats and for a result that is no tensor; ValueError for a result of
     several elements; RuntimeError for a second derivative.
 
+    Returns
+    -------
+    function
+        Of the same arguments: (value, gradient), the latter a tuple for several ``argnums``.
+
+    Examples
+    --------
     >>> value_and_grad(lambda w, x: (w * x).sum())(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
     (tensor(11., dtype=float64), tensor([3., 4.], dtype=float64))
     """
@@ -85,6 +92,13 @@ def _numbers(argnums: Any) -> tuple[bool, tuple[int, ...]]:
 def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """The function that returns the gradient of `f`; see `value_and_grad`.
 
+    Returns
+    -------
+    function
+        Of the same arguments: the gradient, or a tuple of them for several ``argnums``.
+
+    Examples
+    --------
     >>> grad(lambda x: x**3)(2.0)
     tensor(12.)
     """

@@ -55,6 +55,12 @@ def load_digits() -> Dataset:
     ``numpy.random.default_rng(0)``, and the first fifth of them (rounded to the nearest whole number) is for
     the test. That makes 1438 training and 359 test images; both sets keep the order of the file.
 
+    Returns
+    -------
+    Dataset
+
+    Examples
+    --------
     >>> digits = load_digits()
     >>> digits.train_images.shape, digits.train_labels.shape, digits.train_images.dtype
     ((1438, 8, 8), (1438,), dtype('uint8'))
@@ -77,6 +83,12 @@ def load_mnist(root: _Path | None = None) -> Dataset:
     Raises FileNotFoundError where ``root`` or NBGRAD_DATA is given and lacks a file (nothing is downloaded
     then), ValueError where a file there is damaged or is not MNIST's, ConnectionError where no mirror has it.
 
+    Returns
+    -------
+    Dataset
+
+    Examples
+    --------
     >>> load_mnist("no/such/folder")
     Traceback (most recent call last):
         ...
@@ -103,6 +115,12 @@ def load_mnist(root: _Path | None = None) -> Dataset:
 def cache_folder() -> Path:
     """The user's cache folder of nbgrad, as the operating system has it (for example ``~/.cache/nbgrad``).
 
+    Returns
+    -------
+    pathlib.Path
+
+    Examples
+    --------
     >>> cache_folder().name
     'nbgrad'
     """

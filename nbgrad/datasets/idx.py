@@ -46,6 +46,12 @@ def read_idx(path: _Path, *, sha256: str | None = None) -> np.ndarray:
     wrong checksum. The header's size is compared with the file's before memory is allocated, and of a gzip
     stream no more is unpacked than the header announces.
 
+    Returns
+    -------
+    numpy.ndarray
+
+    Examples
+    --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_idx(folder + "/labels.gz", np.array([7, 2, 1], dtype=np.uint8))
@@ -65,6 +71,12 @@ def write_idx(path: _Path, array: np.ndarray) -> None:
 
     Raises TypeError for another dtype and ValueError for a dimension that is too large.
 
+    Returns
+    -------
+    None
+
+    Examples
+    --------
     >>> write_idx("labels", np.array([7, 2, 1]))
     Traceback (most recent call last):
         ...

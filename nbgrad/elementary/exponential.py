@@ -24,6 +24,13 @@ __all__ = [
 def exp(x: Any) -> Any:
     """eˣ. Derivative: eˣ.
 
+    Returns
+    -------
+    float
+        In x's precision.
+
+    Examples
+    --------
     >>> float(exp(0.0))
     1.0
     """
@@ -33,6 +40,13 @@ def exp(x: Any) -> Any:
 def expm1(x: Any) -> Any:
     """eˣ − 1, accurate near 0. Derivative: eˣ.
 
+    Returns
+    -------
+    float
+        In x's precision.
+
+    Examples
+    --------
     >>> float(expm1(1e-20))
     1e-20
     """

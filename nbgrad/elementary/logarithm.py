@@ -22,6 +22,13 @@ __all__ = ["difference", "log", "log1p", "log1p_unit", "logaddexp"]
 def log(x: Any) -> Any:
     """ln x; −inf at 0, nan below. Derivative: 1/x.
 
+    Returns
+    -------
+    float
+        In x's precision.
+
+    Examples
+    --------
     >>> float(log(1.0))
     0.0
     """
@@ -31,6 +38,13 @@ def log(x: Any) -> Any:
 def log1p(x: Any) -> Any:
     """ln(1 + x), accurate near 0; −inf at −1, nan below. Derivative: 1/(1 + x).
 
+    Returns
+    -------
+    float
+        In x's precision.
+
+    Examples
+    --------
     >>> float(log1p(1e-20))
     1e-20
     """

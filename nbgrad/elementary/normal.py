@@ -18,6 +18,13 @@ __all__ = ["erf", "erfc", "normal_center", "normal_ratio"]
 def erf(x: Any) -> Any:
     """(2/√π)·∫₀ˣ e^−t² dt. Derivative: (2/√π)·e^−x².
 
+    Returns
+    -------
+    float
+        In x's precision.
+
+    Examples
+    --------
     >>> float(erf(0.0))
     0.0
     """
@@ -27,6 +34,13 @@ def erf(x: Any) -> Any:
 def erfc(x: Any) -> Any:
     """1 − erf(x), accurate where that is small. Derivative: −(2/√π)·e^−x².
 
+    Returns
+    -------
+    float
+        In x's precision.
+
+    Examples
+    --------
     >>> float(erfc(0.0))
     1.0
     """

@@ -37,9 +37,16 @@ _PARAMETERS = {
     "out": ("array, optional", "Takes the result, in its shape and dtype and any layout; it may overlap an input."),
     "index_out": ("array, optional", "Takes the index, as intp."),
     "grad_out": ("array, optional", "Takes the gradient."),
+    "dim": ("int, tuple of ints or None, optional", "PyTorch's name of ``axis``."),
+    "keepdim": ("bool, optional", "PyTorch's name of ``keepdims``."),
+    "p": ("float", "A probability."),
+    "training": ("bool", "Whether anything is done."),
+    "rng": ("numpy.random.Generator, optional", "Draws the elements."),
+    "bias": ("Tensor, optional", "(out,)"),
 }
 #: where a parameter means something else
 _OTHERWISE: dict[tuple[str, str], tuple[str, str]] = {
+    ("linear", "weight"): ("Tensor", "(out, in)"),
     **{("maxout", "axis"): ("int", "The axis."), ("maxout_backward", "axis"): ("int", "The axis.")},
     **{
         (name + ending, parameter): value
@@ -81,13 +88,13 @@ def _parameter(name: str, parameter: inspect.Parameter, is_loss: bool) -> tuple[
     return f"{parameter.name} : {kind}", text
 
 
-def documented(function: Callable[..., Any]) -> str:
-    """The function's docstring with these sections."""
+def documented(function: Callable[..., Any], *returns: tuple[str, str]) -> str:
+    """The function's docstring with these sections; ``returns``: what it returns, if that is not as arrays."""
     name, parameters = function.__name__, inspect.signature(function).parameters
     words, mark, examples = inspect.cleandoc(function.__doc__ or "").partition(">>> ")
     sections = {
         "Parameters": [_parameter(name, p, "reduction" in parameters) for p in parameters.values()],
-        "Returns": _returns(name, parameters),
+        "Returns": returns or _returns(name, parameters),
         "Raises": [("TypeError", "An argument is no array or number of these kinds."), ("ValueError", _SHAPES)],
     }
     text = words.rstrip()

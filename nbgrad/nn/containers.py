@@ -86,7 +86,12 @@ class _Numbered(Module):
 
 
 class Sequential(_Numbered):
-    """Layers one after the other; in names they are numbered. Layers can be added and exchanged as in a list."""
+    """Layers one after the other; in names they are numbered. Layers can be added and exchanged as in a list.
+
+    >>> from nbgrad import nn, tensor
+    >>> nn.Sequential(nn.ReLU(), nn.Flatten(0))(tensor([[-1.0], [2.0]]))
+    tensor([0., 2.])
+    """
 
     def __init__(self, *layers: Module) -> None:
         super().__init__("layers", layers)

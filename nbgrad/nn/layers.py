@@ -99,28 +99,48 @@ class Maxout(Module):
 
 
 class Sigmoid(Module):
-    """`functional.sigmoid` as a layer."""
+    """`functional.sigmoid` as a layer.
+
+    >>> import nbgrad
+    >>> Sigmoid()(nbgrad.tensor([0.0]))
+    tensor([0.5])
+    """
 
     def forward(self, input: Any) -> Tensor:
         return functional.sigmoid(input)
 
 
 class Tanh(Module):
-    """`functional.tanh` as a layer."""
+    """`functional.tanh` as a layer.
+
+    >>> import nbgrad
+    >>> Tanh()(nbgrad.tensor([0.0]))
+    tensor([0.])
+    """
 
     def forward(self, input: Any) -> Tensor:
         return functional.tanh(input)
 
 
 class ReLU(Module):
-    """`functional.relu` as a layer."""
+    """`functional.relu` as a layer.
+
+    >>> import nbgrad
+    >>> ReLU()(nbgrad.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
 
     def forward(self, input: Any) -> Tensor:
         return functional.relu(input)
 
 
 class LeakyReLU(Module):
-    """`functional.leaky_relu` as a layer; the default slope is 0.1, PyTorch's is 0.01."""
+    """`functional.leaky_relu` as a layer; the default slope is 0.1, PyTorch's is 0.01.
+
+    >>> import nbgrad
+    >>> LeakyReLU()(nbgrad.tensor([-1.0, 2.0]))
+    tensor([-0.1,  2. ])
+    """
 
     def __init__(self, negative_slope: float = 0.1) -> None:
         self.negative_slope = negative_slope
@@ -130,7 +150,12 @@ class LeakyReLU(Module):
 
 
 class ELU(Module):
-    """`functional.elu` as a layer."""
+    """`functional.elu` as a layer.
+
+    >>> import nbgrad
+    >>> ELU()(nbgrad.tensor([-1000.0, 2.0]))
+    tensor([-1.,  2.])
+    """
 
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = alpha
@@ -140,7 +165,12 @@ class ELU(Module):
 
 
 class GELU(Module):
-    """`functional.gelu` as a layer."""
+    """`functional.gelu` as a layer.
+
+    >>> import nbgrad
+    >>> GELU()(nbgrad.tensor([0.0, 10.0]))
+    tensor([ 0., 10.])
+    """
 
     def __init__(self, approximate: str = "none") -> None:
         check_choice(approximate, "approximate", ("none", "tanh"))
@@ -151,7 +181,12 @@ class GELU(Module):
 
 
 class Softmax(Module):
-    """`functional.softmax` as a layer; `dim` is another name of `axis`."""
+    """`functional.softmax` as a layer; `dim` is another name of `axis`.
+
+    >>> import nbgrad
+    >>> Softmax()(nbgrad.tensor([1000.0, 1000.0]))
+    tensor([0.5, 0.5])
+    """
 
     def __init__(self, axis: int = -1, *, dim: int | None = None) -> None:
         self.axis = choose_axis(axis, dim, -1)
@@ -161,7 +196,12 @@ class Softmax(Module):
 
 
 class LogSoftmax(Module):
-    """`functional.log_softmax` as a layer; `dim` is another name of `axis`."""
+    """`functional.log_softmax` as a layer; `dim` is another name of `axis`.
+
+    >>> import nbgrad
+    >>> LogSoftmax()(nbgrad.tensor([0.0, -1000.0]))
+    tensor([    0., -1000.])
+    """
 
     def __init__(self, axis: int = -1, *, dim: int | None = None) -> None:
         self.axis = choose_axis(axis, dim, -1)
@@ -190,7 +230,12 @@ class Dropout(Module):
 
 
 class Flatten(Module):
-    """The axes from `start_dim` to `end_dim` as one: by default all but the first, the batch."""
+    """The axes from `start_dim` to `end_dim` as one: by default all but the first, the batch.
+
+    >>> import nbgrad
+    >>> Flatten()(nbgrad.tensor([[[1.0], [2.0]]])).shape
+    (1, 2)
+    """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         self.start_dim, self.end_dim = start_dim, end_dim

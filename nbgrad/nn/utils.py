@@ -31,6 +31,13 @@ def clip_grad_norm_(
     RuntimeError, with nothing changed, where `error_if_nonfinite` and the norm is infinite or NaN; otherwise
     an infinite norm scales by 0, and a NaN makes NaN of all.
 
+    Returns
+    -------
+    Tensor
+        The norm before it was clipped.
+
+    Examples
+    --------
     >>> import nbgrad
     >>> w = nbgrad.tensor([0.0, 0.0], requires_grad=True)
     >>> w.grad = nbgrad.tensor([3.0, 4.0])

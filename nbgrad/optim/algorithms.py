@@ -20,6 +20,14 @@ class SGD(Optimizer):
     dampening.
 
     Source: I. Sutskever et al., On the importance of initialization and momentum in deep learning, ICML 2013.
+
+    >>> import nbgrad
+    >>> w = nbgrad.tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = SGD([w], lr=0.5)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0., 0.], requires_grad=True)
     """
 
     hyperparameters = ("lr", "momentum", "weight_decay", "nesterov")
@@ -56,6 +64,14 @@ class Adam(Optimizer):
     β₂)d², p ← p − lr/(1 − β₁ᵗ) · m / (√s/√(1 − β₂ᵗ) + eps).
 
     Source: D. Kingma, J. Ba, Adam: a method for stochastic optimization, ICLR 2015.
+
+    >>> import nbgrad
+    >>> w = nbgrad.tensor([1.0, -2.0], requires_grad=True)
+    >>> optimizer = Adam([w], lr=0.5)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([ 0.5, -1.5], requires_grad=True)
     """
 
     hyperparameters = ("lr", "beta1", "beta2", "eps", "weight_decay")

@@ -32,6 +32,12 @@ def _straight(array: Any) -> bool:
 class Optimizer:
     """What the optimisers share. Hyperparameters are attributes and may be changed between steps: the next step
     uses them.
+
+    >>> import nbgrad
+    >>> optimizer = nbgrad.optim.SGD([nbgrad.tensor([1.0], requires_grad=True)], lr=0.5)
+    >>> isinstance(optimizer, Optimizer)
+    True
+    >>> optimizer.lr = 0.1
     """
 
     #: names of the hyperparameters, and of the arrays that may be kept per parameter

@@ -5,6 +5,7 @@ checkers and readers find them spelled out in the files ``.pyi`` beside those, w
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections.abc import Callable
@@ -191,8 +192,13 @@ def _documentation(model: str, ending: str, first: str, returns: str, signature:
         "weights, l2 and parameters that cannot be, by the name of the argument.",
         "See Also\n--------\nnbgrad.regression.objectives : precision, nan and inf, GPUs.",
     ]
-    if row.example and not first:
-        sections.append("Examples\n--------\n>>> import numpy as np\n" + inspect.cleandoc(row.example))
+    example = inspect.cleandoc(row.example)
+    if first:  # the same call, with what this one returns
+        call = ast.parse(re.sub(r"^(>>>|\.\.\.) ?", "", example.partition("\n")[0])).body[0].value  # type: ignore[attr-defined]
+        params, *others = [ast.unparse(a) for a in (*call.args, *call.keywords)]
+        given = ["params", *["params"] * ("v" in signature.parameters), *others]
+        example = f">>> params = {params}\n>>> {returns.partition(' : ')[0]} = {model}_{ending}({', '.join(given)})"
+    sections.append("Examples\n--------\n>>> import numpy as np\n" + example)
     return "\n\n".join(sections) + "\n"
 
 

@@ -38,6 +38,12 @@ def check_jvp(
     column of the derivative is checked, by tangents of one 1 and zeros, and then that a drawn tangent gives their sum.
     The other arguments: `check_gradient`.
 
+    Returns
+    -------
+    GradientReport
+
+    Examples
+    --------
     >>> check_jvp(np.multiply, lambda x, y, dx, dy: dx * y + x * dy, np.array([1.0, 2.0]), np.array([3.0, 4.0]))
     GradientReport: 4 elements, 4 confirmed, 0 at kinks, 0 undecided; worst ... ulps; differences in ...
     """

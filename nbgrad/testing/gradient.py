@@ -64,6 +64,12 @@ def check_gradient(
     error; the report counts it, and where that is all of them a `GradientWarning` (``strict``: an error) says so and
     why. TypeError and ValueError for arguments of a wrong kind.
 
+    Returns
+    -------
+    GradientReport
+
+    Examples
+    --------
     >>> def square(x):
     ...     return x * x
     >>> check_gradient(square, lambda g, x: g * 2 * x, np.array([1.0, -3.0, 0.0]))

@@ -31,6 +31,12 @@ def check_objective(
     ``x``: an array of floats, or what NumPy makes one of (integers become float64, as in SciPy). ``reference``: the
     value alone, of mpmath's numbers. The rest: `check_gradient`. The numbers in an error are the function's own.
 
+    Returns
+    -------
+    GradientReport
+
+    Examples
+    --------
     >>> check_objective(lambda x: ((x**2).sum(), 2 * x), np.array([1.0, -2.0]))
     GradientReport: 2 elements, 2 confirmed, 0 at kinks, 0 undecided; worst ... ulps; differences in ...
     >>> from scipy.optimize import rosen, rosen_der
@@ -87,6 +93,12 @@ def check_hessp(
     backward function, Σ_o v_o ∂gradient_o/∂x, is the product. ``v``: by default drawn from ``rng``. ``reference``: the
     gradient for mpmath's numbers. The rest: `check_gradient`.
 
+    Returns
+    -------
+    GradientReport
+
+    Examples
+    --------
     >>> check_hessp(lambda x: 2 * x, lambda x, v: 2 * v, np.array([1.0, -2.0]))
     GradientReport: 2 elements, 2 confirmed, 0 at kinks, 0 undecided; worst ... ulps; differences in ...
     """

@@ -48,6 +48,13 @@ def gradient_test(
 
     ImportError without hypothesis; TypeError for arguments of a wrong kind.
 
+    Returns
+    -------
+    function
+        The test, without arguments, with the attribute ``report``.
+
+    Examples
+    --------
     >>> from nbgrad.testing import array, check_objective
     >>> test_square = gradient_test(lambda x: x * x, lambda g, x: g * 2 * x, array(3, domain=(-100, 100)))
     >>> test_square()

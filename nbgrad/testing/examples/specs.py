@@ -68,6 +68,13 @@ def array(
     ``shape``: an int, a tuple, a hypothesis strategy, or None for small shapes, the same for all the arguments of a
     test. ImportError without hypothesis; TypeError and ValueError for a bad shape, dtype, domain or kink.
 
+    Returns
+    -------
+    Spec
+        For `gradient_test`.
+
+    Examples
+    --------
     >>> array((3, 2), np.float32, domain=(0, 1)).domain
     (0.0, 1.0)
     """
@@ -88,6 +95,13 @@ def array(
 def labels(shape: Any, num_classes: Any) -> Spec:
     """Class labels 0 ... ``num_classes`` − 1 (int64), which have no gradient. Both may be strategies.
 
+    Returns
+    -------
+    Spec
+        For `gradient_test`.
+
+    Examples
+    --------
     >>> labels(3, 10).kinks
     ()
     """
@@ -100,6 +114,13 @@ def labels(shape: Any, num_classes: Any) -> Spec:
 def simplex(shape: Any, dtype: Any = np.float64) -> Spec:
     """Probabilities along the last axis, which add up to 1; sure ones among them.
 
+    Returns
+    -------
+    Spec
+        For `gradient_test`.
+
+    Examples
+    --------
     >>> simplex((2, 3)).domain
     (0.0, 1.0)
     """
@@ -115,6 +136,13 @@ def symmetric(
     ``n``: a number or a strategy of such. ``positive_definite``: products L·Lᵀ with 0.5 to 2 on the diagonal of L and
     at most 1 beside it; else the elements are drawn as `array` draws them, from ``domain``.
 
+    Returns
+    -------
+    Spec
+        For `gradient_test`.
+
+    Examples
+    --------
     >>> symmetric(3, positive_definite=True).symmetric
     True
     """

@@ -69,6 +69,12 @@ def check_autograd(
     too. A gradient that the framework does not give counts as 0. JAX's functions are compiled where they can be. The
     other arguments: `check_gradient`.
 
+    Returns
+    -------
+    GradientReport
+
+    Examples
+    --------
     >>> from nbgrad import tensor
     >>> check_autograd(lambda w, x: (w * x).sum(), tensor([1.0, 2.0]), tensor([3.0, 4.0]))
     GradientReport: 4 elements, 4 confirmed, 0 at kinks, 0 undecided; worst ... ulps; differences in float64
