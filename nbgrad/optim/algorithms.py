@@ -70,8 +70,8 @@ class Adam(Optimizer):
     >>> optimizer = Adam([w], lr=0.5)
     >>> (w * w).sum().backward()
     >>> optimizer.step()
-    >>> w
-    tensor([ 0.5, -1.5], requires_grad=True)
+    >>> print(w.detach().numpy().round(4))
+    [ 0.5 -1.5]
     """
 
     hyperparameters = ("lr", "beta1", "beta2", "eps", "weight_decay")

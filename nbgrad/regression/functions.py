@@ -193,12 +193,13 @@ def _documentation(model: str, ending: str, first: str, returns: str, signature:
         "See Also\n--------\nnbgrad.regression.objectives : precision, nan and inf, GPUs.",
     ]
     example = inspect.cleandoc(row.example)
-    if first:  # the same call, with what this one returns
+    if first and example:  # the same call, with what this one returns
         call = ast.parse(re.sub(r"^(>>>|\.\.\.) ?", "", example.partition("\n")[0])).body[0].value  # type: ignore[attr-defined]
         params, *others = [ast.unparse(a) for a in (*call.args, *call.keywords)]
         given = ["params", *["params"] * ("v" in signature.parameters), *others]
         example = f">>> params = {params}\n>>> {returns.partition(' : ')[0]} = {model}_{ending}({', '.join(given)})"
-    sections.append("Examples\n--------\n>>> import numpy as np\n" + example)
+    if example:
+        sections.append("Examples\n--------\n>>> import numpy as np\n" + example)
     return "\n\n".join(sections) + "\n"
 
 
