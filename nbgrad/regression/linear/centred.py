@@ -94,7 +94,8 @@ def centred_rows(X: Any, y: Any, weight: Any, fit_intercept: bool) -> Centred:
     share = root**2 / (root @ root)
     means = share @ A if fit_intercept else np.zeros(A.shape[1])
     A -= means
-    A *= root[:, np.newaxis]
+    if weight is not None:
+        A *= root[:, np.newaxis]
     total = float(np.linalg.norm(root))
     return Centred(
         A[:, :features], A[:, features:], np.zeros(A.shape[1] - features),

@@ -1,4 +1,6 @@
-"""Least squares with a penalty on |w|: coordinate descent on working sets, ended by Newton's step on the support."""
+"""Least squares with a penalty on |w|: coordinate descent on working sets of columns, and Newton's step on the support
+where it takes too many sweeps, and to end with.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad.jit import Loop
+from nbgrad.jit.thread_map import thread_map
+from nbgrad.regression.passes.sparse import columns_of
 
 __all__ = ["Dense", "Found", "Penalty", "Sparse", "Table", "minimize"]
 
@@ -17,9 +21,14 @@ __all__ = ["Dense", "Found", "Penalty", "Sparse", "Table", "minimize"]
 FIRST = 64
 #: Of a column's length what other columns must leave, to take the Newton step: below, the Gram matrix says noise.
 CLEAR = 1e-7
-#: Sweeps before a Newton step is tried, and coordinates that it may drop on its way, at most.
-SWEEPS, DROPS = 50, 200
-#: They cost a factor each, of the support³, which may not exceed this together; for more the sweeps must do.
+#: Sweeps between two looks at all columns, and before a Newton step is tried, twice as many before each further one.
+SWEEPS, PATIENCE = 10, 50
+#: Coordinates that a Newton step may drop on its way, at most, and their work, each support³; and the share of them
+#: whose sign may be wrong: more, and the support is not settled.
+DROPS, DROPPING, WRONG = 200, 2 * 10**8, 0.1
+#: Numbers of X for which threads pay, and their parts.
+THREADED, PARTS = 1 << 22, 4
+#: Of a support³ beyond this there is no Newton step: the sweeps must do.
 WORK = 3 * 10**9
 #: Working sets after the goal has been met, at most, to settle the support.
 MORE = 3
@@ -35,33 +44,66 @@ class Table(Protocol):
     def times(self, v: NDArray[Any]) -> NDArray[Any]: ...
     def back(self, u: NDArray[Any]) -> NDArray[Any]: ...
     def gram(self, columns: NDArray[Any]) -> NDArray[Any]: ...
+    def descend(
+        self, columns: NDArray[Any], v: NDArray[Any], r: NDArray[Any], penalty: Penalty, exact: float, most: int
+    ) -> int: ...
 
 
-@dataclass
 class Dense:
-    X: NDArray[np.float64]
+    """``X`` in Fortran's order."""
+
+    def __init__(self, X: NDArray[np.float64]) -> None:
+        self.X = X
+        parts = PARTS if X.size >= THREADED else 1
+        self.ends = [X.shape[1] * k // parts for k in range(parts + 1)]
 
     def times(self, v: NDArray[Any]) -> NDArray[Any]:
-        return self.X @ v
+        on = np.flatnonzero(v)
+        return self.X[:, on] @ v[on] if 2 * len(on) < len(v) else self.X @ v
 
     def back(self, u: NDArray[Any]) -> NDArray[Any]:
-        return self.X.T @ u
+        out = np.empty(self.X.shape[1])
+        thread_map(lambda k: _back.serial(self.X, u, *self.ends[k : k + 2], out), len(self.ends) - 1)
+        return out
 
     def gram(self, columns: NDArray[Any]) -> NDArray[Any]:
         part = self.X[:, columns]
         return part.T @ part
+
+    def descend(
+        self, columns: NDArray[Any], v: NDArray[Any], r: NDArray[Any], penalty: Penalty, exact: float, most: int
+    ) -> int:
+        """Sweeps over some columns of ½‖r‖² + ``penalty``, at most ``most``, until none moves by more than ``exact`` of
+        the largest; r = z − X·v is kept. Returns how many.
+        """
+        return int(_descend.serial(self.X, columns, v, r, penalty.l1, penalty.l2, penalty.positive, exact, most))
 
 
 class Sparse:
     """Of a `Standardised` matrix."""
 
     def __init__(self, table: Any) -> None:
-        self.times, self.back, self.mean = table.times, table.back, table.mean
-        self.by_columns = table.A.tocsc()
+        self.times, self.back, self.mean, self.root = table.times, table.back, table.mean, table.root
+        self.columns = columns_of(table.A, np.ones(table.shape[1]))
+        self.ones = np.ones(table.shape[0])
+        self.square = self.columns.curvatures(self.ones, self.ones)[1]
 
     def gram(self, columns: NDArray[Any]) -> NDArray[Any]:
-        part, mean = self.by_columns[:, columns], self.mean[columns]
+        from scipy.sparse import csc_array
+
+        data, rows, ends = self.columns.arrays
+        part = csc_array((data, rows, ends), shape=(len(self.ones), len(self.mean)))[:, columns]
+        mean = self.mean[columns]
         return (part.T @ part).toarray() - np.outer(mean, mean)
+
+    def descend(
+        self, columns: NDArray[Any], v: NDArray[Any], r: NDArray[Any], penalty: Penalty, exact: float, most: int
+    ) -> int:
+        """As `Dense.descend`; what centring subtracts follows as an offset of the rows, in multiples of ``root``."""
+        return self.columns.descend(
+            columns, v, -r, self.ones, (self.square, self.mean, 1.0), (penalty.l1, penalty.l2, penalty.positive),
+            exact=-1.0, relative=exact, most=most,
+        )[0]  # fmt: skip
 
 
 @dataclass
@@ -116,49 +158,62 @@ def minimize(
     sweeps over the working set have been made.
 
     A working set holds the columns that are not 0 and those that most want to leave it. Within it coordinates are
-    minimized one after the other, by the Gram matrix; where that has settled the support and the signs, Newton's step
-    is the exact solution, and its 0s are those of the coordinates.
+    minimized one after the other, the residual kept. Newton's step, which is the exact solution where support and signs
+    are settled, is tried where that takes long, and in the end: its 0s are those of the coordinates.
 
     Source: J. Friedman, T. Hastie, R. Tibshirani, Regularization paths for generalized linear models via coordinate
     descent, J. Stat. Softw. 33 (2010) 1; M. Massias, A. Gramfort, J. Salmon, Celer: a fast solver for the lasso with
     dual extrapolation, ICML (2018), for working sets; S.-J. Kim et al., IEEE J. Sel. Top. Signal Process. 1 (2007) 606,
     for the gap.
     """
-    from scipy.linalg import cho_solve
-
-    v, goal, sweeps, size, exact = start.copy(), tol * (float(z @ z) + rest), 0, FIRST, 1e-2
-    best, settled, more, before = None, True, 0, None
+    v, goal, sweeps, size = start.copy(), tol * (float(z @ z) + rest), 0, FIRST
+    best, settled, more, before, since, patience, made = None, False, 0, None, 0, PATIENCE, SWEEPS
     while True:
         r = z - table.times(v)
         back = table.back(r)
         gap = penalty.gap(v, z, r, back, rest)
         if best is None or gap < best.gap or gap <= goal:
             best = Found(v.copy(), gap, goal, 1)
+        support = np.flatnonzero(v)
         more += gap <= goal
         still = before is not None and np.array_equal(v, before)
-        if (gap <= goal and (settled or more > MORE)) or sweeps >= max_iter or still:
+        ended = gap <= goal and (settled or more > MORE or len(support) ** 3 > WORK)
+        if ended or sweeps >= max_iter or still:
             return replace(best, sweeps=max(sweeps, 1))
         before = v.copy()
-        support = np.flatnonzero(v)
-        wanted = penalty.beyond(back - penalty.l2 * v)
-        wanted[support] = np.inf
-        count = min(max(size, 2 * len(support)), int((wanted > 0).sum()))
-        columns = np.sort(np.argsort(-wanted, kind="stable")[:count])
-        if shuffle is not None:
-            columns = shuffle(columns)
-        G, w, l1, l2 = table.gram(columns), v[columns], penalty.l1[columns], penalty.l2[columns]
-        q = back[columns].copy()
-        most = min(SWEEPS, max_iter - sweeps)
-        sweeps += int(_descend.serial(G, q, l1, l2, w, exact, most, penalty.positive))
-        newton = np.count_nonzero(w) ** 3 <= WORK
-        ended = _newton(G, q + G @ w, l1, l2, w) if newton else None
-        v[columns], settled = w, ended is not None or not newton
-        if ended is not None:  # the same step once more, with the residual's own digits
-            on, scale, factor = columns[ended[0]], *ended[1:]
-            lacking = table.back(z - table.times(v))[on] - penalty.l1[on] * np.sign(v[on]) - penalty.l2[on] * v[on]
-            step = scale * cho_solve(factor, scale * lacking, check_finite=False)
-            v[on] += np.where(np.abs(step) < np.abs(v[on]), step, 0)
-        exact, size = max(exact / 10, EXACT), 2 * size
+        if gap > goal or more > 1:
+            wanted = penalty.beyond(back - penalty.l2 * v)
+            wanted[support] = np.inf
+            columns = np.flatnonzero(wanted > 0)
+            if len(columns) > (most := max(size, 2 * len(support))):
+                columns = np.sort(columns[np.argsort(-wanted[columns], kind="stable")[:most]])
+            if shuffle is not None:
+                columns = shuffle(columns)
+            made = table.descend(columns, v, r, penalty, EXACT, min(SWEEPS, max_iter - sweeps))
+            sweeps, since, size = sweeps + made, since + made, 2 * size
+        settled = False
+        if gap <= goal or since >= patience or made < SWEEPS:
+            settled = _polished(table, z, penalty, v)
+            since, patience = 0, patience if settled else 2 * patience
+
+
+def _polished(table: Table, z: NDArray[Any], penalty: Penalty, v: NDArray[Any]) -> bool:
+    """Move v to the minimum for its support, as far as its signs allow. Whether that is there."""
+    from scipy.linalg import cho_solve
+
+    support = np.flatnonzero(v)
+    if len(support) ** 3 > WORK:
+        return False
+    G, w, l1, l2 = table.gram(support), v[support], penalty.l1[support], penalty.l2[support]
+    ended = _newton(G, table.back(z - table.times(v))[support] + G @ w, l1, l2, w)
+    v[support] = w
+    if ended is None:
+        return False
+    on, scale, factor = support[ended[0]], *ended[1:]  # the same step once more, with the residual's own digits
+    lacking = table.back(z - table.times(v))[on] - penalty.l1[on] * np.sign(v[on]) - penalty.l2[on] * v[on]
+    step = scale * cho_solve(factor, scale * lacking, check_finite=False)
+    v[on] += np.where(np.abs(step) < np.abs(v[on]), step, 0)
+    return True
 
 
 def _newton(
@@ -174,7 +229,7 @@ def _newton(
     from scipy.linalg.lapack import dpotrf
 
     size = max(1, int(np.count_nonzero(w)))
-    for _ in range(max(1, min(DROPS, WORK // size**3))):
+    for _ in range(max(1, min(DROPS, DROPPING // size**3))):
         on = np.flatnonzero(w)
         if not len(on):
             return None
@@ -191,6 +246,8 @@ def _newton(
             step, settled = cho_solve((U, False), slope, check_finite=False), True
         old, step = w[on], scale * step
         crossing = np.sign(old) * (old + step) <= 0
+        if settled and crossing.sum() > 1 + WRONG * len(on):
+            return None
         if not crossing.any():
             w[on] = old + step
             return (on, scale, (U, False)) if settled else None
@@ -218,28 +275,33 @@ def _along(H: NDArray[Any], U: NDArray[Any], bad: int, slope: NDArray[Any], w: N
     return step * np.sign(gain) * (min(abs(gain) / curvature, farthest) if curvature > 0 else farthest)
 
 
-def _descent(G, q, l1, l2, w, exact, most, positive):  # type: ignore[no-untyped-def]
-    """Sweeps over the coordinates of ½w·G·w − b·w + Σ l1·|w| + ½·l2·w², at most ``most``, until none moves by more than
-    ``exact`` of the largest; q = b − G·w is kept. Returns how many.
-    """
+def _back_loop(X, u, first, last, out):  # type: ignore[no-untyped-def]
+    for j in range(first, last):
+        x, t = X[:, j], 0.0
+        for i in range(u.size):
+            t += x[i] * u[i]
+        out[j] = t
+
+
+def _descent(X, columns, v, r, l1, l2, positive, exact, most):  # type: ignore[no-untyped-def]
     for sweep in range(most):
         moved, largest = 0.0, 0.0
-        for j in range(w.size):
-            if G[j, j] <= 0.0:
-                continue
-            old = w[j]
-            t = q[j] + G[j, j] * old
+        for j in columns:
+            x, old, t = X[:, j], v[j], 0.0
+            for i in range(r.size):
+                t += x[i] * r[i]
+            t += old  # of a column of length 1; one of length 0 is never in use
             if t > l1[j]:
-                new = (t - l1[j]) / (G[j, j] + l2[j])
+                new = (t - l1[j]) / (1.0 + l2[j])
             elif t < -l1[j] and not positive:
-                new = (t + l1[j]) / (G[j, j] + l2[j])
+                new = (t + l1[j]) / (1.0 + l2[j])
             else:
                 new = 0.0
             step = new - old
             if step != 0.0:
-                w[j] = new
-                for i in range(w.size):
-                    q[i] -= step * G[j, i]
+                v[j] = new
+                for i in range(r.size):
+                    r[i] -= step * x[i]
                 moved = max(moved, abs(step))
             largest = max(largest, abs(new))
         if moved <= exact * largest:
@@ -247,4 +309,4 @@ def _descent(G, q, l1, l2, w, exact, most, positive):  # type: ignore[no-untyped
     return most
 
 
-_descend = Loop(_descent, name="coordinate_descent")
+_back, _descend = Loop(_back_loop, name="back", reduction=True), Loop(_descent, name="sweeps", reduction=True)

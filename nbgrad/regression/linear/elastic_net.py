@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad.arrays import on_device
+from nbgrad.jit.blas import one_blas_thread
 from nbgrad.regression.blocks import Blocks
 from nbgrad.regression.dispatch import as_blocks
 from nbgrad.regression.linear import coordinate_descent
@@ -169,13 +170,16 @@ class ElasticNet(RegressorMixin, BaseEstimator):
                 blocks = Blocks([(X, y, weight)])
             else:
                 dtype = check_blocks(self, blocks, classify=False).dtype
-            if large:
-                coef, intercept = self._of_sparse(Standardised(X, y, weight, bool(self.fit_intercept)))
-            elif small:
-                coef, intercept = self._of_dense(centred_rows(X, y, weight, bool(self.fit_intercept)))
+            if large or small:
+                with one_blas_thread():
+                    if large:
+                        coef, intercept = self._of_sparse(Standardised(X, y, weight, bool(self.fit_intercept)))
+                    else:
+                        coef, intercept = self._of_dense(centred_rows(X, y, weight, bool(self.fit_intercept)))
             else:
                 problem, _, flat = centred(blocks, bool(self.fit_intercept))
-                coef, intercept = self._of_dense(problem)
+                with one_blas_thread():
+                    coef, intercept = self._of_dense(problem)
             dtype = precision(dtype)
             one = len(coef) == 1
             if one:
@@ -186,9 +190,9 @@ class ElasticNet(RegressorMixin, BaseEstimator):
             return self
 
     def _of_dense(self, problem: Centred) -> tuple[Any, Any]:
-        length, unit = np.linalg.norm(problem.R, axis=0), problem.unit
+        length, unit = np.sqrt(np.einsum("ij,ij->j", problem.R, problem.R)), problem.unit
         length[length <= GIVEN * EPS * np.hypot(length, problem.row)] = np.inf  # constant: the column becomes 0
-        table = coordinate_descent.Dense(np.asfortranarray(problem.R / length))
+        table = coordinate_descent.Dense(np.asfortranarray(np.divide(problem.R, length, out=problem.R)))
         per, root = problem.root / length / unit[: problem.features], problem.root
         V = self._minima(table, problem.Z / root, (problem.rest / root) ** 2, per, unit[problem.features :])
         return problem.given(V * (root / length)[:, np.newaxis], float(self.x_scale))
