@@ -201,9 +201,11 @@ def _measure(session: Session, row: Row, n: int) -> list[Record]:
             continue  # seconds a call
         calls |= {Key(peer.title, *of): call for of, call in peer.formula(name, row.body, arguments).items()}
     if formula is gate:
-        calls[Key("by hand", both, "new")] = partial(
-            _with_memory(_by_hand(n > 32_768 and session.threads > 1)), *arguments
-        )
+        loop = _by_hand(n > 32_768 and session.threads > 1)
+        calls[Key("by hand", both, "new")] = partial(_with_memory(loop), *arguments)
+        grads = tuple(np.empty(n, np.float32) for _ in range(3))
+        calls[Key("nbgrad", both, "out")] = lambda: _flat(formula.sum.value_and_grad(*arguments, out=(None, grads)))
+        calls[Key("by hand", both, "out")] = lambda: [loop(*arguments, *grads), *grads]
     if row.text and "numexpr" in session.peers:
         variables = dict(zip(formula._arguments, map(np.float32, arguments), strict=True))
         calls[Key("nbgrad", "value", "new")] = partial(formula.sum, *arguments)

@@ -10,7 +10,7 @@ import numpy as np
 from nbgrad.arrays import FLOAT32, FLOAT64, as_float, broadcast, check_float, contiguous, on_device
 from nbgrad.place import CPU
 
-__all__ = ["as_table", "checked", "precision", "shape_of"]
+__all__ = ["as_table", "checked", "outputs", "precision", "shape_of"]
 
 _ndarray = np.ndarray
 
@@ -67,6 +67,24 @@ def checked(
         k = integers.index(False)  # the loop takes its precision from an array
         fitted[k] = place.xp.full(shape, fitted[k], dtype)
     return fitted, dtype, shape
+
+
+def outputs(out: Any, count: int, pair: bool) -> list[Any] | None:
+    """``out=`` of a call with ``count`` results, in the order of these: it has their form, (first, (the others)) if
+    they are a ``pair``; None stands for new memory.
+    """
+    if out is None:
+        return None
+    found: list[Any] = []
+    if isinstance(out, tuple | list):
+        if not pair:
+            found = list(out)
+        elif len(out) == 2 and isinstance(out[1], tuple | list):
+            found = [out[0], *out[1]]
+    if len(found) != count:
+        form = f"(value, ({count - 1} gradients))" if pair else f"{count} results"
+        raise ValueError(f"out: expected arrays or None in the form of {form}, got {type(out).__name__}")
+    return found
 
 
 #: Columns of a table at least: below, a copy of a row to each row costs less than going from row to row.

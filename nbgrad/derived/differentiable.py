@@ -14,7 +14,7 @@ from nbgrad.derive import reverse, syntax, tangents, write
 from nbgrad.derive.expressions import Callee
 from nbgrad.derive.parse import counts, parse
 from nbgrad.derive.program import Program
-from nbgrad.derived.arguments import shape_of
+from nbgrad.derived.arguments import outputs, shape_of
 from nbgrad.derived.compiled import Method, make_callable
 from nbgrad.derived.direct import EXAMPLES, Direct, direct, grad_form, row
 from nbgrad.derived.evaluate import Derived
@@ -170,45 +170,55 @@ class Differentiable:
         return self.derived("value", ())(values, (None,), None if out is None else [out])[0]
 
     def _results(
-        self, kind: str, wrt: Any, values: tuple[Any, ...], targets: Callable[..., Any] | None = None
+        self, kind: str, wrt: Any, values: tuple[Any, ...], out: Any, targets: Callable[..., Any] | None = None
     ) -> tuple[Any, ...]:
         """What a kind of derivative is, by all of its program's arguments, on whatever way; ``targets``: the results'
         shapes, of the names that are differentiated by.
         """
         names = self.chosen(wrt, values[: self._count])
         derived = self.derived(kind, names)
-        if all(map(_is_number, values)):
+        outs = outputs(out, len(derived.results), kind == "grad")
+        if outs is None and all(map(_is_number, values)):
             results = derived.numbers(*values)
             return results if len(derived.results) > 1 else (results,)
-        return tuple(derived(values, targets(names) if targets else (None,) * len(derived.results)))
+        return tuple(derived(values, targets(names) if targets else (None,) * len(derived.results), outs))
 
-    def _value_and_grad(self, *args: Any, wrt: Any = None, **kwargs: Any) -> tuple[Any, tuple[Any, ...]]:
+    def _value_and_grad(
+        self, *args: Any, wrt: Any = None, out: Any = None, **kwargs: Any
+    ) -> tuple[Any, tuple[Any, ...]]:
         """(value, partial derivatives), element by element.
 
         ``wrt``: names or numbers of the arguments to differentiate by; by default those that are floats in this call.
+        ``out``: arrays for the results, in their form; None for one: new memory.
         """
         values = self.bound(args, kwargs)
         names = None if wrt is None else self.chosen(wrt, values[: self._count])
-        found = self._direct["grad", names, *map(type, values)](*values)
+        found = None if out is not None else self._direct["grad", names, *map(type, values)](*values)
         if found is not None:
             return found  # type: ignore[no-any-return]
-        value, *grads = self._results("grad", wrt, values)
+        value, *grads = self._results("grad", wrt, values, out)
         return value, tuple(grads)
 
-    def backward(self, grad_output: Any, *args: Any, wrt: Any = None, **kwargs: Any) -> tuple[Any, ...]:
-        """The gradients of Σ grad_output · value, of the arguments' shapes."""
+    def backward(
+        self, grad_output: Any, *args: Any, wrt: Any = None, out: Any = None, **kwargs: Any
+    ) -> tuple[Any, ...]:
+        """The gradients of Σ grad_output · value, of the arguments' shapes; ``out``: arrays (or None) for them."""
         values = (*self.bound(args, kwargs), grad_output)
         names = None if wrt is None else self.chosen(wrt, values[: self._count])
-        found = self._direct["backward", names, *map(type, values)](*values)
+        found = None if out is not None else self._direct["backward", names, *map(type, values)](*values)
         if found is not None:
             return found  # type: ignore[no-any-return]
         if not self.chosen(wrt, values[:-1]):
             return ()
         index = self._arguments.index
-        return self._results("backward", wrt, values, lambda names: tuple(shape_of(values[index(n)]) for n in names))
+        return self._results(
+            "backward", wrt, values, out, lambda names: tuple(shape_of(values[index(n)]) for n in names)
+        )
 
-    def jvp(self, args: Any, tangents: Any) -> tuple[Any, Any]:
-        """(value, what it changes by when the arguments change by these tangents); a tangent of None is 0."""
+    def jvp(self, args: Any, tangents: Any, *, out: Any = None) -> tuple[Any, Any]:
+        """(value, what it changes by when the arguments change by these tangents); a tangent of None is 0. ``out``:
+        arrays (or None) for both.
+        """
         values = self.bound(tuple(args), {})
         changes = tuple(tangents)
         if len(changes) != len(values):
@@ -218,19 +228,19 @@ class Differentiable:
             if self.kinds[n] != "real":
                 raise ValueError(f"tangents: expected None for {n}, an integer")
         values += tuple(t for t in changes if t is not None)
-        found = self._direct["jvp", names, *map(type, values)](*values)
-        return found or self._results("jvp", names, values)  # type: ignore[return-value]
+        found = None if out is not None else self._direct["jvp", names, *map(type, values)](*values)
+        return found or self._results("jvp", names, values, out)  # type: ignore[return-value]
 
-    def _grad_hess(self, *args: Any, wrt: Any = 0, **kwargs: Any) -> tuple[Any, Any]:
+    def _grad_hess(self, *args: Any, wrt: Any = 0, out: Any = None, **kwargs: Any) -> tuple[Any, Any]:
         """(first, second) derivative in one argument (the first by default), element by element: what gradient
-        boosting asks of an objective.
+        boosting asks of an objective. ``out``: arrays (or None) for both.
         """
         values = self.bound(args, kwargs)
         names = self.chosen(wrt, values)
         if len(names) != 1:
             raise ValueError(f"wrt: expected one argument, got {len(names)}")
-        found = self._direct["grad_hess", names, *map(type, values)](*values)
-        return found or self._results("grad_hess", names, values)  # type: ignore[return-value]
+        found = None if out is not None else self._direct["grad_hess", names, *map(type, values)](*values)
+        return found or self._results("grad_hess", names, values, out)  # type: ignore[return-value]
 
     @property
     def source(self) -> str:

@@ -69,7 +69,7 @@ class Derived:
         one for each element. ``outs``: memory for them. ``scale``: the first one, a sum, is times it.
         """
         named = dict(zip(self.arguments, values, strict=True))
-        place = place_of(**named | {"out": outs[0] if outs else None})
+        place = place_of(**named | {"out" if not k else f"out {k}": o for k, o in enumerate(outs or ())})
         with place:
             return self._run(place, *checked(place, named, self.integers), targets, outs, scale)
 
@@ -86,9 +86,10 @@ class Derived:
         if place is CPU and plan.table is None:
             arrays = [contiguous(a, shape) if hasattr(a, "shape") else a for a in arrays]
         inputs = [arrays[k].reshape(-1) for k in plan.order]
+        outs = _outs(place, outs or [None] * len(targets), [shape if t is None else t for t in targets], dtype)
         results: list[Any] = [None] * len(targets)
         for k in plan.kept:
-            results[k] = _memory(place, place.out(outs[k] if outs else None, shape, dtype), shape, dtype, inputs)
+            results[k] = _memory(place, None if k in plan.reduced else outs[k], shape, dtype, inputs)
         flat = [results[k].reshape(-1) for k in plan.kept]
         parameters = tuple([arrays[k] for k in plan.numbers])
         sums: Any
@@ -103,7 +104,7 @@ class Derived:
             results[k] = _shaped(value if k or scale == 1 else value * scale, targets[k], dtype)
         for k in plan.reduced:
             results[k] = results[k].reshape(targets[k]) if plan.table else _reduced(place, results[k], targets[k])
-        return [place.result(r, place.out(outs[k], shape, dtype) if outs else None) for k, r in enumerate(results)]
+        return [place.result(r, out) for r, out in zip(results, outs, strict=True)]
 
     def _plan(self, place: Any, arrays: list[Any], targets: tuple[Any, ...], shape: tuple[int, ...]) -> _Plan:
         order = [k for k, a in enumerate(arrays) if hasattr(a, "shape")]
@@ -172,6 +173,15 @@ class _Plan(NamedTuple):
     reduced: list[int]
     columns: int = 0
     table: tuple[int, int] | None = None
+
+
+def _outs(place: Any, outs: list[Any], shapes: list[tuple[int, ...]], dtype: Any) -> list[Any]:
+    """Where the caller wants the results, checked."""
+    found = [place.out(out, shape, dtype) for out, shape in zip(outs, shapes, strict=True)]
+    given = [out for out in found if out is not None]
+    if any(place.overlap(a, b) for k, a in enumerate(given) for b in given[:k]):
+        raise ValueError("out: expected memory of its own for each result, got arrays that overlap")
+    return found
 
 
 def _memory(place: Any, out: Any, shape: tuple[int, ...], dtype: Any, inputs: list[Any]) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from nbgrad.derive import reverse, tangents
 from nbgrad.derive.program import Program
-from nbgrad.derived.arguments import shape_of
+from nbgrad.derived.arguments import outputs, shape_of
 from nbgrad.derived.compiled import Method
 from nbgrad.derived.direct import EXAMPLES, Direct, direct, grad_form, row
 from nbgrad.derived.evaluate import Derived
@@ -60,7 +60,8 @@ class Sum:
         return self._derived[key]
 
     def _run(
-        self, kind: str, names: tuple[str, ...], values: tuple[Any, ...], extra: tuple[Any, ...], weight: Any
+        self, kind: str, names: tuple[str, ...], values: tuple[Any, ...], extra: tuple[Any, ...], weight: Any,
+        out: Any = None,
     ) -> tuple[Any, tuple[Any, ...]]:
         """(the value, or None for a Hessian's product; gradients of the arguments' shapes)."""
         arguments = self.formula._arguments
@@ -82,8 +83,8 @@ class Sum:
             everything[0] = np.reshape(everything[0], 1)
         derived = self._program(kind, names, weight is not None)
         if kind == "hessp":
-            return None, tuple(derived(everything, targets))
-        value, *gradients = derived(everything, ((), *targets), scale=scale)
+            return None, tuple(derived(everything, targets, outputs(out, len(names), False)))
+        value, *gradients = derived(everything, ((), *targets), outputs(out, 1 + len(names), True), scale)
         return value, tuple(gradients)
 
     def __call__(self, *args: Any, weight: Any = None, **kwargs: Any) -> Any:
@@ -99,25 +100,29 @@ class Sum:
         return self._run("sum", (), values, (), weight)[0]
 
     def _value_and_grad(
-        self, *args: Any, wrt: Any = None, weight: Any = None, **kwargs: Any
+        self, *args: Any, wrt: Any = None, weight: Any = None, out: Any = None, **kwargs: Any
     ) -> tuple[Any, tuple[Any, ...]]:
-        """(the number, its gradients of the arguments' shapes); ``wrt`` as for the formula's `value_and_grad`."""
+        """(the number, its gradients of the arguments' shapes); ``wrt`` and ``out``, which is (None, (arrays)), as for
+        the formula's `value_and_grad`. (New memory for 200 MB of gradients takes as long as they do.)
+        """
         values = self.formula.bound(args, kwargs)
         names = None if wrt is None else self.formula.chosen(wrt, values)
-        found = self._directed("grad", names, values, weight)
+        found = self._directed("grad", names, values, weight) if out is None else None
         if found is not None:
             return found  # type: ignore[no-any-return]
-        return self._run("sum", self.formula.chosen(wrt, values), values, (), weight)
+        return self._run("sum", self.formula.chosen(wrt, values), values, (), weight, out)
 
-    def hessp(self, v: Any, *args: Any, wrt: Any = None, weight: Any = None, **kwargs: Any) -> tuple[Any, ...]:
-        """The Hessian times ``v``, an array for each of ``wrt``."""
+    def hessp(
+        self, v: Any, *args: Any, wrt: Any = None, weight: Any = None, out: Any = None, **kwargs: Any
+    ) -> tuple[Any, ...]:
+        """The Hessian times ``v``, an array for each of ``wrt``; ``out``: arrays (or None) for the products."""
         values = self.formula.bound(args, kwargs)
         names = self.formula.chosen(wrt, values)
         changes = tuple(v) if isinstance(v, tuple | list) else (v,)
         if len(changes) != len(names):
             raise ValueError(f"v: expected {len(names)} arrays, one for each of {', '.join(names)}, got {len(changes)}")
-        found = self._directed("hessp", names, values + changes, weight)
-        return found or self._run("hessp", names, values, changes, weight)[1]
+        found = self._directed("hessp", names, values + changes, weight) if out is None else None
+        return found or self._run("hessp", names, values, changes, weight, out)[1]
 
     def objective(self, args: tuple[Any, ...] = (), shapes: Any = None, **keywords: Any) -> Objective:
         """A function of one flat vector for ``scipy.optimize.minimize(objective, start, jac=True,

@@ -188,3 +188,51 @@ def test_a_table_of_numbers_out_of_range():
     for m, n in ((0, 100), (3, 0)):
         value, (d_table, d_row) = product.sum.value_and_grad(np.ones((m, n)), np.ones(n))
         assert value == 0 and d_table.shape == (m, n) and d_row.shape == (n,) and not d_row.any()
+
+
+def test_results_in_memory_of_the_callers():
+    rng = np.random.default_rng(6)
+    w, x, row = (rng.uniform(-1, 1, s).astype(np.float32) for s in ((3, 70), (3, 70), (70,)))
+    value, (d_w, d_row) = gate.value_and_grad(w, row, 0.5, wrt=(0, 1))
+    outs = np.empty_like(w), (None, np.empty((3, 140), np.float32)[:, ::2])
+    found = gate.value_and_grad(w, row, 0.5, wrt=(0, 1), out=outs)
+    assert found[0] is outs[0] and found[1][1] is outs[1][1]
+    for one, other in zip((found[0], *found[1]), (value, d_w, d_row), strict=True):
+        np.testing.assert_array_equal(one, other)
+    calls = [
+        (lambda **k: gate.backward(x, w, row, 0.5, **k), (3, 70), (70,)),
+        (lambda **k: gate.jvp((w, row, 0.5), (x, None, None), **k), (3, 70), (3, 70)),
+        (lambda **k: gate.grad_hess(w, row, 0.5, **k), (3, 70), (3, 70)),
+        (lambda **k: gate.mean.hessp((x, row), w, row, 0.5, wrt=(0, 1), **k), (3, 70), (70,)),
+    ]
+    for call, *shapes in calls:
+        memory = [np.full(s, np.nan, np.float32) for s in shapes] + [np.full((), np.nan, np.float32)]
+        expected = call()
+        memory = memory[: len(expected)]
+        found = call(out=memory)
+        for one, other, own in zip(found, expected, memory, strict=True):
+            assert one is own
+            np.testing.assert_array_equal(one, other)
+    total, grads = gate.sum.value_and_grad(w, row, 0.5)
+    mine = np.empty_like(w), np.empty_like(row), None
+    found = gate.sum.value_and_grad(w, row, 0.5, out=(None, mine))
+    assert found[0] == total and found[1][0] is mine[0] and found[1][1] is mine[1] and found[1][2] == grads[2]
+    for one, other in zip(mine[:2], grads, strict=False):
+        np.testing.assert_array_equal(one, other)
+    again = w.copy()  # over an argument, element by element, and beside its place
+    gate.sum.value_and_grad(again, row, 0.5, out=(None, (again, None, None)))
+    np.testing.assert_array_equal(again, grads[0])
+    memory = np.empty(9, np.float32)
+    memory[:8] = w.ravel()[:8]
+    expected = gate.value_and_grad(memory[:8].copy(), 0.5, 0.5, wrt=0)[1][0]
+    gate.value_and_grad(memory[:8], 0.5, 0.5, wrt=0, out=(None, (memory[1:],)))
+    np.testing.assert_array_equal(memory[1:], expected)
+    for wrong in ((None, (again,)), np.empty(3), (None, None), (again,), {}):
+        with pytest.raises(ValueError, match="^out: expected arrays or None in the form of"):
+            gate.value_and_grad(w, row, 0.5, out=wrong)
+    with pytest.raises(ValueError, match="^out: expected memory of its own"):
+        gate.value_and_grad(w, row, 0.5, wrt=(0, 1), out=(None, (again, again)))
+    with pytest.raises(ValueError, match="^out: expected shape"):
+        gate.sum.value_and_grad(w, row, 0.5, wrt=1, out=(None, (np.empty((1, 70), np.float32),)))
+    with pytest.raises(TypeError, match="^out: expected dtype float32"):
+        gate.sum.value_and_grad(w, row, 0.5, wrt=1, out=(None, (np.empty(70),)))
