@@ -24,7 +24,7 @@ SUITES = {
 TOOLS = {
     "pictures": "draw a result",
     "compare": "what got slower between two results",
-    "readme": "write the README's tables and pictures from results",
+    "readme": "write results/full.md, its pictures and the README's tables from results",
     "defects": "what nbgrad.testing has found in PyTorch and JAX, beside mpmath",
     "distributed": "Dask: scaling from 1 to 2 workers, the cost of a task, bytes that travel",
     "false-alarms": "right functions that nbgrad.testing must pass",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from bench.record import OWN, Record, Result
 
-__all__ = ["Table", "first_calls", "markdown", "number", "of_result", "of_suite", "ratio", "seconds"]
+__all__ = ["Table", "first_calls", "markdown", "number", "of_result", "of_suite", "ratio", "seconds", "timed"]
 
 
 @dataclass
@@ -101,7 +101,8 @@ def _percent(part: float) -> str:
     return f"{100 * part:.0f} %" if part < 9.995 else ">999 %"
 
 
-def _timed(title: str, cases: list[list[Record]], with_shape: bool) -> Table:
+def timed(title: str, cases: list[list[Record]], with_shape: bool) -> Table:
+    """nbgrad's time, the machine's limit, and each peer's time divided by nbgrad's; a row a case."""
     whos = _ordered(r.who for case in cases for r in case if r.who != OWN and r.ratio)
     # a peer that has hardly any of these functions gets a line, not a column
     few = [w for w in whos if len(cases) > 4 and sum(w in _peers(c) for c in cases) * 4 < len(cases)]
@@ -215,7 +216,7 @@ def of_suite(records: Sequence[Record]) -> list[Table]:
             plain = [c for c in cases if not _peers(c) and not any(r.fraction for r in c)]
             compared = [c for c in cases if c not in plain]
             if compared:
-                tables.append(_timed(title, compared, not shape))
+                tables.append(timed(title, compared, not shape))
             if plain:
                 tables.append(_pivoted(title, plain, not shape))
     notes = _losses(list(records)) + _passes(list(records))

@@ -4,7 +4,7 @@ The right value is the slope of the function itself in mpmath's arithmetic, by a
 derivative is written by hand. Only what mathematics decides is a row: at a kink every library may choose. A row that
 does not reproduce with the installed version says so; a library that is not installed keeps its rows out.
 
-``--save`` keeps the result; `python -m bench readme` writes the README's table from it.
+``--save`` keeps the result; `python -m bench readme` writes the table in results/full.md from it.
 """
 
 from __future__ import annotations

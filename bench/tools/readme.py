@@ -1,8 +1,8 @@
-"""The README's performance section, written from committed results between two markers; `section` is all of its text.
-So is the table of defects in the section on testing, between markers of its own.
+"""What is written from committed results: ``bench/results/full.md`` with all tables and pictures (`page`), and the
+README's two short tables, between markers (`short`).
 
 ``python -m bench readme`` takes ``bench/results/full.json`` and the other results beside it, draws their pictures into
-``bench/results/pictures`` and writes README.md; the table of defects comes from ``bench/results/defects.json``.
+``bench/results/pictures`` and writes both; the table of defects comes from ``bench/results/defects.json``.
 """
 
 from __future__ import annotations
@@ -15,18 +15,35 @@ from pathlib import Path
 
 from bench.machine import line
 from bench.record import OWN, Record, Result
-from bench.show import LEGEND
+from bench.show import LEGEND, as_markdown
 from bench.suites.elementwise import summary
-from bench.tables import Table, first_calls, markdown, of_suite, ratio
+from bench.tables import Table, first_calls, markdown, of_suite, ratio, timed
 from bench.tools import defects, pictures
 
-__all__ = ["BEGIN", "DEFECTS", "END", "found_defects", "replaced", "results", "run", "section"]
+__all__ = ["BEGIN", "END", "PAGE", "page", "replaced", "results", "run", "short"]
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "bench" / "results"
 BEGIN, END = "<!-- bench:begin (python -m bench readme writes what is between these lines) -->", "<!-- bench:end -->"
-DEFECTS = "<!-- defects:begin (as below, from python -m bench defects --save) -->", "<!-- defects:end -->"
 PEER = "PyTorch"
+PAGE = FOLDER / "full.md"
+#: The README's rows of speed: of each kind of work one size or two, not the best: (suite, name, beginning of the shape)
+SPEED = (
+    ("elementwise", "sigmoid", "65,536"), ("elementwise", "tanh", "65,536"), ("elementwise", "relu", "65,536"),
+    ("elementwise", "gelu", "65,536"), ("elementwise", "elu", "16,777,216"), ("rows", "softmax", "(4096, 1000)"),
+    ("rows", "softmax", "(50000, 256)"), ("losses", "cross_entropy", "(60000, 10)"),
+    ("losses", "cross_entropy", "(4096, 1000)"), ("losses", "binary_cross_entropy_with_logits", "65,536"),
+    ("regression", "softmax", "60000×784"), ("regression", "softmax", "20000×2000"),
+    ("regression", "logistic", "60000×784"), ("autograd", "MLP 784-256-256-10", "batch 1024"),
+    ("training", "MLP", "MNIST"),
+)  # fmt: skip
+#: The README's rows of accuracy, and whose errors it shows.
+ACCURACY = (
+    "exp value", "sigmoid value", "sigmoid gradient", "tanh value", "tanh gradient", "elu value", "elu gradient",
+    "softplus value", "softplus gradient", "log_sigmoid gradient", "silu gradient *", "gelu value", "gelu gradient *",
+    "mish gradient *", "softsign gradient",
+)  # fmt: skip
+WHOLE = ("both", "value_and_grad", "step", "epoch")  # forward and backward
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,8 +115,65 @@ def _accuracy(records: list[Record]) -> list[Table]:
     return of_suite([dataclasses.replace(r, shape=shapes[r.dtype]) for r in best.values()])
 
 
+def speed(records: list[Record]) -> Table:
+    """The README's rows, forward and backward, float32."""
+    cases: list[list[Record]] = []
+    for suite, name, shape in SPEED:
+        of = [
+            r for r in records
+            if (r.suite, r.name, r.dtype) == (suite, name, "float32") and r.shape.startswith(shape)
+            and r.direction in WHOLE and r.who in (OWN, PEER, "compile", "JAX", "sklearn")
+        ]  # fmt: skip
+        if of:
+            cases.append([r for r in of if r.case == of[0].case])
+    return timed("", cases, True)
+
+
+def lost(records: list[Record]) -> str:
+    """How many comparisons nbgrad loses."""
+    words = []
+    for who, name in ((PEER, PEER), ("compile", "torch.compile"), ("JAX", "JAX")):
+        of = [r.ratio.median for r in records if r.who == who and r.ratio and r.direction in WHOLE]
+        if of:
+            words.append(f"{name} is faster in {sum(v < 1 for v in of)} of {len(of)}")
+    return ", ".join(words)
+
+
+def short(result: Result) -> str:
+    """Everything between the README's markers."""
+    records = list(result)
+    parts = ["![PyTorch's time divided by nbgrad's, each activation](bench/results/pictures/ratios.png)"]
+    fast = speed(records)
+    if fast.rows:
+        parts += [
+            f"Forward and backward, float32; a peer's time divided by nbgrad's: **below 1 the peer is faster**. "
+            f"{line(result.machine)}; {result.machine['date'][:10]}. Of all comparisons {lost(records)}.",
+            markdown(fast),
+        ]
+    for table in _accuracy(records)[:1]:
+        keep = [i for i, who in enumerate(table.header) if who in ("", OWN, PEER, "JAX")]
+        rows = [[row[i] for i in keep] for row in table.rows if row[0] in ACCURACY]
+        if rows:
+            title = f"{table.title[0].upper()}{table.title[1:]}:"
+            parts += [title, markdown(Table("", [table.header[i] for i in keep], rows)), *table.notes]
+    return "\n\n".join(parts)
+
+
+def page(result: Result) -> str:
+    """``bench/results/full.md``: what is worth looking at first, then every table of the run."""
+    run, *lines = as_markdown(Result.load(FOLDER / "full.json")).split("\n")
+    return "\n\n".join(
+        [
+            "# The benchmarks' results", section(result),
+            "## Wrong gradients found in others",
+            "`python -m bench defects`; right: the slope in mpmath's arithmetic.", found_defects(),
+            f"## Every table of one run\n\n{run.removeprefix('# ')}\n" + "\n".join(lines).replace("\n## ", "\n### "),
+        ]
+    )  # fmt: skip
+
+
 def section(result: Result) -> str:
-    """Everything between the markers."""
+    """The tables and pictures of a run, suite by suite."""
     records = list(result)
     machine = result.machine
 
@@ -145,8 +219,8 @@ def section(result: Result) -> str:
     for title, tables, names, notes in blocks:
         if not tables:
             continue
-        parts.append(f"### {title}")
-        parts += [f"![{drawn[n]}](bench/results/pictures/{n}.png)" for n in names if n in drawn]
+        parts.append(f"## {title}")
+        parts += [f"![{drawn[n]}](pictures/{n}.png)" for n in names if n in drawn]
         for table in tables:
             parts += [f"{table.title}:", markdown(table), *table.notes]
         parts += notes
@@ -158,21 +232,20 @@ def found_defects() -> str:
     return markdown(defects.table(json.loads(defects.FILE.read_text(encoding="utf-8"))))
 
 
-def replaced(text: str, new: str, markers: tuple[str, str] = (BEGIN, END)) -> str:
+def replaced(text: str, new: str) -> str:
     """The README with another section; ValueError if it has not both markers once, in this order."""
-    first, last = markers
-    before, begin, rest = text.partition(first)
-    old, end, after = rest.partition(last)
-    if not begin or not end or first in after or last in after:
-        raise ValueError(f"README: expected {first!r} and then {last!r}, each once")
-    return f"{before}{first}\n\n{new}\n\n{last}{after}"
+    before, begin, rest = text.partition(BEGIN)
+    old, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in after or END in after:
+        raise ValueError(f"README: expected {BEGIN!r} and then {END!r}, each once")
+    return f"{before}{BEGIN}\n\n{new}\n\n{END}{after}"
 
 
 def run(arguments: argparse.Namespace) -> None:
     result = results(arguments.results)
     readme = Path(arguments.readme)
-    text = replaced(readme.read_text(encoding="utf-8"), section(result))
-    text = replaced(text, found_defects(), DEFECTS)
+    text = replaced(readme.read_text(encoding="utf-8"), short(result))
     pictures.draw(result, FOLDER / "pictures")
     readme.write_text(text, encoding="utf-8")
-    print(f"{readme}: from {len(result.records)} records")
+    PAGE.write_text(page(result), encoding="utf-8")
+    print(f"{readme}, {PAGE}: from {len(result.records)} records")
