@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = {path.stem: path.read_text("utf-8") for path in sorted((ROOT / "docs" / "how-to").glob("*.md")) if path.stem != "index"}
-FOREIGN = ("iminuit", "lightgbm", "xgboost")
+FOREIGN = ("iminuit", "jax", "lightgbm", "torch", "xgboost")
 #: The pages' own checks draw few examples here; which random ones is not the pages' point.
 FIRST = "import hypothesis\nhypothesis.settings.register_profile('few', max_examples=10, derandomize=True)\nhypothesis.settings.load_profile('few')\n"
 
