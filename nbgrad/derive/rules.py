@@ -128,13 +128,25 @@ _LOSSES: dict[str, tuple[str | None, ...]] = {
 }  # fmt: skip
 
 
+#: The derivatives in the parameters. (celu's cancels near 0 however it is written, and is left out.)
+_PARAMETERS: dict[str, tuple[str | None, ...]] = {
+    "leaky_relu": ("0 if x > 0 else x",),
+    "elu": ("0 if x > 0 else expm1(x)",),
+    "softplus": ("-(softplus(-abs(beta * x), 1) / beta + abs(x) * sigmoid(-abs(beta * x))) / beta",),
+    "hardtanh": ("1 if x < min_val else 0", "1 if x > max_val else 0"),
+    "threshold": ("0", "0 if x > threshold else 1"),
+    "huber": ("0 if abs(x - target) <= delta else abs(x - target) - delta",),
+    "binary_cross_entropy_with_logits": ("target * softplus(-x, 1)",),
+}  # fmt: skip
+
+
 def _add_row(op: Elementwise, *inputs: str, partials: tuple[str, ...] = (), seconds: tuple[str | None, ...]) -> None:
     """A function of the table and its derivative; ``partials``, beside that in the first input, ``seconds``: of the
     derivative. None where nobody has written it down.
     """
     parameters, none = (*inputs, *op.parameters), (None,) * len(op.parameters)
     d = Function(f"d_{op.name}", op.derivative, parameters, (*seconds, *none), op.parameters)
-    slopes = (f"d_{op.name}({', '.join(parameters)})", *partials, *none)
+    slopes = (f"d_{op.name}({', '.join(parameters)})", *partials, *_PARAMETERS.get(op.name, none))
     function = Function(op.name, op.forward, parameters, slopes, op.parameters, op.kinks_at)
     for f in (function, d):
         FUNCTIONS[f.name] = _CALLED[f.call] = f

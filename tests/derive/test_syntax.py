@@ -104,11 +104,16 @@ def test_names(body, names, words):
         f(1.0)
 
 
+def test_derivatives_in_parameters():
+    f = differentiable(made("return kernels.elu(x, alpha=a) + kernels.huber_loss(x, 0.0, a)", "x, a"))
+    assert f.value_and_grad(-3.0, 2.0, wrt="a")[1][0] == pytest.approx(math.expm1(-3) + 1)
+
+
 def test_a_parameter_without_a_derivative():
-    f = differentiable(made("return kernels.elu(x, alpha=a)", "x, a"))
-    assert f(-1.0, 2.0) == 2 * math.expm1(-1)
-    assert f.value_and_grad(-1.0, 2.0, wrt="x")[1][0] == pytest.approx(2 * math.exp(-1))
-    with pytest.raises(TypeError, match="elu: its derivative in alpha is not known"):
+    f = differentiable(made("return kernels.celu(x, alpha=a)", "x, a"))
+    assert f(-1.0, 2.0) == 2 * math.expm1(-0.5)
+    assert f.value_and_grad(-1.0, 2.0, wrt="x")[1][0] == pytest.approx(math.exp(-0.5))
+    with pytest.raises(TypeError, match="celu: its derivative in alpha is not known"):
         f.value_and_grad(-1.0, 2.0)
 
 
