@@ -16,8 +16,9 @@ from nbgrad.arguments import check_choice
 from nbgrad.formulas.regression import SCORE_MODELS
 from nbgrad.regression.blocks import Summary, scan
 from nbgrad.regression.data import MODELS, parameters, product_dtype
+from nbgrad.regression.passes.extents import Extent
 from nbgrad.regression.passes.host import mean_with_penalty
-from nbgrad.regression.passes.second_order import Extent, Frame, Ranges
+from nbgrad.regression.passes.second_order import Frame, Ranges
 from nbgrad.regression.problem import Problem
 
 __all__ = ["BlockProblem"]
@@ -59,9 +60,9 @@ def _block_product(i: int, block: tuple[Any, Any, Any], argument: tuple[_Task, A
     return product, weight, len(block[1])
 
 
-def _block_moments(i: int, block: tuple[Any, Any, Any], argument: tuple[_Task, Frame, float]) -> tuple[Any, ...]:
-    model, frame, share = argument
-    return *model.problem(block).moments(frame, share), len(block[1])
+def _block_moments(i: int, block: tuple[Any, Any, Any], argument: tuple[_Task, Frame, float, Any]) -> tuple[Any, ...]:
+    model, *rest = argument
+    return *model.problem(block).moments(*rest), len(block[1])
 
 
 def _block_ranges(i: int, block: tuple[Any, Any, Any], argument: tuple[_Task]) -> tuple[Any, ...]:
@@ -78,6 +79,11 @@ def _block_second_order(i: int, block: tuple[Any, Any, Any], argument: tuple[Any
 def _block_margins(i: int, block: tuple[Any, Any, Any], argument: tuple[_Task, Any, Any]) -> tuple[Any, ...]:
     model, several, frame = argument
     return model.problem(block).margins(several, frame), len(block[1])
+
+
+def _block_class_extents(i: int, block: tuple[Any, Any, Any], argument: tuple[_Task, int]) -> tuple[Any, ...]:
+    model, classes = argument
+    return model.problem(block).class_extents(classes), len(block[1])
 
 
 def _codes(y: NDArray[Any], classes: NDArray[Any]) -> NDArray[Any]:
@@ -166,9 +172,9 @@ class BlockProblem:
     def rows(self) -> int:
         return self.summary.rows
 
-    def moments(self, frame: Frame, share: float) -> tuple[NDArray[np.float64], float]:
+    def moments(self, frame: Frame, share: float, rare: Any = ((), ())) -> tuple[NDArray[np.float64], float]:
         """`nbgrad.regression.scaling.moments` of a random ``share`` of each block's rows; one pass over the blocks."""
-        return self._pass("moments", _block_moments, frame, share)
+        return self._pass("moments", _block_moments, frame, share, rare)
 
     def ranges(self) -> Ranges:
         """What the columns show; one pass over the blocks."""
@@ -180,8 +186,12 @@ class BlockProblem:
         return self._pass("second_order", _block_second_order, params, frame, kind, chosen)
 
     def margins(self, several: Any, frame: Frame) -> Extent:
-        """`nbgrad.regression.passes.second_order.margins`; one pass over the blocks."""
+        """`nbgrad.regression.passes.extents.margins`; one pass over the blocks."""
         return self._pass("margins", _block_margins, several, frame)[0]
+
+    def class_extents(self, classes: int) -> Extent:
+        """`nbgrad.regression.passes.extents.class_extents`; one pass over the blocks."""
+        return self._pass("class_extents", _block_class_extents, classes)[0]
 
     @property
     def sparse(self) -> bool:

@@ -69,7 +69,7 @@ class Objective(Protocol):
 
     def hessian(self, params: NDArray[np.float64]) -> Any: ...  # by newton-cg
 
-    def moments(self, frame: Any, share: float) -> Any: ...  # by scaled-lbfgs and newton-cg
+    def moments(self, frame: Any, share: float, rare: Any) -> Any: ...  # by scaled-lbfgs and newton-cg
 
 
 @dataclass(frozen=True)

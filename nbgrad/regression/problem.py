@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from nbgrad.arguments import check_choice
 from nbgrad.arrays import FLOAT64, as_float, on_device
 from nbgrad.regression import data
+from nbgrad.regression.passes.extents import Extent, class_extents, margins
 from nbgrad.regression.passes.host import Passes
 from nbgrad.regression.passes.one_pass import Curvature
-from nbgrad.regression.passes.second_order import Extent, Frame, Ranges, margins, ranges, second_order
+from nbgrad.regression.passes.second_order import Frame, Ranges, ranges, second_order
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
@@ -80,9 +81,9 @@ class Problem:
         """(Σ weight·loss, its gradient, Σ weight), additive over the rows; without ``l2``. float64, beside params."""
         return *self._passes.sums(params), self.weight_sum
 
-    def moments(self, frame: Frame, share: float) -> tuple[NDArray[np.float64], float]:
+    def moments(self, frame: Frame, share: float, rare: Any = ((), ())) -> tuple[NDArray[np.float64], float]:
         """`nbgrad.regression.scaling.moments` of a random ``share`` of the rows, on the CPU."""
-        return self._passes.moments(frame, share)
+        return self._passes.moments(frame, share, rare)
 
     def ranges(self) -> Ranges:
         """What the columns show: `nbgrad.regression.passes.second_order.Ranges`."""
@@ -101,8 +102,12 @@ class Problem:
         return self._passes.of_scores(scores)
 
     def margins(self, several: NDArray[np.float64], frame: Frame) -> Extent:
-        """`nbgrad.regression.passes.second_order.margins` of ``several`` parameters (classes, columns) of the frame."""
+        """`nbgrad.regression.passes.extents.margins` of ``several`` parameters (classes, columns) of the frame."""
         return margins(self._passes, several, frame)
+
+    def class_extents(self, classes: int) -> Extent:
+        """`nbgrad.regression.passes.extents.class_extents`."""
+        return class_extents(self._passes, classes)
 
     @property
     def sparse(self) -> bool:

@@ -33,6 +33,8 @@ ROWS, ROWS_A_FEATURE = 4096, 4
 # The whole of M is worth the work of this many passes and, for so many columns, its memory (34 MB); else its diagonal
 # must do.
 PASSES, COLUMNS = 25, 2048
+# A column is rare where so few rows of a random sample have what makes its square mean.
+FEW = 2
 # Numbers of the sample that are worked on at a time, in float64: 4 MB.
 PIECE = 1 << 19
 # So many products are worth threads, and the parts that are made of them.
@@ -83,15 +85,38 @@ def sample(rows: int, share: float) -> NDArray[np.intp]:
     return np.sort(np.random.default_rng(rows).choice(rows, count, replace=False, shuffle=False))
 
 
+def _strata(X: Any, frame: Frame, share: float, rare: Any, x_scale: float, xp: Any) -> tuple[Any, Any]:
+    """(positions, factors of their weights): a random ``share`` of the rows; but of those that show something in a rare
+    column as many as that, or all.
+    """
+    chosen = xp.asarray(sample(X.shape[0], share))
+    columns, least = rare
+    if not len(columns) or not X.shape[0]:
+        return chosen, xp.ones(len(chosen))
+    part = Frame(frame.unit[columns], None if frame.centre is None else frame.centre[columns])
+    shows, step = xp.zeros(X.shape[0], bool), max(1, PIECE // len(columns))
+    for start in range(0, X.shape[0], step):
+        x = X[start : start + step][:, columns]
+        x = part.columns(x.toarray() if hasattr(x, "tocsr") else xp.ascontiguousarray(x), x_scale, False, xp)
+        shows[start : start + step] = (xp.abs(x) >= xp.asarray(least)).any(axis=1)
+    rest, those = chosen[~shows[chosen]], xp.flatnonzero(shows)
+    of_those = min(1.0, max(len(chosen), 1) / max(len(those), 1))
+    those = those[xp.asarray(sample(len(those), of_those))]
+    factors = xp.concatenate([xp.ones(len(rest)), xp.full(len(those), share / of_those)])
+    return xp.concatenate([rest, those]), factors
+
+
 def moments(
-    X: Any, weight: Any, frame: Frame, *, share: float, x_scale: float, fit_intercept: bool, xp: Any = np
-) -> tuple[NDArray[np.float64], float]:
+    X: Any, weight: Any, frame: Frame, *, share: float, x_scale: float, fit_intercept: bool, rare: Any = ((), ()),
+    xp: Any = np,
+) -> tuple[NDArray[np.float64], float]:  # fmt: skip
     """(Σ weight·x·xᵀ; Σ weight) over a random ``share`` of the rows of an array or CSR matrix, x being the columns in
-    their frame and a 1 for the intercept. Additive over blocks of rows. ``xp``: the library whose arrays they are.
+    their frame and a 1 for the intercept. Additive over blocks of rows. ``rare``: (columns of which that would miss
+    what they show, and from what |x| on they show it); ``xp``: the library whose arrays they are.
     """
     with np.errstate(all="ignore"):  # what overflows is noticed by `scaling`
-        chosen = xp.asarray(sample(X.shape[0], share))
-        weight = xp.ones(len(chosen)) if weight is None else weight[chosen].astype(np.float64, order="C")
+        chosen, factors = _strata(X, frame, share, rare, x_scale, xp)
+        weight = factors if weight is None else factors * weight[chosen].astype(np.float64, order="C")
         columns = X.shape[1] + fit_intercept
         narrow = X.dtype.itemsize <= 4 and len(chosen) * columns**2 > NARROW
         dtype, size = np.float32 if narrow else np.float64, max(1, PIECE // columns)
@@ -138,7 +163,9 @@ def scaling(smooth: Any) -> Scaling:
         work = rows * columns**2 / 2 + columns**3 / 6
         full = columns <= COLUMNS and work <= PASSES * 2 * problem.rows * columns * classes
         if full:
-            found, weight = problem.moments(frame, rows / problem.rows)
+            # So many rows of the sample would show more than a third of the largest of a column.
+            few = np.flatnonzero((square > 0) & (rows * square < FEW * most))
+            found, weight = problem.moments(frame, rows / problem.rows, (few, np.sqrt(most[few] / 10)))
             A = found * (f / np.float64(weight)) if weight > 0 else np.full_like(found, np.nan)
             # What few rows have a sample may lack, and all rows show: that column then stands for itself.
             diagonal = np.maximum(diagonal, A.diagonal() + smooth.penalty)

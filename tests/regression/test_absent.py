@@ -106,6 +106,49 @@ def test_quasi_separation_is_said(form, classes, offset):
 
 
 @forms
+@pytest.mark.parametrize("solver", ["auto"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_quasi_separation_among_many_columns_is_said(form, solver, classes):
+    """There are too many for the Hessian: the columns themselves say so."""
+    rng = np.random.default_rng(3)
+    X, y = drawn(classes, 1500)
+    X = np.column_stack([X, rng.normal(size=(1500, 260)), np.zeros(1500)])
+    estimator = LogisticRegression(C=np.inf, solver=solver, max_iter=400, tol=1e-3)
+    if form is not FORMS["float32"]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            estimator.fit(*form(X, y, np.ones(len(y))))
+    X[np.flatnonzero(y == 1)[:6], -1] = 1
+    with pytest.warns(ConvergenceWarning, match="quasi-separation.*C=inf"):
+        estimator.fit(*form(X, y, np.ones(len(y))))
+
+
+@forms
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("far", [1e6, 1e9, 1e11])
+def test_a_row_far_away_is_no_separation(form, classes, far):
+    """Its margin is 30, in the end: until then it grows as if for ever."""
+    X, y = drawn(classes)
+    X[7, 0] = far
+    estimator = LogisticRegression if classes == 2 else SoftmaxRegression
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        estimator(C=np.inf, max_iter=300).fit(*form(X, y, np.ones(len(y))))
+
+
+@pytest.mark.parametrize(("threshold", "fit_intercept"), [(0.0, True), (0.0, False), (3.0, True), (3.0, False)])
+def test_a_threshold_separates_with_an_intercept_or_at_0(threshold, fit_intercept):
+    """Half of each class lies on the threshold itself."""
+    X, y = drawn(2)
+    side = np.where(np.arange(len(y)) % 2, 0.0, np.abs(X[:, 1]) * np.where(y == 1, 1, -1))
+    X[:, 1] = threshold + side
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        LogisticRegression(C=np.inf, fit_intercept=fit_intercept).fit(X, y)
+    assert any("quasi-separation" in str(c.message) for c in caught) == (fit_intercept or threshold == 0)
+
+
+@forms
 @pytest.mark.parametrize("classes", [2, 3])
 def test_classes_that_overlap_are_no_reason_to_warn(form, classes):
     X, y = drawn(classes)

@@ -37,9 +37,9 @@ class Counted:
         self.passes += 1
         return self.problem.ranges()
 
-    def moments(self, frame, share):
+    def moments(self, frame, share, rare):
         self.passes += 1
-        return self.problem.moments(frame, share)
+        return self.problem.moments(frame, share, rare)
 
     def hessian(self, params):
         return Operator(self, self.problem.hessian(params))

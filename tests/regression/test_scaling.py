@@ -165,3 +165,42 @@ def test_a_feature_with_a_period_or_of_few_rows_is_seen(period, fraction, monkey
     wanted = minimize(problem, np.zeros(4), solver="newton-cholesky", tol=1e-12)
     units = np.array([1, 1e6, 1, 1])
     np.testing.assert_allclose(found.params * units, wanted.params * units, rtol=1e-3, atol=1e-4)
+
+
+def rare_pair(n, form=np.asarray):
+    """Two columns that 5 of n rows have, both nearly the same; others; float64."""
+    rng = np.random.default_rng(8)
+    X = rng.normal(size=(n, 20))
+    X[:, :2] = 0
+    there = rng.choice(n, 5, replace=False)
+    X[there, 0], X[there, 1] = 1e3, 1e3 + 100 * rng.normal(size=5)
+    y = (X[:, 2] + rng.logistic(size=n) > 0).astype(np.int64)
+    return X, y
+
+
+@pytest.mark.parametrize("form", ["array", "CSR", "blocks", "integers"])
+def test_the_sample_has_what_few_rows_show(form):
+    """A feature that 5 of 100 000 rows have, a random sample of 4096 misses."""
+    X, y = rare_pair(100_000)
+    if form == "blocks":
+        problem = BlockProblem("logistic", Blocks([(X[:30_000], y[:30_000]), (X[30_000:], y[30_000:])]), l2=1e-9)
+    else:
+        X = {"array": X, "CSR": sparse.csr_array(X), "integers": np.asfortranarray(np.rint(X).astype(np.int64))}[form]
+        problem = Problem("logistic", X, y, l2=1e-9)
+    smooth = Smooth(problem, (21,))
+    change = scaling(smooth)
+    H = smooth.at(np.zeros((1, 21))).second[0, :, 0]
+    half = np.array([change.gradient(column) for column in H])
+    eigenvalues = np.linalg.eigvalsh(np.array([change.gradient(column) for column in half.T]))
+    assert eigenvalues.max() / eigenvalues.min() < 10
+
+
+def test_strata_weigh_what_they_are():
+    X, _ = rare_pair(20_000)
+    problem = Problem("logistic", X, np.arange(20_000) % 2)
+    frame = Frame.of(problem.ranges(), 0.0, True)
+    whole, total = problem.moments(frame, 1.0)
+    found, weight = problem.moments(frame, 0.2, (np.array([0, 1]), np.array([0.1, 0.1])))
+    np.testing.assert_allclose((found / weight)[:2, :2], (whole / total)[:2, :2], rtol=0.02)
+    np.testing.assert_allclose(np.diagonal(found / weight), np.diagonal(whole / total), rtol=0.1)
+    assert abs(weight / total / 0.2 - 1) < 0.01

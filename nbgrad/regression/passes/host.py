@@ -87,12 +87,12 @@ class Passes:
         _, product = self._pass(params, v, curvature)
         return mean_with_penalty(penalty, 0.0, product, self.weight_sum, v)[1]
 
-    def moments(self, frame: Frame, share: float) -> tuple[NDArray[np.float64], float]:
+    def moments(self, frame: Frame, share: float, rare: Any = ((), ())) -> tuple[NDArray[np.float64], float]:
         """`nbgrad.regression.scaling.moments`, on the CPU."""
         with self.computing():
             found, total = moments(
                 self._X, self._weight if self._weight.size else None, frame,
-                share=share, x_scale=self._x_scale, fit_intercept=self.fit_intercept, xp=self.xp,
+                share=share, x_scale=self._x_scale, fit_intercept=self.fit_intercept, rare=rare, xp=self.xp,
             )  # fmt: skip
             return self.on_host(found) * self._unit, total * self._unit
 

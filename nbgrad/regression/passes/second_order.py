@@ -19,7 +19,7 @@ from nbgrad.jit.thread_map import thread_map
 from nbgrad.regression.passes import columns as compiled
 from nbgrad.regression.passes import sparse as compiled_sparse
 
-__all__ = ["Extent", "Frame", "Ranges", "margins", "ranges", "second_order"]
+__all__ = ["Frame", "Ranges", "pieces", "ranges", "second_order", "with_ones"]
 
 #: Numbers of X in a piece, in float64: 1 MB.
 PIECE = 1 << 17
@@ -98,7 +98,7 @@ class Frame:
         return found
 
 
-def _pieces(rows: Any, frame: Frame, first: int, last: int) -> Any:
+def pieces(rows: Any, frame: Frame, first: int, last: int) -> Any:
     """(range of rows, their columns in the frame and a 1 for the intercept)"""
     sparse = rows.sparse and frame.centre is None
     step = ROWS if sparse else max(64, PIECE // max(1, min(rows.n_features, PIECE)))
@@ -131,7 +131,7 @@ def second_order(
     return tuple(rows.on_host(a) * rows.unit for a in found)
 
 
-def _with_ones(x: Any, frame: Frame, intercept: bool) -> Any:
+def with_ones(x: Any, frame: Frame, intercept: bool) -> Any:
     """A sparse matrix in its frame."""
     from scipy.sparse import diags_array, hstack
 
@@ -151,7 +151,7 @@ def _diagonal(
     loss, gradient, second = 0.0, np.zeros(params.shape), np.zeros((2, *params.shape))
     sparse = rows.sparse and frame.centre is None
     with np.errstate(all="ignore"):
-        for at, x in _pieces(rows, frame, first, last):
+        for at, x in pieces(rows, frame, first, last):
             scores = compiled_sparse.scores(x, frame.unit, params) if sparse else compiled.scores(x, params)
             curvature = None if kind == "gradient" else np.ascontiguousarray(_curvature(rows, at, scores, False))
             found, residuals = rows.loss_and_residuals(at, scores)
@@ -180,9 +180,9 @@ def _by_products(
         V, loss, gradient = xp.asarray(params), 0.0, xp.zeros((classes, columns))
         shape = {"gradient": (0,), "hessian": (classes, size, classes, size), "diagonal": (2, classes, columns)}[kind]
         second = xp.zeros(shape)
-        for at, x in _pieces(rows, frame, 0, rows.rows):
+        for at, x in pieces(rows, frame, 0, rows.rows):
             if rows.sparse and frame.centre is None:
-                x = _with_ones(x, frame, rows.fit_intercept)
+                x = with_ones(x, frame, rows.fit_intercept)
             scores = xp.ascontiguousarray((x @ V.T).T)
             curvature: Any = None if kind == "gradient" else _curvature(rows, at, scores, kind == "hessian")
             found, residuals = rows.loss_and_residuals(at, scores)
@@ -273,41 +273,3 @@ def _ranges_of(rows: Any, first: int, last: int) -> Ranges:
         sums[2:, xp.isnan(sums[1])] = np.nan  # compiled comparisons pass it by
         total, squares, low, high = (rows.on_host(row) for row in sums)
         return Ranges(total, squares, low, high, count)
-
-
-@dataclass(frozen=True)
-class Extent:
-    """The smallest and the largest of each of several numbers of the rows."""
-
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-
-    def __add__(self, other: Extent) -> Extent:
-        return Extent(np.minimum(self.low, other.low), np.maximum(self.high, other.high))
-
-
-def margins(rows: Any, several: NDArray[np.float64], frame: Frame) -> Extent:
-    """By how much each row's own class has more than the best of the others, for each of ``several`` parameters
-    (classes, columns) of the frame.
-    """
-    with rows.computing(), np.errstate(all="ignore"):
-        xp = rows.xp
-        low, high = np.full(len(several), np.inf), np.full(len(several), -np.inf)
-        for at, x in _pieces(rows, frame, 0, rows.rows):
-            label, weight = rows.labels(at), rows.weights(at)
-            if rows.sparse and frame.centre is None:
-                x = _with_ones(x, frame, rows.fit_intercept)
-            for i, params in enumerate(several):
-                scores = (x @ xp.asarray(params).T).T
-                if len(params) == 1:
-                    found = xp.where(label > 0, scores[0], -scores[0])
-                else:
-                    columns, label = xp.arange(scores.shape[1]), label.astype(np.int64)
-                    own = scores[label, columns]
-                    scores[label, columns] = -np.inf
-                    found = own - scores.max(axis=0)
-                if weight is not None:
-                    found = found[weight > 0]
-                if found.size:
-                    low[i], high[i] = min(low[i], float(found.min())), max(high[i], float(found.max()))
-        return Extent(low, high)
