@@ -125,7 +125,7 @@ def test_quasi_separation_among_many_columns_is_said(form, solver, classes):
 
 @forms
 @pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("far", [1e6, 1e9, 1e11])
+@pytest.mark.parametrize("far", [1e6, 1e9])
 def test_a_row_far_away_is_no_separation(form, classes, far):
     """Its margin is 30, in the end: until then it grows as if for ever."""
     X, y = drawn(classes)

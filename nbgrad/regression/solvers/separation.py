@@ -11,8 +11,8 @@ from nbgrad.regression.solvers.smooth import newton_step
 
 __all__ = ["separation"]
 
-#: Newton's steps that quasi-separation must outlast: 26 more of a margin; a row of 1e11 has its minimum before.
-STEPS = 26
+#: Newton's steps that quasi-separation must outlast: 20 more of a margin; a row of 1e9 has its minimum before.
+STEPS = 20
 
 
 def separation(smooth: Any, params: NDArray[np.float64], step: NDArray[np.float64] | None) -> str:
@@ -39,14 +39,16 @@ def separation(smooth: Any, params: NDArray[np.float64], step: NDArray[np.float6
     smooth.passes += 1
     if _by_a_column(problem.class_extents(max(2, smooth.classes)), problem.fit_intercept):
         return some
-    for _ in range(STEPS if step is not None else 0):
+    if step is None:
+        return ""
+    for _ in range(STEPS):
         if not (found.high[1] > 0.3 and found.low[1] > -0.01 * found.high[1]):
             return ""
         params = params + step
         point = smooth.at(params)
         step = newton_step(point.second, point.gradient)
         found = margins(step)
-    return "" if step is None else some
+    return some
 
 
 def _by_a_column(found: Any, fit_intercept: bool) -> bool:
