@@ -57,8 +57,16 @@ class Expressions:
         self.source.refuse(node, what)
 
     def condition(self, node: ast.expr, names: dict[str, Any]) -> Node:
-        test = self.value(node, names)
-        return test if test.kind == BOOL else self.builder.compare("!=", test, self.builder.constant(0))
+        if isinstance(node, ast.BoolOp):
+            parts = [self.condition(v, names) for v in node.values]
+            return self.builder.logical("and" if isinstance(node.op, ast.And) else "or", *parts)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            return self.builder.logical("not", self.condition(node.operand, names))
+        return self.true(self.value(node, names))
+
+    def true(self, number: Node) -> Node:
+        """Whether Python takes it for true."""
+        return number if number.kind == BOOL else self.builder.compare("!=", number, self.builder.constant(0))
 
     def value(self, node: Any, names: dict[str, Any]) -> Node:
         b = self.builder
@@ -74,13 +82,18 @@ class Expressions:
                 self.refuse(node, "expected comparisons beside & and |")
             return b.arithmetic(_OPERATORS[type(node.op)], first, second)
         if isinstance(node, ast.UnaryOp):
-            operand = self.value(node.operand, names)
             if isinstance(node.op, ast.Not):
-                return b.logical("not", operand)
+                return self.condition(node, names)
+            operand = self.value(node.operand, names)
             return b.negative(operand) if isinstance(node.op, ast.USub) else operand
         if isinstance(node, ast.BoolOp):
-            parts = [self.condition(v, names) for v in node.values]
-            return b.logical("and" if isinstance(node.op, ast.And) else "or", *parts)
+            *parts, last = [self.value(v, names) for v in node.values]
+            if all(p.kind == BOOL for p in (*parts, last)):
+                return self.condition(node, names)
+            for part in reversed(parts):  # of numbers: the first that decides
+                ways = (last, part) if isinstance(node.op, ast.And) else (part, last)
+                last = _chosen(self, self.true(part), *ways)
+            return last
         if isinstance(node, ast.Compare):
             values = [self.value(v, names) for v in (node.left, *node.comparators)]
             pairs = zip(node.ops, values, values[1:], strict=False)

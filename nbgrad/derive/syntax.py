@@ -49,6 +49,7 @@ _WORDS = {
     ast.Yield: "yield", ast.Set: "a set", ast.Slice: "a slice", ast.Await: "await", ast.Is: "is", ast.IsNot: "is not",
     ast.In: "in", ast.NotIn: "not in", ast.Invert: "~", ast.MatMult: "@", ast.LShift: "<<", ast.RShift: ">>",
     ast.BitXor: "^", ast.Match: "match", ast.ClassDef: "a class", ast.SetComp: "a set comprehension",
+    ast.Expr: "an expression whose value is dropped", ast.TryStar: "try",
     ast.DictComp: "a dict comprehension", ast.YieldFrom: "yield", ast.AsyncFunctionDef: "a function within it",
 }  # fmt: skip
 _ALLOWED = "arithmetic, comparisons, if, conditional expressions, assignments, for ... in range(...), calls, return"
@@ -87,6 +88,10 @@ def read(function: Callable[..., Any]) -> Source:
         del tree.body[0]  # the docstring
     for statement in tree.body:
         _check(source, statement)
+    numbers = {*arguments, *(n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in numbers:
+            source.refuse(node, f"{ast.unparse(node)}: an attribute of a number is not understood in a formula")
     if not _returns(tree.body):
         source.refuse(tree, "expected a return at the end of every branch")
     return source
@@ -97,6 +102,8 @@ def _check(source: Source, node: ast.AST, loop: bool = False) -> None:
         source.refuse(node, f"{_said(node)} is not understood in a formula: expected {_ALLOWED}")
     if isinstance(node, _KINDS) and not isinstance(node, _EXPRESSIONS):
         source.refuse(node, f"{_said(node)} is not understood in a formula: expected {_ALLOWED}")
+    if isinstance(node, ast.Tuple):  # those that are assigned are met by their assignment
+        source.refuse(node, "a tuple is not understood here: expected a number")
     if isinstance(node, ast.Constant) and not isinstance(node.value, int | float):
         source.refuse(node, f"expected numbers, got the constant {node.value!r}")
     if isinstance(node, ast.Return):
@@ -124,12 +131,17 @@ def _check(source: Source, node: ast.AST, loop: bool = False) -> None:
                 isinstance(node.value, ast.Tuple) and len(node.value.elts) == len(names)
             ):
                 source.refuse(node, "expected as many values as names")
+            if isinstance(target, ast.Tuple) != isinstance(targets[0], ast.Tuple):
+                source.refuse(node, "expected numbers, got a tuple")
         if isinstance(node, ast.AnnAssign):
             if node.value is None:
                 source.refuse(node, "expected a value")
             _check(source, node.value, loop)
             return
-    for child in ast.iter_child_nodes(node):
+    children = list(ast.iter_child_nodes(node))
+    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple):
+        children = node.value.elts  # type: ignore[attr-defined]
+    for child in children:
         if not hasattr(child, "lineno"):  # an operator
             ast.copy_location(child, node)
             child.lineno = node.lineno  # type: ignore[attr-defined]

@@ -256,6 +256,11 @@ class Differentiable:
         """
         from nbgrad.jit.c_function import c_function
 
+        if isinstance(signature, str) and signature.count("(") == 1:
+            given = [a for a in signature.partition("(")[2].rstrip(") ").split(",") if a.strip()]
+            if len(given) != self._count:
+                listed = ", ".join(self._arguments)
+                raise TypeError(f"signature: expected {self._count} arguments ({listed}), got {signature!r}")
         function = write.function(self.program(), self.__name__, list(self._arguments))
         return c_function(function, signature)
 

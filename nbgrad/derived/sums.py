@@ -138,6 +138,11 @@ class Objective:
     def __init__(self, total: Sum, args: tuple[Any, ...], shapes: Any, keywords: dict[str, Any]) -> None:
         formula = total.formula
         count = len(formula._arguments) - len(args)
+        if count < 1:
+            listed = ", ".join(formula._arguments)
+            raise ValueError(f"args: expected fewer than the formula's arguments ({listed}), got {len(args)}")
+        if unknown := keywords.keys() - {"weight"}:
+            raise TypeError(f"objective: expected args, shapes and weight, got {', '.join(sorted(unknown))}")
         self.total, self.args, self.keywords = total, args, keywords
         self.names = formula._arguments[:count]
         self.shapes = [tuple(s) for s in shapes] if shapes is not None else [()] * count

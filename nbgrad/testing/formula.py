@@ -34,7 +34,7 @@ def check(formula: Differentiable, *specs: Any, second: bool = True, settings: A
     second : bool
         False where the formula's second derivatives are not to be checked (its slope is not smooth enough, say).
     settings : hypothesis.settings, optional
-        By default the loaded profile, without a deadline.
+        By default the loaded profile; without a deadline in any case: the first call compiles.
 
     Returns
     -------
@@ -61,7 +61,10 @@ def check(formula: Differentiable, *specs: Any, second: bool = True, settings: A
     names = formula._arguments
     if len(specs) != len(names):
         raise TypeError(f"specs: expected {len(names)}, one for each argument ({', '.join(names)}), got {len(specs)}")
-    reals = [k for k, name in enumerate(names) if formula.kinds[name] == "real"]
+    import hypothesis
+
+    settings = hypothesis.settings(settings or hypothesis.settings(), deadline=None)
+    reals = [k for k, name in enumerate(names) if formula.kinds[name] == "real" and _of_floats(specs[k])]
     kinks = _kinks(formula.program().builder)
     specs = tuple(_with_kinks(spec, kinks.get(name, [])) for spec, name in zip(specs, names, strict=True))
     reports = []
@@ -82,6 +85,15 @@ def check(formula: Differentiable, *specs: Any, second: bool = True, settings: A
     for k in reals if second else []:
         run(*_second(formula, k, len(names)), [k], f"_d_{names[k]}")
     return sum(reports, GradientReport())
+
+
+def _of_floats(spec: Any) -> bool:
+    """Whether a spec draws floats: by integers and bools (labels) nothing is differentiated."""
+    import hypothesis
+
+    quiet = hypothesis.settings(database=None, max_examples=1, phases=[hypothesis.Phase.generate])
+    one = hypothesis.find(spec.strategy if isinstance(spec, Spec) else spec, lambda _: True, settings=quiet)
+    return np.asarray(one).dtype.kind == "f"
 
 
 def _with_kinks(spec: Any, kinks: list[float]) -> Any:
@@ -141,7 +153,7 @@ def _same(formula: Differentiable, specs: Any, reals: list[int], settings: Any) 
                     f"for {args!r}",
                 )
 
-    hypothesis.settings(settings or hypothesis.settings(), deadline=None)(test)()
+    settings(test)()
 
 
 def _sum(values: Any) -> float:

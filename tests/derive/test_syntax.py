@@ -28,6 +28,17 @@ def made(body, arguments="x", **names):
     [
         ("while x > 1:\n    x = x / 2\nreturn x", 2, "a while loop"),
         ("y = [x]\nreturn x", 2, "a list"),
+        ("return x + (1, 2)", 2, "a tuple is not understood here"),
+        ("y = (x, 1) if x > 0 else x\nreturn x", 2, "a tuple is not understood here"),
+        ("y = x, 1\nreturn x", 2, "a tuple is not understood here"),
+        ("a, b = c = x, 1\nreturn a", 2, "expected numbers, got a tuple"),
+        ("a, b = (x, 1), 2\nreturn b", 2, "a tuple is not understood here"),
+        ("x += 1, 2\nreturn x", 2, "a tuple is not understood here"),
+        ("y: float = (1, 2)\nreturn x", 2, "a tuple is not understood here"),
+        ("if (x, 1):\n    x = 2\nreturn x", 2, "a tuple is not understood here"),
+        ("for i in range((1, 2)):\n    x = x\nreturn x", 2, "a tuple is not understood here"),
+        ("y = 2 * x\nreturn y.real", 3, "y.real: an attribute of a number"),
+        ("x.conjugate()\nreturn x", 2, "an expression whose value is dropped"),
         ("return x[0]", 2, "an index"),
         ("try:\n    return x\nfinally:\n    pass", 2, "try"),
         ("for i in range(3):\n    if x > 1:\n        break\n    x = x + 1\nreturn x", 4, "break"),
@@ -46,7 +57,7 @@ def made(body, arguments="x", **names):
         ("return x if x is not 1 else x", 2, "is not"),
         ("import math\nreturn x", 2, "import"),
         ("return x @ x", 2, "@"),
-        ("print(x)\nreturn x", 2, "Expr"),
+        ("print(x)\nreturn x", 2, "an expression whose value is dropped"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::SyntaxWarning")
@@ -144,3 +155,14 @@ def test_formulas_call_formulas():
 
     with pytest.raises(TypeError, match="endless: a formula cannot call itself"):
         endless(1.0)
+
+
+@pytest.mark.parametrize("text", ["x and y", "x or y", "x and y and 3", "x or 0 or y", "x and x > 1", "not x", "not (x and y)", "x > 1 or y", "(x or y) * (y and x)"])  # fmt: skip
+def test_numbers_as_truth(text):
+    f = made(f"return {text}", "x, y")
+    formula = differentiable(f)
+    for x in (0.0, 0.5, 2.0):
+        for y in (0.0, -1.5):
+            assert formula(x, y) == float(f(x, y)), (text, x, y)
+    assert differentiable(made("return 3 * x if x and y else x", "x, y")).value_and_grad(2.0, 1.0) == (6.0, (3.0, 0.0))
+    assert differentiable(made("return x and x * y", "x, y")).value_and_grad(2.0, 3.0) == (6.0, (3.0, 2.0))

@@ -349,3 +349,12 @@ def test_functions_of_numpy_with_nan_and_inf():
     np.testing.assert_allclose(dx, expit(x - y), rtol=1e-14)
     np.testing.assert_allclose(dy, expit(y - x), rtol=1e-14)
     assert log_sum.grad_hess(1e-3, 1e-3)[1] == 0.25
+
+
+def test_arguments_of_objective_and_cfunc():
+    with pytest.raises(ValueError, match="^args: expected fewer than the formula's arguments"):
+        nll.mean.objective(args=(1.0, 2.0, 3.0, 4.0))
+    with pytest.raises(TypeError, match="^objective: expected args, shapes and weight, got q"):
+        nll.mean.objective(args=(1.0, 2.0), q=1)
+    with pytest.raises(TypeError, match=r"^signature: expected 3 arguments \(w, x, b\), got"):
+        gate.cfunc("float64(float64, float64)")

@@ -106,3 +106,15 @@ def test_methods_that_disagree_are_seen(method, monkeypatch):
         monkeypatch.setattr(f, "value_and_grad", lambda *args, **more: (right(*args)[0] * 1.001, right(*args)[1]))
     with pytest.raises(GradientError, match="as value_and_grad has it"):
         check(f, array(3, domain=(0.1, 3)), second=False, settings=FEW)
+
+
+@differentiable
+def censored(rate, time, event):
+    """A branch on a label: nothing is differentiated by it."""
+    return rate * time - (math.log(rate) if event else 0)
+
+
+@pytest.mark.parametrize("labels", [st.booleans(), st.integers(0, 1), st.sampled_from([0, 1])])
+def test_labels_are_integers_or_bools(labels):
+    spec = array(3, domain=(0.1, 5))
+    assert check(censored, spec, spec, labels, settings=settings(max_examples=10, derandomize=True)).confirmed > 0
