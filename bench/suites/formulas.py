@@ -199,6 +199,9 @@ def _measure(session: Session, row: Row, n: int) -> list[Record]:
     for key, peer in session.peers.items():
         if key == "autograd" and n > 1_000_000:
             continue  # seconds a call
+        if key == "compile" and formula in (mixture, logistic_map):
+            session.missing[f"{peer.title}: {name}"] = "its loop takes minutes to compile"
+            continue
         calls |= {Key(peer.title, *of): call for of, call in peer.formula(name, row.body, arguments).items()}
     if formula is gate:
         loop = _by_hand(n > 32_768 and session.threads > 1)

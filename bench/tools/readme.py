@@ -2,7 +2,8 @@
 README's two short tables, between markers (`short`).
 
 ``python -m bench readme`` takes ``bench/results/full.json`` and the other results beside it, draws their pictures into
-``bench/results/pictures`` and writes both; the table of defects comes from ``bench/results/defects.json``.
+``bench/results/pictures`` and writes both; the table of defects comes from ``bench/results/defects.json``,
+that of users' formulas from ``bench/results/formulas.json``, which ``python -m bench formulas --save`` wrote.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import dataclasses
 import json
 import statistics
 from pathlib import Path
+from typing import Any
 
 from bench.machine import line
 from bench.record import OWN, Record, Result
@@ -20,11 +22,13 @@ from bench.suites.elementwise import summary
 from bench.tables import Table, first_calls, markdown, of_suite, ratio, timed
 from bench.tools import defects, pictures
 
-__all__ = ["BEGIN", "END", "PAGE", "page", "replaced", "results", "run", "short"]
+__all__ = ["BEGIN", "END", "FORMULAS", "PAGE", "found_formulas", "page", "replaced", "results", "run", "short"]
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "bench" / "results"
 BEGIN, END = "<!-- bench:begin (python -m bench readme writes what is between these lines) -->", "<!-- bench:end -->"
+FORMULAS = "<!-- formulas:begin (as below, from bench/results/formulas.json) -->", "<!-- formulas:end -->"
+OF_FORMULAS = FOLDER / "formulas.json"
 PEER = "PyTorch"
 PAGE = FOLDER / "full.md"
 #: The README's rows of speed: of each kind of work one size or two, not the best: (suite, name, beginning of the shape)
@@ -56,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def results(paths: list[str] | None = None) -> Result:
     """The named results as one, else the committed ones."""
     found: list[Path] = [Path(p) for p in paths or ()] or sorted(
-        (p for p in FOLDER.glob("*.json") if p != defects.FILE), key=lambda p: (p.name != "full.json", p)
+        {*FOLDER.glob("*.json")} - {defects.FILE, OF_FORMULAS}, key=lambda p: (p.name != "full.json", p)
     )
     if not found:
         raise SystemExit(f"there is no result in {FOLDER}")
@@ -227,24 +231,44 @@ def section(result: Result) -> str:
     return "\n\n".join(parts)
 
 
+def found_formulas() -> str:
+    """Between the README's markers of users' formulas: one formula of the committed run of `bench.suites.formulas`."""
+    result = Result.load(OF_FORMULAS)
+    cases: dict[tuple[Any, ...], list[Record]] = {}
+    for r in result:
+        if r.name.startswith("gate") and r.direction == "value_and_grad":
+            cases.setdefault((*r.case, r.memory), []).append(r)
+    return "\n\n".join(
+        [
+            "Value and all gradients of `sum(tanh(w*x + b) * sigmoid(x))`, arrays w, x, b, and the same on numbers and "
+            "within `@njit`; a peer's time divided by nbgrad's, **below 1 the peer is faster**; by hand: a loop on "
+            "nbgrad's formulas; the second row of a size writes into the caller's memory, `out=`. "
+            f"{line(result.machine)}; {result.machine['date'][:10]} ([all formulas](bench/results/formulas.md)).",
+            markdown(timed("", list(cases.values()), True)),
+        ]
+    )  # fmt: skip
+
+
 def found_defects() -> str:
     """The committed table of `bench.tools.defects`."""
     return markdown(defects.table(json.loads(defects.FILE.read_text(encoding="utf-8"))))
 
 
-def replaced(text: str, new: str) -> str:
+def replaced(text: str, new: str, markers: tuple[str, str] = (BEGIN, END)) -> str:
     """The README with another section; ValueError if it has not both markers once, in this order."""
-    before, begin, rest = text.partition(BEGIN)
-    old, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in after or END in after:
-        raise ValueError(f"README: expected {BEGIN!r} and then {END!r}, each once")
-    return f"{before}{BEGIN}\n\n{new}\n\n{END}{after}"
+    first, last = markers
+    before, begin, rest = text.partition(first)
+    old, end, after = rest.partition(last)
+    if not begin or not end or first in after or last in after:
+        raise ValueError(f"README: expected {first!r} and then {last!r}, each once")
+    return f"{before}{first}\n\n{new}\n\n{last}{after}"
 
 
 def run(arguments: argparse.Namespace) -> None:
     result = results(arguments.results)
     readme = Path(arguments.readme)
     text = replaced(readme.read_text(encoding="utf-8"), short(result))
+    text = replaced(text, found_formulas(), FORMULAS)
     pictures.draw(result, FOLDER / "pictures")
     readme.write_text(text, encoding="utf-8")
     PAGE.write_text(page(result), encoding="utf-8")
