@@ -7,8 +7,9 @@ import shutil
 import pytest
 from processes import PACKAGE, run
 
-# Where each is used. ("options.py": compile once for all callers. "attributes.py": formula.sum in @njit. "locks.py": forks. "cache.py": checksums.)
+# Where each is used. ("vectors.py": how wide vectors are. "options.py": compile once for all callers. "attributes.py": formula.sum in @njit. "locks.py": forks. "cache.py": checksums.)
 NAMES = {
+    "vectors.py": ["get_host_cpu_features"],
     "options.py": ["Flags", "builtin_registry", "_impl_cache"],
     "locks.py": ["global_compiler_lock", "_backend_init_thread_lock", "_lock", "lib"],
     "attributes.py": ["builtin_registry", "AttributeTemplate", "infer_getattr"],
@@ -40,7 +41,7 @@ def test_only_these_are_imported():
                 found |= {name.rpartition(".")[2] for name in guarded}
                 private -= guarded
         assert not private, f"{file}: {private}"
-    assert found == {"AttributeTemplate", "Flags", "builtin_registry", "global_compiler_lock", "infer_getattr"}
+    assert found == {"AttributeTemplate", "Flags", "builtin_registry", "get_host_cpu_features", "global_compiler_lock", "infer_getattr"}
 
 
 CODE = """

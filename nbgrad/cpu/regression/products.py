@@ -1,9 +1,9 @@
 """The two skinny products of a regression model, as LLVM instructions: scores of a few rows, and their gradient.
 
 BLAS is made for square matrices: with 10 columns PyTorch's takes 15 times as long. Here a tile of the
-result stays in registers (12 vectors of the 16 there are) while both factors stream through: 12 multiplications for 7
-loads. What a tile holds is one sum a number, in an order that depends on the shapes alone: the same bits on every call
-and for any number of threads.
+result stays in registers (12 vectors of 16, 24 of 32) while both factors stream through: 12 multiplications for 7
+loads, or 24 for 11. What a tile holds is one sum a number, in an order that depends on the shapes and the
+processor's vectors alone: the same bits on every call and for any number of threads.
 
 Rows of ``x`` are contiguous, ``step`` apart; of the coefficients ``w`` and of the gradient every row is filled up with
 zeros to whole tiles (`padded`). The last vector of a row of x is read with a mask: what follows the row is not
@@ -22,13 +22,14 @@ from numba.extending import intrinsic
 
 from nbgrad.cpu.lanes import LANES
 from nbgrad.jit import outlined, scalar
-from nbgrad.jit.vectors import VECTOR_BYTES, Vectors
+from nbgrad.jit.vectors import REGISTERS, VECTOR_BYTES, Vectors
 
 __all__ = ["ROWS", "add_matrix", "add_rows", "dot_matrix", "dot_rows", "padded"]
 
 #: vectors of a row that one tile of the gradient has
 TILE_VECTORS = 4
-TILE_ROWS = 4
+#: rows that one tile of the scores has: with 2 or 3 of the coefficients all but a few registers are sums
+TILE_ROWS = 8 if REGISTERS == 32 else 4
 #: rows at a time where there is one row of coefficients
 ROWS = 8
 #: Features at a time: the first-level cache holds so much of 8 rows of x and 3 of the coefficients.
@@ -192,7 +193,7 @@ def _outer_rows(typingctx, x, at, step, last, features, r, r_at, g, ahead):
 
 
 _dots_8_1, _dots_8_1_ahead = _dots(8, 1), _dots(8, 1, True)
-_dots_4_2, _dots_4_3 = _dots(4, 2), _dots(4, 3)
+_dots_2, _dots_3 = _dots(TILE_ROWS, 2), _dots(TILE_ROWS, 3)
 _outer_2, _outer_3 = _outer(2, False), _outer(3, False)
 _outer_2_rest, _outer_3_rest = _outer(2, True), _outer(3, True)
 
@@ -235,9 +236,9 @@ def dot_matrix(x, at, step, count, features, w, w_step, coefficients, s):
                 for j in range(i, min(i + 2 * TILE_ROWS, count), TILE_ROWS):
                     place, at_w, to = at + j * step + k, c * w_step + k, c * LANES + j
                     if pair:
-                        _dots_4_2(x, place, step, last, size, w, at_w, w_step, s, to, 0)
+                        _dots_2(x, place, step, last, size, w, at_w, w_step, s, to, 0)
                     else:
-                        _dots_4_3(x, place, step, last, size, w, at_w, w_step, s, to, 0)
+                        _dots_3(x, place, step, last, size, w, at_w, w_step, s, to, 0)
                 c += 2 if pair else 3
 
 
