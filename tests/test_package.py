@@ -107,7 +107,7 @@ def distributions(tmp_path_factory):
     """A wheel built of the checkout, and one built of the checkout's source distribution."""
     folder = tmp_path_factory.mktemp("build")
     source = folder / "source"  # a copy: a build leaves files behind, which would get into the next one
-    junk = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "runs", "venv")
+    junk = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "_build", "dist", "jupyter_execute", "runs", "venv")
     shutil.copytree(ROOT, source, ignore=junk)
     build = (
         "import json, sys; from setuptools import build_meta\n"
