@@ -3,8 +3,12 @@
 import importlib
 import inspect
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from nbgrad.formulas.table import OPS
 
 MODULES = ["nbgrad", *(f"nbgrad.{m}" for m in (
     "datasets", "elementary", "functional", "kernels", "nn", "nn.utils", "optim", "regression", "testing"))]  # fmt: skip
@@ -32,3 +36,18 @@ def test_every_public_name_has_sections_and_an_example(value):
     assert inspect.isclass(value) or "Returns" in sections
     if sections:  # an example outside a section of its own would be taken for a part of the one above
         assert text.index("Examples\n--------") < text.index(">>> ")
+
+
+def test_the_reference_has_every_public_name(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "docs" / "reference"))
+    pages = importlib.import_module("pages")
+    monkeypatch.setattr(pages, "draw", lambda name: SimpleNamespace(savefig=lambda path, dpi: path.touch()))
+    pages.write(tmp_path)
+    shown = set(re.findall(r"auto(?:class|function):: ([\w.]+)", "".join(p.read_text("utf-8") for p in tmp_path.glob("*.rst"))))
+    elsewhere = {f"nbgrad.regression.{n}" for n in ("LinearRegression", "LogisticRegression", "SoftmaxRegression")}
+    for parameter in public():
+        name = parameter.id
+        assert name in shown or name.replace("nbgrad.", "nbgrad.regression.") in shown & elsewhere, name
+    for name in OPS:
+        text = (tmp_path / f"{name}.rst").read_text("utf-8")
+        assert f"{name}.png" in text and text.count(" ulp at x = ") + text.count("none: exact") == 2

@@ -191,5 +191,5 @@ def draw(name: str) -> Figure:
             axes.plot(x, np.where(size > 0, size, np.nan), "--", color=ORANGE)
             axes.set(yscale="log", ylabel="|derivative|", title="the tails, float32")
         axes.grid(alpha=0.3)
-        axes.set_xlabel("x")
+        axes.set(xlabel="x", xlim=(low, high))
     return figure
