@@ -41,8 +41,19 @@ class Direct(dict[Any, Callable[..., Any]]):
         return found
 
 
-def _nothing(*args: Any) -> None:
+def _nothing(*args: Any, outs: Any = None) -> None:
     return None
+
+
+def _apart(outs: list[Any], arrays: tuple[Any, ...], dtype: Any, shape: tuple[int, ...]) -> bool:
+    """Whether a loop can write to these arrays (or None), which share no memory with each other and the inputs."""
+    given = [out for out in outs if out is not None]
+    for k, out in enumerate(given):
+        if type(out) is not np.ndarray or out.dtype is not dtype or out.shape != shape or not out.flags.carray:
+            return False
+        if any(np.may_share_memory(out, other) for other in (*arrays, *given[:k])):
+            return False
+    return True
 
 
 def row(count: int, start: int = 0) -> str:
@@ -67,7 +78,8 @@ def direct(
         named = ", ".join(f"a{k}" for k in range(len(types)))
         returned = form.format(*(["found"] if single else [f"found[{k}]" for k in range(len(targets))]))
         numbers_only: dict[str, Any] = {"of_numbers": derived.number}
-        exec(f"def call({named}):\n    found = of_numbers({named})\n    return {returned}\n", numbers_only)
+        head = f"def call({named}, outs=None):\n    if outs is not None: return None\n"
+        exec(f"{head}    found = of_numbers({named})\n    return {returned}\n", numbers_only)
         return numbers_only["call"]  # type: ignore[no-any-return]
     names = derived.arguments[: len(types)]
     kinds = dict(zip(names, types, strict=True))
@@ -100,7 +112,13 @@ def direct(
         f"dtype, shape, size = {first}.dtype, {first}.shape, {first}.size",
         f"if (dtype is not FLOAT32 and dtype is not FLOAT64) or not shape or not size or {' or '.join(checks)}:",
         "    return None",
-        *(f"{o} = empty(size, dtype)" for o in outs),
+        "if outs is not None:",
+        "    if len(shape) != 1 or not apart(outs, (" + "".join(a + ", " for a in arrays) + "), dtype, shape):",
+        "        return None",
+        f"    {', '.join(f'o{k}' for k in range(len(targets)))}, = outs",
+        *(f"    if o{k} is not None: return None" for k in summed),
+        *(f"    if {o} is None: {o} = empty(size, dtype)" for o in outs),
+        *(["else:", *(f"    {o} = empty(size, dtype)" for o in outs)] if outs else []),
         "if len(shape) != 1:",
         *(f"    {a} = {a}.reshape(-1)" for a in arrays),
         *(["scale = 1.0 / size"] if mean else []),
@@ -113,8 +131,8 @@ def direct(
     ]
     scope = {
         "FLOAT32": FLOAT32, "FLOAT64": FLOAT64, "BLOCK": BLOCK, "empty": np.empty, "loop": formula.loop,
-        "number": number, "partials": partials, "none": partials(0, 0),
+        "number": number, "partials": partials, "none": partials(0, 0), "apart": _apart,
     }  # fmt: skip
-    head = f"def call({', '.join(f'a{k}' for k in range(len(types)))}):"
+    head = f"def call({', '.join(f'a{k}' for k in range(len(types)))}, outs=None):"
     exec("\n".join([head, *("    " + line for line in lines)]), scope)
     return scope["call"]  # type: ignore[no-any-return]

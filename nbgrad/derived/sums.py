@@ -35,10 +35,10 @@ class Sum:
         name = f"{self.__name__}.value_and_grad"
         self.value_and_grad = Method(self, name, self._value_and_grad, self._direct, ("grad", None, False))
 
-    def _directed(self, kind: str, names: Any, values: tuple[Any, ...], weight: Any) -> Any:
+    def _directed(self, kind: str, names: Any, values: tuple[Any, ...], weight: Any, outs: Any = None) -> Any:
         if weight is None:
-            return self._direct[kind, names, False, *map(type, values)](*values)
-        return self._direct[kind, names, True, *map(type, values), type(weight)](*values, weight)
+            return self._direct[kind, names, False, *map(type, values)](*values, outs=outs)
+        return self._direct[kind, names, True, *map(type, values), type(weight)](*values, weight, outs=outs)
 
     def _directly(self, kind: str, wrt: Any, weighted: bool, *types: type) -> Callable[..., Any]:
         """The direct function of a call."""
@@ -107,7 +107,8 @@ class Sum:
         """
         values = self.formula.bound(args, kwargs)
         names = None if wrt is None else self.formula.chosen(wrt, values)
-        found = self._directed("grad", names, values, weight) if out is None else None
+        outs = None if out is None else outputs(out, 1 + len(self.formula.chosen(wrt, values)), True)
+        found = self._directed("grad", names, values, weight, outs)
         if found is not None:
             return found  # type: ignore[no-any-return]
         return self._run("sum", self.formula.chosen(wrt, values), values, (), weight, out)

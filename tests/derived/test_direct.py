@@ -219,6 +219,20 @@ def test_results_in_memory_of_the_callers():
     assert found[0] == total and found[1][0] is mine[0] and found[1][1] is mine[1] and found[1][2] == grads[2]
     for one, other in zip(mine[:2], grads, strict=False):
         np.testing.assert_array_equal(one, other)
+    flat, own = np.ascontiguousarray(w[0]), np.empty(70, np.float32)
+    expected = gate.sum.value_and_grad(flat, row, 0.5)
+    found = gate.sum.value_and_grad(flat, row, 0.5, out=(None, (own, None, None)))
+    assert found[0] == expected[0] and found[1][0] is own and found[1][2] == expected[1][2]
+    for one, other in zip(found[1], expected[1], strict=True):
+        np.testing.assert_array_equal(one, other)
+    number = np.empty((), np.float32)
+    assert gate.sum.value_and_grad(flat, row, 0.5, out=(None, (None, None, number)))[1][2] is number
+    assert number == expected[1][2]
+    shared = np.concatenate([flat, flat[:1]])
+    gate.sum.value_and_grad(shared[:70], row, 0.5, out=(None, (shared[1:], None, None)))
+    np.testing.assert_array_equal(shared[1:], expected[1][0])
+    with pytest.raises(ValueError, match="^out: expected memory of its own"):
+        gate.sum.value_and_grad(flat, row, 0.5, out=(None, (own, own, None)))
     again = w.copy()  # over an argument, element by element, and beside its place
     gate.sum.value_and_grad(again, row, 0.5, out=(None, (again, None, None)))
     np.testing.assert_array_equal(again, grads[0])
