@@ -36,6 +36,13 @@ def test_exactly_one_test_command():
     assert sum(block.startswith("# test\n") for block in blocks("sh")) == 1
 
 
+def test_it_is_short_and_its_links_lead_somewhere():
+    text = (ROOT / "README.md").read_text()
+    assert text.count("\n") <= 200
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+        assert (ROOT / target).exists(), target
+
+
 def test_the_guide_lists_every_file():
     guide = (ROOT / "nbgrad" / "README.md").read_text()
     for path in sorted((ROOT / "nbgrad").rglob("*.py")):
