@@ -22,12 +22,11 @@ from bench.suites.elementwise import summary
 from bench.tables import Table, first_calls, markdown, of_suite, ratio, timed
 from bench.tools import defects, pictures
 
-__all__ = ["BEGIN", "END", "FORMULAS", "PAGE", "found_formulas", "page", "replaced", "results", "run", "short"]
+__all__ = ["BEGIN", "END", "PAGE", "page", "replaced", "results", "run", "short"]
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "bench" / "results"
 BEGIN, END = "<!-- bench:begin (python -m bench readme writes what is between these lines) -->", "<!-- bench:end -->"
-FORMULAS = "<!-- formulas:begin (as below, from bench/results/formulas.json) -->", "<!-- formulas:end -->"
 OF_FORMULAS = FOLDER / "formulas.json"
 PEER = "PyTorch"
 PAGE = FOLDER / "full.md"
@@ -169,6 +168,7 @@ def page(result: Result) -> str:
     return "\n\n".join(
         [
             "# The benchmarks' results", section(result),
+            "## Your own formulas", found_formulas(),
             "## Wrong gradients found in others",
             "`python -m bench defects`; right: the slope in mpmath's arithmetic.", found_defects(),
             f"## Every table of one run\n\n{run.removeprefix('# ')}\n" + "\n".join(lines).replace("\n## ", "\n### "),
@@ -232,7 +232,7 @@ def section(result: Result) -> str:
 
 
 def found_formulas() -> str:
-    """Between the README's markers of users' formulas: one formula of the committed run of `bench.suites.formulas`."""
+    """One formula of the committed run of `bench.suites.formulas`."""
     result = Result.load(OF_FORMULAS)
     cases: dict[tuple[Any, ...], list[Record]] = {}
     for r in result:
@@ -243,7 +243,7 @@ def found_formulas() -> str:
             "Value and all gradients of `sum(tanh(w*x + b) * sigmoid(x))`, arrays w, x, b, and the same on numbers and "
             "within `@njit`; a peer's time divided by nbgrad's, **below 1 the peer is faster**; by hand: a loop on "
             "nbgrad's formulas; the second row of a size writes into the caller's memory, `out=`. "
-            f"{line(result.machine)}; {result.machine['date'][:10]} ([all formulas](bench/results/formulas.md)).",
+            f"{line(result.machine)}; {result.machine['date'][:10]} ([all formulas](formulas.md)).",
             markdown(timed("", list(cases.values()), True)),
         ]
     )  # fmt: skip
@@ -254,21 +254,19 @@ def found_defects() -> str:
     return markdown(defects.table(json.loads(defects.FILE.read_text(encoding="utf-8"))))
 
 
-def replaced(text: str, new: str, markers: tuple[str, str] = (BEGIN, END)) -> str:
+def replaced(text: str, new: str) -> str:
     """The README with another section; ValueError if it has not both markers once, in this order."""
-    first, last = markers
-    before, begin, rest = text.partition(first)
-    old, end, after = rest.partition(last)
-    if not begin or not end or first in after or last in after:
-        raise ValueError(f"README: expected {first!r} and then {last!r}, each once")
-    return f"{before}{first}\n\n{new}\n\n{last}{after}"
+    before, begin, rest = text.partition(BEGIN)
+    old, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in after or END in after:
+        raise ValueError(f"README: expected {BEGIN!r} and then {END!r}, each once")
+    return f"{before}{BEGIN}\n\n{new}\n\n{END}{after}"
 
 
 def run(arguments: argparse.Namespace) -> None:
     result = results(arguments.results)
     readme = Path(arguments.readme)
     text = replaced(readme.read_text(encoding="utf-8"), short(result))
-    text = replaced(text, found_formulas(), FORMULAS)
     pictures.draw(result, FOLDER / "pictures")
     readme.write_text(text, encoding="utf-8")
     PAGE.write_text(page(result), encoding="utf-8")
