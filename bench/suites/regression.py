@@ -37,7 +37,7 @@ PASSES = (
 )
 QUICK = (("softmax", 6000, 784, 10), ("logistic", 6000, 784, 1))
 OURS = {"scaled-lbfgs": "by scaled L-BFGS", "lbfgs": "by L-BFGS", "newton-cg": "by Newton-CG"}
-PARTS = ("passes", "hessians", "fits", "first", "agreement")
+PARTS = ("passes", "hessians", "fits", "first", "l1", "agreement")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -230,7 +230,7 @@ def _agreement(session: Session) -> list[Record]:
 
 
 def jobs(session: Session, arguments: argparse.Namespace) -> Iterable[Job]:
-    chosen = arguments.only or (PARTS[:3] if session.quick else PARTS[:4])
+    chosen = arguments.only or (PARTS[:3] if session.quick else PARTS[:5])
     if "agreement" in chosen:
         yield Job("agreement with scikit-learn and long double", partial(_agreement, session))
     if "passes" in chosen:
@@ -246,6 +246,11 @@ def jobs(session: Session, arguments: argparse.Namespace) -> Iterable[Job]:
             for model in ("softmax",) if session.quick else ("softmax", "logistic"):
                 for solver in arguments.solvers:
                     yield Job(f"{model} fit to sklearn's {solver}", partial(_fit, session, model, solver))
+    if "l1" in chosen and "sklearn" in session.peers:
+        from bench.suites import penalties
+
+        for what, solver, make in penalties.CASES:
+            yield Job(f"{what}, to sklearn's {solver}", partial(penalties.measure, session, what, solver, make))
     if "first" in chosen:
         for f in _FIRST:
             yield Job(f"first call, {f[0]}", partial(_first, session, *f))

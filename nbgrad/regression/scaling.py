@@ -69,6 +69,12 @@ class Scaling:
         u = params / self.scale
         return u if self.L is None else u @ self.L
 
+    def hessian(self) -> NDArray[np.float64]:
+        """What it takes for one class's Hessian (columns, columns), or for its diagonal (columns,)."""
+        if self.L is None:
+            return 1 / self.scale**2
+        return (self.L @ self.L.T) / self.scale / self.scale[:, np.newaxis]
+
     def _solve(self, rows: NDArray[np.float64], trans: str) -> NDArray[np.float64]:
         if self.L is None:
             return rows

@@ -19,6 +19,8 @@ __all__ = ["SparseColumns", "add_products", "add_extent", "columns_of", "scores"
 
 #: Parts of about as many numbers, for threads; fewer numbers than that are not worth one.
 PARTS, PART = 4, 1 << 18
+#: Columns that follow each other in every order of a sweep: memory is read in runs.
+BLOCK = 16
 
 
 def columns_of(X: Any, scale: NDArray[np.float64]) -> SparseColumns:
@@ -79,6 +81,7 @@ class SparseColumns:
     def descend(
         self, columns: NDArray[Any], v: NDArray[Any], slope: NDArray[Any], D: NDArray[Any], curvature: tuple[Any, ...],
         penalty: tuple[Any, ...], *, offset: float = 0.0, exact: float = 0.0, relative: float = 0.0, most: int,
+        seed: int = 0,
     ) -> tuple[int, float]:  # fmt: skip
         """Move ``v`` towards the minimum of slope·δ + ½·δ·D·δ + Σ l1·|v| + ½·l2·v², δ = A·change + an offset that
         follows without a penalty, coordinate by coordinate: (sweeps, offset).
@@ -86,11 +89,12 @@ class SparseColumns:
         ``slope`` (rows,) is kept, but for the offset, whose slope at 0 and curvature are ``curvature``'s last, after
         (A∘A)ᵀ·D and Aᵀ·D (with curvature 0 there is none). ``penalty``: l1, l2 (features,), and whether v must not be
         below 0. It ends after ``most`` sweeps, or where no coordinate has moved by more than ``exact``, times the root
-        of its curvature, nor by more than ``relative`` of the largest.
+        of its curvature, nor by more than ``relative`` of the largest. With a ``seed`` each sweep goes through
+        blocks of columns in an order of its own.
         """
         state = np.array([offset])
         sweeps = _descend.serial(
-            *self.arrays, columns, v, slope, D, *curvature, *penalty, state, exact, relative, most
+            *self.arrays, columns, v, slope, D, *curvature, *penalty, state, exact, relative, most, seed
         )  # fmt: skip
         return int(sweeps), float(state[0])
 
@@ -173,12 +177,22 @@ def _curvatures(data, indices, indptr, first, last, slope, D, out):  # type: ign
 
 @Loop
 def _descend(  # type: ignore[no-untyped-def]
-    data, indices, indptr, columns, v, slope, D, square, cross, total, l1, l2, positive, state, exact, relative, most
-):
-    offset = state[0]
+    data, indices, indptr, columns, v, slope, D, square, cross, total, l1, l2, positive, state, exact, relative, most,
+    seed,
+):  # fmt: skip
+    offset, random = state[0], np.uint32(seed)
+    order = np.arange((columns.size + BLOCK - 1) // BLOCK)
     for sweep in range(most):
+        for m in range(order.size - 1 if seed > 0 else 0, 0, -1):
+            random = np.uint32(np.uint64(random) * np.uint64(1664525) + np.uint64(1013904223))
+            k = np.int64((np.uint64(random) * np.uint64(m + 1)) >> np.uint64(32))
+            order[m], order[k] = order[k], order[m]
         moved, farthest, largest = 0.0, 0.0, 0.0
-        for j in columns:
+        for at in range(order.size * BLOCK):
+            place = order[at // BLOCK] * BLOCK + at % BLOCK
+            if place >= columns.size:
+                continue
+            j = columns[place]
             first, last = indptr[j], indptr[j + 1]
             share = cross[j] / total if total > 0.0 else 0.0
             h = square[j] - share * cross[j]

@@ -1,7 +1,8 @@
 """Newton's method where the penalty has a part l1·‖w‖₁: each step minimizes the loss's quadratic with the penalty as it
 is, by coordinate descent, on the features that are in use or want to be (the working set).
 
-Where these are too many for their Hessian, accelerated proximal gradients go on, which need gradients alone. A large
+Where these are too many for their Hessian, or it is too much work, accelerated proximal gradients go on, which need
+gradients alone, in the metric of `nbgrad.regression.scaling`. A large
 sparse matrix begins with `nbgrad.regression.solvers.column_descent`.
 
 Source: J. D. Lee, Y. Sun, M. A. Saunders, Proximal Newton-type methods for minimizing composite functions, SIAM J.
@@ -18,9 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nbgrad.jit.blas import one_blas_thread
+from nbgrad.jit.thread_map import thread_map
+from nbgrad.regression.scaling import scaling
 from nbgrad.regression.solvers.column_descent import column_descent
 from nbgrad.regression.solvers.coordinates import coordinate_descent
-from nbgrad.regression.solvers.smooth import PARAMS, Certificate, Point, Smooth
+from nbgrad.regression.solvers.smooth import PARAMS, WORK, Certificate, Point, Smooth
 
 __all__ = ["Proximal"]
 
@@ -28,8 +32,8 @@ __all__ = ["Proximal"]
 WORKING = 1000
 #: Of the curvature of the others, along what all classes have in common.
 STIFFNESS = 1e-3
-#: Steps of accelerated gradients that count as one iteration.
-ACCELERATED = 20
+#: Steps of accelerated gradients that count as one iteration, and what of the error their quadratics leave.
+ACCELERATED, LEAVES = 20, 0.03
 
 
 class Proximal:
@@ -43,6 +47,7 @@ class Proximal:
         self.threshold = np.broadcast_to(threshold, (smooth.classes, smooth.columns)).copy()
         self.small = smooth.classes * smooth.columns <= PARAMS
         self.diagonal: NDArray[np.float64] = np.empty(0)
+        self.metric: Any = None
         self.lipschitz = 1.0
 
     def penalty(self, params: NDArray[np.float64]) -> float:
@@ -142,6 +147,7 @@ class Proximal:
                 self.smooth.passes += done
                 if ended:
                     return begin, ""
+            slow = False
             point, idle, best = (self.smooth.at(begin) if self.small else self._look(begin)), 0, math.inf
             for iteration in range(done, max_iter + 1):
                 error, z = self._exact(point) if self.small else (self._error(point), point.params)
@@ -150,13 +156,15 @@ class Proximal:
                 if not math.isfinite(error):
                     return point.params, "value or derivatives are not finite"
                 idle = idle + 1 if error > 0.9 * best and error < 1e-7 else 0
+                slow = slow or error > 0.5 * best  # then Hessians, whatever their work
                 best = min(best, error)
                 if error <= tol or idle >= 5 or iteration == max_iter:
                     return point.params, "" if error <= tol else "rounding" if idle >= 5 else "iterations"
                 if self.small:
                     found = self._along(point, z, "hessian")
-                elif (chosen := self._chosen(point)) is None:
-                    found = self._accelerated(point)
+                elif (chosen := self._chosen(point)) is None or not (slow or self._is_cheap(chosen)):
+                    with one_blas_thread():  # ours compute between its products
+                        found = self._accelerated(point, error)
                 else:
                     found = self._along(point, self._working(point, chosen, error), "diagonal")
                 if found is None:
@@ -207,6 +215,10 @@ class Proximal:
         chosen = np.argpartition(-wish, room - 1)[:room]
         return np.sort(chosen[wish[chosen] > 0])
 
+    def _is_cheap(self, chosen: NDArray[np.intp]) -> bool:
+        """Whether the Hessian of these features is little work."""
+        return self.smooth.problem.rows * float(self.smooth.classes * len(chosen)) ** 2 <= WORK
+
     def _working(self, point: Point, chosen: NDArray[np.intp], error: float) -> NDArray[np.float64]:
         smooth, columns = self.smooth, chosen
         if smooth.problem.fit_intercept:
@@ -216,25 +228,36 @@ class Proximal:
         mask[:, columns] = True
         return self._quadratic(H, point, mask, error)
 
-    def _accelerated(self, point: Point) -> Point:
-        """`ACCELERATED` steps of proximal gradients, in the metric of the Hessian's diagonal."""
-        h = np.where(self.diagonal > 0, self.diagonal, 1.0)
+    def _accelerated(self, point: Point, error: float) -> Point:
+        """`ACCELERATED` steps of proximal gradients, in the metric of the scaling, or of the Hessian's diagonal."""
+        if self.metric is None:
+            self.metric, self.lipschitz = scaling(self.smooth).hessian(), 1.0
         v, ahead, momentum, L = point.params, point, 1.0, self.lipschitz
         for _ in range(ACCELERATED):
-            while True:
-                at = ahead.params - ahead.gradient / (L * h)
-                z = np.sign(at) * np.maximum(np.abs(at) - self.threshold / (L * h), 0.0)
-                step = z - ahead.params
-                other = self.smooth.quick(z)
-                bound = ahead.value + np.vdot(ahead.gradient, step) + 0.5 * L * np.vdot(step, h * step)
-                if other.value <= bound + 1e-13 * abs(bound) or L > 1e12:
-                    break
-                L *= 2
-            if np.vdot(ahead.params - z, h * (z - v)) > 0:
-                momentum = 1.0
-            following = (1 + math.sqrt(1 + 4 * momentum * momentum)) / 2
-            beyond = z + (momentum - 1) / following * (z - v)
-            v, momentum = z, following
-            ahead = self.smooth.quick(beyond) if (beyond != z).any() else other
+            z = self._nearest(ahead, L, LEAVES * error)
+            restarted = self._square(ahead.params - z, z - v) > 0
+            following = (1 + math.sqrt(1 + (0 if restarted else 4 * momentum * momentum))) / 2
+            beyond = z if restarted else z + (momentum - 1) / following * (z - v)
+            step = beyond - ahead.params
+            other, size = self.smooth.quick(beyond), self._square(step, step)
+            bend = float(np.vdot(other.gradient - ahead.gradient, step))  # slopes keep more digits than values
+            if bend > L * size and L < 1e12:  # once more from here
+                L, momentum = max(2 * L, bend / size), 1.0
+                continue
+            v, ahead, momentum = z, other, following
         self.lipschitz = 0.9 * L
         return self._look(v)
+
+    def _nearest(self, point: Point, L: float, exact: float) -> NDArray[np.float64]:
+        """Where the slope, with the penalty, is that of L·metric."""
+        A, t = self.metric, self.threshold / L
+        if A.ndim == 1:
+            at = point.params - point.gradient / (L * A)
+            return np.sign(at) * np.maximum(np.abs(at) - t / A, 0.0)
+        g, v = point.gradient / L, point.params
+        return np.stack(thread_map(lambda k: coordinate_descent(A, g[k], v[k], t[k], exact / L), len(v)))
+
+    def _square(self, u: NDArray[np.float64], v: NDArray[np.float64]) -> float:
+        """u·metric·v"""
+        A = self.metric
+        return float(((u * A if A.ndim == 1 else u @ A) * v).sum())
