@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nbgrad.autograd.function import Function
     from nbgrad.autograd.graph import plot_graph, to_dot
     from nbgrad.autograd.modes import enable_grad, is_grad_enabled, no_grad
+    from nbgrad.autograd.recording.step import compile
     from nbgrad.autograd.tensor import Tensor, tensor
     from nbgrad.autograd.transforms import grad, value_and_grad
     from nbgrad.derived.differentiable import differentiable
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Function", "LinearRegression", "LogisticRegression", "SoftmaxRegression", "Tensor", "cat", "datasets",
+    "Function", "LinearRegression", "LogisticRegression", "SoftmaxRegression", "Tensor", "cat", "compile", "datasets",
     "differentiable", "elementary", "enable_grad", "functional", "grad", "is_grad_enabled", "kernels", "maximum",
     "minimum", "nn", "no_grad", "optim", "plot_graph", "regression", "stack", "tensor", "to_dot", "value_and_grad",
     "where",
@@ -35,6 +36,7 @@ _HOMES = {
     "autograd.function": ("Function",),
     "autograd.graph": ("plot_graph", "to_dot"),
     "autograd.modes": ("enable_grad", "is_grad_enabled", "no_grad"),
+    "autograd.recording.step": ("compile",),
     "autograd.tensor": ("Tensor", "tensor"),
     "autograd.transforms": ("grad", "value_and_grad"),
     "derived.differentiable": ("differentiable",),

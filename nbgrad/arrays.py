@@ -59,14 +59,18 @@ def on_device(*values: Any) -> bool:
     return False
 
 
+#: of a GPU's arrays, of the simulator's, and of what has a plug-in of its own
+_MARKS = "__cuda_array_interface__", "__cuda_ndarray__", "__nbgrad_plug_in__"
+
+
 def _on_device(value: Any) -> bool:
     if isinstance(value, (float, int, np.generic, list, tuple)):
         return False
     if isinstance(value, np.ndarray):  # a tensor's data under the simulator are a subclass
         return hasattr(value, "__cuda_ndarray__")
     try:
-        if hasattr(value, "__cuda_array_interface__") or hasattr(value, "__cuda_ndarray__"):
-            return True  # the latter is what the simulator's arrays have
+        if any(hasattr(value, name) for name in _MARKS):
+            return True
     except RuntimeError:  # PyTorch's tensor on a GPU that requires a gradient
         return True
     device = getattr(value, "__dlpack_device__", None)

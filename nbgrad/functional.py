@@ -23,13 +23,13 @@ from nbgrad.arguments import check_number
 from nbgrad.arrays import FLOAT64
 from nbgrad.autograd import rules_kernels as rules
 from nbgrad.autograd.combine import as_tensors
+from nbgrad.autograd.devices import kept
 from nbgrad.autograd.from_table import of_elements, of_rows
 from nbgrad.autograd.operators.apply import apply
 from nbgrad.autograd.operators.axes import choose_axis
 from nbgrad.autograd.tensor import Tensor
 from nbgrad.formulas.table import OPS, PUBLIC_LOSSES, ROW_FUNCTIONS
 from nbgrad.kernels.documentation import documented
-from nbgrad.place import plug_in
 
 __all__ = [
     "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "elu", "gelu", "huber_loss", "l1_loss",
@@ -188,7 +188,7 @@ def dropout(
     if x.dtype.kind != "f":
         raise TypeError(f"input: expected float32 or float64, got {x.dtype}")
     rng = np.random.default_rng() if rng is None else rng
-    return x * plug_in(x.device).tensor.kept(rng, p, 1 / (1 - p) if p < 1 else 0, x._data)
+    return x * kept(rng, p, 1 / (1 - p) if p < 1 else 0, x._data)
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:

@@ -15,7 +15,7 @@ import numpy as np
 from nbgrad.arrays import as_array
 from nbgrad.autograd.devices import move
 from nbgrad.autograd.inputs import cast
-from nbgrad.autograd.tape import no_grad
+from nbgrad.autograd.tape import mode, no_grad
 from nbgrad.autograd.tensor import Tensor, forget_gradients
 
 __all__ = ["Module"]
@@ -34,6 +34,8 @@ def _noted(forward: Any) -> Any:
     @functools.wraps(forward)
     def noted(self: Module, *args: Any, **kwargs: Any) -> Any:
         before = _running.modules
+        if mode.recorder is not None:
+            mode.recorder.modules[id(self)] = self, self.training
         try:
             _running.modules = (*before, self)
             return forward(self, *args, **kwargs)

@@ -15,7 +15,7 @@ from nbgrad import cpu
 from nbgrad.arrays import on_device
 from nbgrad.cpu.place import CPU
 
-__all__ = ["CPU", "place_of", "plug_in"]
+__all__ = ["CPU", "place_of", "plug_in", "plug_in_of"]
 
 _ndarray = np.ndarray
 
@@ -28,10 +28,16 @@ def place_of(**values: Any) -> Any:
     """
     for value in values.values():
         if type(value) is not _ndarray and value is not None and on_device(value):
-            from nbgrad.cuda.place import Place
-
-            return Place(values)
+            return plug_in_of(*values.values()).place.Place(values)
     return CPU
+
+
+def plug_in_of(*arrays: Any) -> Any:
+    """The plug-in of the first array that brings its own; else CUDA's, loaded when it is first asked for."""
+    for array in arrays:
+        if type(array) is not _ndarray and (own := getattr(array, "__nbgrad_plug_in__", None)) is not None:
+            return own
+    return plug_in("cuda")
 
 
 def plug_in(device: str) -> Any:

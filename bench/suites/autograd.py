@@ -1,5 +1,6 @@
 """Eager overhead: chains of one operation on one number, the graph of the README (b = w1·a, c = w2·a, d = w3·b + w4·c,
-L = 10 − d), and loss and gradients of the network 784-256-256-10 on batches of 1, 32 and 1024.
+L = 10 − d), and loss and gradients of the network 784-256-256-10 on batches of 1, 32 and 1024; the last two also by
+`nbgrad.compile`.
 
 The limit of a network's step is the operations of its products at the speed of BLAS's large ones.
 """
@@ -36,11 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batches", type=int, nargs="*", default=list(BATCHES))
 
 
-def graph(tensor: Any) -> Callable[[], Any]:
+def graph(tensor: Any, compiled: Callable[..., Any] = lambda f: f) -> Callable[[], Any]:
     """Forward and backward of the README's graph with this library's tensors."""
     a, w1, w2, w3, w4 = leaves = [tensor(v, requires_grad=True) for v in (2.0, 3.0, -1.0, 0.5, 4.0)]
 
-    def step() -> Any:
+    @compiled
+    def step() -> None:
         for leaf in leaves:
             leaf.grad = None
         b = w1 * a
@@ -48,9 +50,12 @@ def graph(tensor: Any) -> Callable[[], Any]:
         d = w3 * b + w4 * c
         L = 10 - d
         L.backward()
+
+    def call() -> Any:
+        step()
         return [float(leaf.grad) for leaf in leaves]
 
-    return step
+    return call
 
 
 def chain(tensor: Any, activation: Callable[[Any], Any], name: str, length: int) -> dict[tuple[str, str], Call]:
@@ -92,46 +97,50 @@ def _chain(session: Session, name: str) -> list[Record]:
     return session.measure(case, rounds=21, budget=1.5)
 
 
-def _graph(session: Session) -> list[Record]:
-    calls: dict[Key, Call] = {Key("nbgrad", "both", "new"): graph(nbgrad.tensor)}
+def _graph(session: Session, name: str, compiled: Any) -> list[Record]:
+    calls: dict[Key, Call] = {Key("nbgrad", "both", "new"): graph(nbgrad.tensor, compiled)}
     for peer in session.peers.values():
         calls |= {Key(peer.title, *key): call for key, call in peer.graph().items()}
-    case = Case("autograd", "graph", "4 weights", "float32", calls, size=1, tolerance=1e-6)
+    case = Case("autograd", name, "4 weights", "float32", calls, size=1, tolerance=1e-6)
     return session.measure(case, rounds=31, budget=3.0)
 
 
-def own_step(weights: list[Any], x: Any, labels: Any) -> Call:
-    """Loss and gradients of the network, with `serial_loops` as `nbgrad train`."""
+def own_step(weights: list[Any], x: Any, labels: Any, compiled: Callable[..., Any] = lambda f: f) -> Call:
+    """Loss and gradients of the network, within `serial_loops`."""
     own = [nbgrad.tensor(w.copy(), requires_grad=True) for w in weights]
     tx = nbgrad.tensor(x)
 
-    def step() -> Any:
+    @compiled
+    def step(h: Any, labels: Any) -> Any:
+        for w in own:
+            w.grad = None
+        for w in own[:-1]:
+            h = functional.relu(h @ w.T)
+        value = functional.cross_entropy(h @ own[-1].T, labels)
+        value.backward()
+        return value
+
+    def call() -> Any:
         with serial_loops():
-            for w in own:
-                w.grad = None
-            h = tx
-            for w in own[:-1]:
-                h = functional.relu(h @ w.T)
-            value = functional.cross_entropy(h @ own[-1].T, labels)
-            value.backward()
+            value = step(tx, labels)
         return [value.item(), *(w.grad.numpy() for w in own)]
 
-    return step
+    return call
 
 
-def _mlp(session: Session, batch: int) -> list[Record]:
+def _mlp(session: Session, batch: int, name: str, compiled: Any) -> list[Record]:
     rng = np.random.default_rng(0)
     shapes = [(o, i) for i, o in zip(LAYERS, LAYERS[1:], strict=False)]
     weights = [rng.uniform(-(i**-0.5), i**-0.5, (o, i)).astype(np.float32) for o, i in shapes]
     x, labels = rng.random((batch, LAYERS[0]), dtype=np.float32), rng.integers(0, LAYERS[-1], batch)
-    calls: dict[Key, Call] = {Key("nbgrad", "step", "new"): own_step(weights, x, labels)}
+    calls: dict[Key, Call] = {Key("nbgrad", "step", "new"): own_step(weights, x, labels, compiled)}
     for peer in session.peers.values():
         calls |= {Key(peer.title, *key): call for key, call in peer.mlp_step(weights, x, labels).items()}
     entries = [o * i for o, i in shapes]
     # a layer's output, its weights' gradient and its input's, which the first layer does not need
     flops = 2 * batch * (3 * sum(entries) - entries[0])
     case = Case(
-        "autograd", "MLP 784-256-256-10", f"batch {batch}", "float32", calls, (products(),), size=batch,
+        "autograd", name, f"batch {batch}", "float32", calls, (products(),), size=batch,
         work={"step": {"products": flops}}, tolerance=1e-4,
     )  # fmt: skip
     return session.measure(case, rounds=15, budget=2.0)
@@ -140,6 +149,8 @@ def _mlp(session: Session, batch: int) -> list[Record]:
 def jobs(session: Session, arguments: argparse.Namespace) -> Iterable[Job]:
     for name in (*ARITHMETIC, next(iter(OPS))):
         yield Job(f"chain of {name}", partial(_chain, session, name))
-    yield Job("graph", partial(_graph, session))
-    for batch in arguments.batches:
-        yield Job(f"MLP, batch {batch}", partial(_mlp, session, batch))
+    for kind, compiled in (("", lambda f: f), (", compiled", nbgrad.compile)):
+        yield Job(f"graph{kind}", partial(_graph, session, f"graph{kind}", compiled))
+        for batch in arguments.batches:
+            job = partial(_mlp, session, batch, f"MLP 784-256-256-10{kind}", compiled)
+            yield Job(f"MLP{kind}, batch {batch}", job)

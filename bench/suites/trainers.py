@@ -10,7 +10,6 @@ import numpy as np
 
 import nbgrad
 from nbgrad import functional, nn, optim
-from nbgrad.jit import serial_loops
 
 __all__ = ["OwnTrainer", "ScikitTrainer", "TorchTrainer"]
 
@@ -20,7 +19,7 @@ BATCH = 100
 
 
 class OwnTrainer:
-    """nbgrad, as `nbgrad train` does it: `serial_loops`."""
+    """nbgrad, as `nbgrad train` does it: a compiled step."""
 
     def __init__(self, weights: Weights, lr: float) -> None:
         layers: list[Any] = []
@@ -30,17 +29,20 @@ class OwnTrainer:
         for parameter, weight in zip(self.net.parameters(), weights, strict=True):
             parameter.detach().numpy()[...] = weight
         self.optimizer = optim.Adam(self.net.parameters(), lr=lr)
+        self.step = nbgrad.compile(self._step)
+
+    def _step(self, x: Any, labels: Any) -> Any:
+        self.optimizer.zero_grad()
+        loss = functional.cross_entropy(self.net(x), labels)
+        loss.backward()
+        self.optimizer.step()
+        return loss
 
     def epoch(self, x: Any, labels: Any, order: Any) -> float:
         total = 0.0
-        with serial_loops():
-            for start in range(0, len(x), BATCH):
-                at = order[start : start + BATCH]
-                self.optimizer.zero_grad()
-                loss = functional.cross_entropy(self.net(nbgrad.Tensor(x[at])), labels[at])
-                loss.backward()
-                self.optimizer.step()
-                total += loss.item() * len(at)
+        for start in range(0, len(x), BATCH):
+            at = order[start : start + BATCH]
+            total += self.step(nbgrad.Tensor(x[at]), labels[at]).item() * len(at)
         return total / len(x)
 
     def accuracy(self, x: Any, labels: Any) -> float:

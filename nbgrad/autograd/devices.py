@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from nbgrad.arrays import FLOATING_POINT, on_device, quietly
-from nbgrad.place import plug_in
+from nbgrad.place import plug_in, plug_in_of
 
 __all__ = [
     "OF_NUMPY",
-    "add_at", "add_up", "check_device", "check_same_device", "device_name", "empty", "last", "matmul", "move",
+    "add_at", "add_up", "check_device", "check_same_device", "device_name", "empty", "kept", "last", "matmul", "move",
     "on_cpu", "overlap", "picks_by_number", "same_place", "together", "write_at", "zeros",
 ]  # fmt: skip
 
@@ -41,7 +41,7 @@ def device_name(data: Any) -> str:
 
 def _of(data: Any) -> Any:
     """What the plug-in of its device knows of tensors."""
-    return _CPU if on_cpu(data) else plug_in("cuda").tensor
+    return _CPU if on_cpu(data) else plug_in_of(data).tensor
 
 
 def check_device(device: Any) -> str:
@@ -80,7 +80,7 @@ def same_place(a: Any, b: Any) -> bool:
 def check_same_device(*operands: Any) -> None:
     """TypeError that names the operand which is not where the first array is; numbers are everywhere."""
     arrays = [
-        (i, "cpu" if on_cpu(a) else "cuda")
+        (i, device_name(a).partition(":")[0])
         for i, a in enumerate(operands)
         if hasattr(a, "dtype") and not isinstance(a, np.generic)
     ]
@@ -122,6 +122,11 @@ def add_up(x: Any, axis: Any, keepdims: Any = False, dtype: Any = None) -> Any:
 def matmul(x: Any, y: Any) -> Any:
     """``x @ y``, of two arrays; on the CPU with as many of BLAS's threads as that is worth."""
     return _of(x).matmul(x, y)
+
+
+def kept(rng: np.random.Generator, p: float, scale: float, like: Any) -> Any:
+    """Factors for dropout, an array like ``like``: 0 with probability p, else ``scale``."""
+    return _of(like).kept(rng, p, scale, like)
 
 
 def picks_by_number(key: tuple[Any, ...]) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from nbgrad.arrays import check_mask, on_device, quietly
 from nbgrad.autograd.base import TensorBase
 from nbgrad.autograd.modes import mode
-from nbgrad.place import plug_in
+from nbgrad.place import plug_in_of
 
 __all__ = ["as_array", "as_dtype", "cast", "check_dtype", "integer_dtype"]
 
@@ -42,8 +42,10 @@ def as_array(data: Any, *, copy: bool, dtype: np.dtype[Any] | None = None, name:
     check_mask(data, name)
     of_tensor = isinstance(data, TensorBase)
     data = _outside_the_graph(data, name) if of_tensor else data
+    if mode.recorder is not None and isinstance(data, np.ndarray):
+        data = mode.recorder.given(np.asarray(data))  # its values are read at each replay
     if on_device(data):
-        array = data if of_tensor else plug_in("cuda").tensor.adopt(data)
+        array = data if of_tensor else plug_in_of(data).tensor.adopt(data)
         check_dtype(array.dtype, name)
         array = array.copy() if copy else array
     elif isinstance(data, np.ndarray | np.generic):

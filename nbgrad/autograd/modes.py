@@ -17,6 +17,8 @@ class _Mode(threading.local):
     # kept the mode from before its entry, to put it back, would put back a wrong one where the same object is
     # entered twice, or where a generator leaves its contexts in another order than the caller.
     enabled = True
+    recorder: Any = None  # what records this thread's operations (`nbgrad.compile`); `inner`: compiled loops alone
+    inner: Any = None
     active: tuple[no_grad, ...] = ()
 
 

@@ -26,7 +26,10 @@ from nbgrad.autograd.base import TensorBase
 from nbgrad.autograd.devices import add_up
 from nbgrad.autograd.modes import enable_grad, is_grad_enabled, mode, no_grad
 
-__all__ = ["Leaf", "Node", "enable_grad", "is_grad_enabled", "mode", "no_grad", "propagate"]
+__all__ = [
+    "Leaf", "Node", "enable_grad", "is_grad_enabled", "mode", "mutations", "next_order", "no_grad", "note_mutation",
+    "owner", "propagate",
+]  # fmt: skip
 
 # Counts downwards: heapq gives the smallest first, and that is to be the latest node.
 next_order: Callable[[], int] = itertools.count(0, -1).__next__
@@ -171,6 +174,8 @@ def accumulate(node: Node, gradient: Any, wrap: Callable[[Any], Any]) -> None:
     """
     if type(node) is Leaf and node.variable is not None and node.variable._node is not node:
         return
+    if mode.recorder is not None:
+        mode.recorder.touch(node, True)
     if node._grad is None:
         node._grad = wrap(gradient)
     else:
@@ -201,7 +206,7 @@ def propagate(
             raise RuntimeError(
                 f"backward: an earlier backward() freed the graph at {node.name()}; pass it retain_graph=True"
             )
-        if _mutations:
+        if mutations:
             check_unmodified(node)
         if node._retain or every_node:
             result[node] = gradient.copy()
@@ -246,7 +251,7 @@ def fit(gradient: Any, node: Node) -> Any:
 # a node number, so a node knows whether an array that it saved was changed after it. That costs nothing as
 # long as nothing is changed; a version counter in each tensor costs 30 ns for each result. An array's owner
 # stands for all its views.
-_mutations: dict[int, tuple[weakref.ref[Any], int]] = {}
+mutations: dict[int, tuple[weakref.ref[Any], int]] = {}
 
 
 def owner(array: Any) -> Any:
@@ -265,7 +270,7 @@ def note_mutation(array: Any) -> None:
     memory = owner(array)
     key = id(memory)
     # no function of Python's, see `nbgrad.autograd.sharing`
-    _mutations[key] = weakref.ref(memory, partial(_mutations.pop, key)), next_order()
+    mutations[key] = weakref.ref(memory, partial(mutations.pop, key)), next_order()
 
 
 def check_unmodified(node: Node) -> None:
@@ -273,7 +278,7 @@ def check_unmodified(node: Node) -> None:
     saved = getattr(node, "_saved", None)  # not every rule keeps something
     for array in saved if type(saved) is tuple else (saved,):
         if hasattr(array, "base"):
-            entry = _mutations.get(id(owner(array)))
+            entry = mutations.get(id(owner(array)))
             if entry is not None and entry[1] < node._order:  # type: ignore[operator]
                 raise RuntimeError(
                     f"{node.name()}: a tensor of shape {array.shape} that the gradient needs was changed "

@@ -13,7 +13,7 @@ import numpy as np
 from nbgrad.autograd.base import TensorBase
 from nbgrad.autograd.devices import device_name, move, on_cpu, overlap
 from nbgrad.autograd.inputs import as_array, as_dtype
-from nbgrad.autograd.modes import no_grad
+from nbgrad.autograd.modes import mode, no_grad
 from nbgrad.autograd.operators.apply import result
 from nbgrad.autograd.operators.conversions import Conversions
 from nbgrad.autograd.operators.functions import Functions
@@ -154,6 +154,8 @@ class Tensor(Conversions, Shaping, Reductions, Functions, MatrixProducts):
         see `retain_grad`.
         """
         node = self._node or self._set_aside
+        if mode.recorder is not None and type(node) is Leaf:
+            mode.recorder.touch(node, True)
         return node._grad if node is not None and (node._order is None or node._retain) else None
 
     @grad.setter
@@ -173,6 +175,8 @@ class Tensor(Conversions, Shaping, Reductions, Functions, MatrixProducts):
             if value.shape != self.shape or value.dtype != self.dtype:
                 raise ValueError(f"grad: expected {self.dtype} {self.shape}, got {value.dtype} {value.shape}")
         if node is not None:
+            if mode.recorder is not None:
+                mode.recorder.touch(node, False)
             node._grad = value
 
     def retain_grad(self) -> None:

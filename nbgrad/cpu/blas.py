@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["WORTH", "Threads", "matmul", "threads"]
+__all__ = ["WORTH", "Threads", "matmul", "threads", "work"]
 
 #: Multiplications of a product from which on it takes the threads that there are. (AVX-512, 2 cores: two threads take
 #: 0.6 of one's time from 10⁶ on where they are alone; beside other work 10 to 300 times as long, up to 10⁹.)
@@ -60,15 +60,16 @@ def threads() -> Threads | None:
     return None
 
 
+def work(x: Any, y: Any) -> int:
+    """The multiplications of ``x @ y``."""
+    return int(x.size * y.shape[-1] if y.ndim > 1 else x.size)
+
+
 def matmul(x: Any, y: Any) -> Any:
     """``x @ y``"""
-    if y.ndim > 1:
-        if x.shape[-1] == 1 and x.ndim > 1 and y.shape[-2] == 1:  # of one row: NumPy goes past BLAS, 10 times as slow
-            return np.multiply(x, y)
-        work = x.size * y.shape[-1]
-    else:
-        work = x.size
-    control = threads() if SMALL < work < WORTH else None
+    if x.ndim > 1 < y.ndim and x.shape[-1] == 1 == y.shape[-2]:  # of one row: NumPy goes past BLAS, 10 times as slow
+        return np.multiply(x, y)
+    control = threads() if SMALL < work(x, y) < WORTH else None
     if control is None or get_ident() != main_thread().ident or (before := control.get()) == 1:
         return np.matmul(x, y)
     try:

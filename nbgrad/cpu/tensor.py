@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad.cpu.blas import matmul
+from nbgrad.cpu.random import kept
 from nbgrad.cpu.sums.add_up import add_up
 
 __all__ = [
@@ -87,8 +88,3 @@ def last(x: Any, key: tuple[Any, ...]) -> tuple[NDArray[Any], NDArray[Any]]:
     numbers = np.arange(np.prod(shape, dtype=int)).reshape(shape)
     written[key] = numbers
     return written[key], numbers
-
-
-def kept(rng: np.random.Generator, p: float, scale: float, like: NDArray[Any]) -> NDArray[Any]:
-    """Factors for dropout, an array like ``like``: 0 with probability p, else ``scale``."""
-    return np.multiply(rng.random(like.shape, dtype=np.float32) >= p, scale, dtype=like.dtype)

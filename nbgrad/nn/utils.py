@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from nbgrad.autograd.devices import move, on_cpu
-from nbgrad.autograd.tape import note_mutation
-from nbgrad.autograd.tensor import Tensor, tensor
+from nbgrad.autograd.tape import mode, note_mutation
+from nbgrad.autograd.tensor import Tensor, tensor, wrap
 
 __all__ = ["clip_grad_norm_"]
 
@@ -61,6 +61,12 @@ def clip_grad_norm_(
     for grad in grads:
         if on_cpu(grad) and not grad.flags.writeable:
             raise ValueError("parameters: expected gradients that can be written, got a read-only one")
+    if mode.recorder is not None:
+        return wrap(mode.recorder.run(_clip, [grads, most, order, error_if_nonfinite], grads))
+    return tensor(_clip(grads, most, order, error_if_nonfinite))
+
+
+def _clip(grads: list[Any], most: float, order: float, error_if_nonfinite: bool) -> np.float64:
     norm = _norm(np.array([_norm(move(grad, "cpu"), order) for grad in grads if grad.size]), order)
     if error_if_nonfinite and not math.isfinite(norm):
         raise RuntimeError(f"parameters: expected gradients with a finite norm of order {order}, got {norm}")
@@ -69,7 +75,7 @@ def clip_grad_norm_(
             for grad in grads:  # divided first: the factor itself may underflow
                 grad[...] = grad.astype(np.float64) / (norm + 1e-6) * most
                 note_mutation(grad)
-    return tensor(np.float64(norm))
+    return np.float64(norm)
 
 
 def _number(name: str, value: Any) -> float:

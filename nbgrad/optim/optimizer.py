@@ -11,9 +11,10 @@ import numpy as np
 
 from nbgrad.arrays import as_array
 from nbgrad.autograd.devices import device_name, move, on_cpu, zeros
-from nbgrad.autograd.tape import note_mutation
+from nbgrad.autograd.tape import mode, note_mutation
 from nbgrad.autograd.tensor import Tensor, forget_gradients
 from nbgrad.formulas.updates import UPDATES
+from nbgrad.optim.recorded import RecordedStep
 from nbgrad.place import plug_in
 
 __all__ = ["Optimizer"]
@@ -67,6 +68,21 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient, in place. Where an error is raised nothing has changed."""
+        if mode.recorder is not None:
+            mode.recorder.hooks.append(RecordedStep(self, mode.recorder, _straight))
+            return
+        for param, state, name, arrays, numbers, new in self._updates():
+            _update(name, arrays, numbers)
+            self._finish(param, state, arrays[0], new)
+
+    def _finish(self, param: Tensor, state: dict[str, Any], p: Any, new: dict[str, Any]) -> None:
+        if not _straight(param._data):
+            param._data[...] = p.reshape(param.shape)
+        state.update(new)
+        note_mutation(param._data)
+
+    def _updates(self) -> list[tuple[Any, ...]]:
+        """What a step does, nothing of it done: (parameter, its state, row, flat arrays, numbers, its state after)."""
         if len(self.state) != len(self.params):
             raise ValueError(f"state: expected one for each of {len(self.params)} params, got {len(self.state)}")
         numbers = {name: getattr(self, name) for name in self.hyperparameters}
@@ -77,14 +93,12 @@ class Optimizer:
             for i, (param, state) in enumerate(zip(self.params, self.state, strict=True))
             if param.grad is not None
         ]
+        updates = []
         for param, state, (p, g, new) in ready:
             name, values = self._rule(new["step"])
             memory = [new[one].reshape(-1) for one in UPDATES[name].memory]
-            _update(name, (p, g, *memory), tuple(map(p.dtype.type, values)))
-            if not _straight(param._data):
-                param._data[...] = p.reshape(param.shape)
-            state.update(new)
-            note_mutation(param._data)
+            updates.append((param, state, name, (p, g, *memory), tuple(map(p.dtype.type, values)), new))
+        return updates
 
     def _ready(self, i: int, param: Tensor, state: dict[str, Any], used: tuple[str, ...]) -> tuple[Any, Any, Any]:
         """What an update takes of parameter i: it and its gradient as flat arrays in C order (of a parameter in

@@ -18,6 +18,7 @@ import numpy as np
 
 from nbgrad import __version__, datasets, nn, optim
 from nbgrad.autograd.devices import empty, move
+from nbgrad.autograd.recording.step import compile
 from nbgrad.autograd.tensor import Tensor
 from nbgrad.jit import serial_loops
 from nbgrad.training import checkpoint, models, report
@@ -180,8 +181,18 @@ class _Run:
             data.train_images.reshape(len(data.train_images), -1), data.train_labels.astype(np.int64),
             min(settings["batch_size"], len(data.train_images)), data.max_value, settings["device"],
         )  # fmt: skip
+        self.step = self._step if settings["device"].startswith("cuda") else compile(self._step)
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
+
+    def _step(self, x: Tensor, targets: Any) -> tuple[Tensor, Tensor]:
+        """One step of the training: (loss, scores)."""
+        self.optimizer.zero_grad()
+        predicted = self.net(x)
+        loss = self.model.loss(predicted, targets)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach(), predicted.detach()
 
     def _arrays(self) -> dict[str, np.ndarray]:
         arrays = {f"net.{name}": value.cpu().numpy() for name, value in self.net.state_dict().items()}
@@ -260,7 +271,7 @@ class _Run:
 
     def _epoch(self, bar: Any) -> dict[str, Any]:
         """Train for one epoch, evaluate; the epoch's entry in the history."""
-        settings, net, optimizer, loss_of = self.settings, self.net, self.optimizer, self.model.loss
+        settings, net, optimizer = self.settings, self.net, self.optimizer
         images, size = self.data.train_images, self.feed.size
         batches = -(-len(images) // size)
         first_step = len(self.history) * batches
@@ -273,13 +284,9 @@ class _Run:
         for batch in range(batches):
             x, targets = self.feed(batch)
             optimizer.lr = _learning_rate(settings, first_step + batch, settings["epochs"] * batches)
-            optimizer.zero_grad()
-            predicted = net(Tensor(x))
-            loss = loss_of(predicted, targets)
-            loss.backward()
-            optimizer.step()
+            loss, predicted = self.step(Tensor(x), targets)
             if losses is None or scores is None:
-                losses = empty((batches,), loss.detach()._data)
+                losses = empty((batches,), loss._data)
                 scores = empty((len(images), predicted.shape[1]), predicted._data)
             losses[batch] = loss._data
             scores[batch * size : batch * size + len(x)] = predicted._data

@@ -70,6 +70,11 @@ def one_hot(labels: np.ndarray, num_classes: int, dtype: Any = np.float32) -> np
     return _unit_rows(num_classes, np.dtype(dtype), device_name(labels))[labels]
 
 
+def _one_hot(labels: Any, scores: Tensor) -> Tensor:
+    """The same as a Tensor like the scores."""
+    return Tensor(_unit_rows(scores.shape[1], scores.dtype, scores.device))[labels]
+
+
 @functools.cache
 def _unit_rows(num_classes: int, dtype: np.dtype[Any], device: str) -> Any:
     return move(np.eye(num_classes, dtype=dtype), device)
@@ -108,12 +113,12 @@ def _cross_entropy(scores: Tensor, labels: np.ndarray) -> Tensor:
 
 
 def _logistic(scores: Tensor, labels: np.ndarray) -> Tensor:
-    targets = one_hot(labels, scores.shape[1], scores.dtype)
+    targets = _one_hot(labels, scores)
     return functional.binary_cross_entropy_with_logits(scores, targets)
 
 
 def _logistic_mse(scores: Tensor, labels: np.ndarray) -> Tensor:
-    targets = one_hot(labels, scores.shape[1], scores.dtype)
+    targets = _one_hot(labels, scores)
     return functional.mse_loss(functional.sigmoid(scores), targets)
 
 

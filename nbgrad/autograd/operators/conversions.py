@@ -35,6 +35,8 @@ class Conversions(Indexing):
 
     def _check_cpu(self, what: str) -> None:
         if not on_cpu(self._data):
+            if mode.recorder is not None:
+                np.asarray(self._data)  # its error
             raise TypeError(f"{what}: expected a tensor on cpu, got one on {device_name(self._data)}; use .cpu() first")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -41,7 +41,7 @@ def add_up(x: Any, axis: Any = None, keepdims: bool = False, dtype: np.dtype[Any
         native = native.newbyteorder("=")
     if not x.ndim or not x.size or not (native == FLOAT32 or native == FLOAT64):
         return _of_numpy(x, axis=axis, keepdims=keepdims, dtype=dtype)
-    steps, shape, kept = _plan(x.shape, axis, keepdims)
+    steps, shape, kept = plan(x.shape, axis, keepdims)
     dtype = native if dtype is None else dtype
     if x.size > PIECE and steps and not x.flags.c_contiguous:
         if kept:
@@ -60,7 +60,7 @@ def add_up(x: Any, axis: Any = None, keepdims: bool = False, dtype: np.dtype[Any
 
 
 @functools.lru_cache(4096)
-def _plan(shape: tuple[int, ...], axis: Any, keepdims: bool) -> tuple[list[tuple[int, int, int]], tuple[int, ...], Any]:
+def plan(shape: tuple[int, ...], axis: Any, keepdims: bool) -> tuple[list[tuple[int, int, int]], tuple[int, ...], Any]:
     """((outer, n, inner) of one sum after the other, those of the last axes first; the result's shape; an axis along
     which the sums are independent of each other, and its least part, or None)
     """
