@@ -77,7 +77,7 @@ class Derived:
         self, place: Any, arrays: list[Any], dtype: Any, shape: tuple[int, ...], targets: tuple[Any, ...], outs: Any,
         scale: float,
     ) -> list[Any]:  # fmt: skip
-        key = (place is CPU, shape, targets, *[getattr(a, "shape", type(a)) for a in arrays])
+        key = (type(place), shape, targets, *[getattr(a, "shape", type(a)) for a in arrays])
         plan = self._plans.get(key)
         if plan is None:
             if len(self._plans) > 256:  # many shapes: nothing is lost but time
@@ -147,7 +147,7 @@ class Derived:
 
     def formula(self, place: Any, order: list[int], numbers: list[int], kept: list[int], summed: list[int]) -> Any:
         """The loop whose arrays are the arguments ``order``, whose results are ``kept``, ``summed``."""
-        key = (place is CPU, *order, None, *summed)
+        key = (type(place), *order, None, *summed)
         found = self._formulas.get(key)
         if found is None:
             names = [self.arguments[k] for k in (*order, *numbers)]

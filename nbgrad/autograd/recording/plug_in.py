@@ -91,24 +91,23 @@ class Place(Arrays):
     class Formula:
         """A derived function, of `nbgrad.cpu.formula`."""
 
-        def __init__(self, f: Any, name: str, inputs: int, kept: int, sums: int, vectorized: bool) -> None:
-            self.formula = formula.Formula(f, name, inputs, kept, sums, vectorized)
+        def __init__(self, *arguments: Any) -> None:
+            self.formula = formula.Formula(*arguments)
 
-        def __call__(self, size: int, inputs: Any, outs: Any, parameters: Any) -> list[Any]:
-            recorder, loop = mode.recorder, self.formula.loop
-            vectors, results = (tuple(recorder._plain(a) for a in some) for some in (inputs, outs))
+        def __call__(self, size: int, inputs: Any, outs: Any, parameters: Any) -> Any:
+            recorder, loop, sums = mode.recorder, self.formula.loop, self.formula.sums
+            vectors, results = ([recorder._plain(a) for a in some] for some in (inputs, outs))
             if not all(a.flags.carray for a in vectors):
                 refuse("a formula of arrays in this layout")
-            if not self.formula.sums:
-                loop.serial(vectors, results, parameters)
-                recorder.note(loop.name, loop, [vectors, results, parameters], results, work=size)
-                return []
-            partials = np.empty((-(-size // elementwise.BLOCK), self.formula.sums))
-            loop.serial(vectors, results, partials, parameters)
-            recorder.note(loop.name, loop, [vectors, results, partials, parameters], [*results, partials], work=size)
-            dtype = vectors[0].dtype
-            totals = recorder.add_up(recorder.of(partials), 0, False, None).astype(dtype)
-            return [totals[k] for k in range(self.formula.sums)]
+            args = [*vectors, *results, *([formula.partials(size, sums)] if sums else ()), *parameters]
+            answer = loop.serial(*args)
+            if not sums:
+                recorder.note(loop.name, loop, args, results, work=size)
+                return ()
+            out = np.array(answer)
+            recorder.note(loop.name, loop, args, [*results, out], target=out, work=size)
+            totals = recorder.of(out).astype(vectors[0].dtype)
+            return [totals[k] for k in range(sums)]
 
     formula = Formula
 
