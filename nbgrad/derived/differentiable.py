@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import builtins
-import functools
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from nbgrad.derive import reverse, syntax, tangents, write
-from nbgrad.derive.expressions import Callee
-from nbgrad.derive.parse import counts, parse
-from nbgrad.derive.program import Program
+from nbgrad.derive import reverse, write
 from nbgrad.derived.arguments import outputs, shape_of
 from nbgrad.derived.compiled import Method, make_callable
 from nbgrad.derived.direct import EXAMPLES, Direct, direct, grad_form, row
-from nbgrad.derived.evaluate import Derived
-from nbgrad.derived.kinds import KINDS
+from nbgrad.derived.formula import Formula
 from nbgrad.derived.sums import Sum
 
 __all__ = ["Differentiable", "differentiable"]
@@ -26,7 +19,7 @@ __all__ = ["Differentiable", "differentiable"]
 _ndarray = np.ndarray
 
 
-class Differentiable:
+class Differentiable(Formula):
     """What `differentiable` makes of a formula: call it; its derivatives are its methods.
 
     Arguments are numbers and arrays that broadcast; float32 where all arrays are, else float64, and numbers adapt.
@@ -34,67 +27,14 @@ class Differentiable:
     there by all real arguments (without ``wrt``, ``weight`` and ``out``), integers among them.
     """
 
-    __name__: str
-    __wrapped__: Any
-
     def __init__(self, function: Callable[..., Any]) -> None:
-        self._source = syntax.read(function)
-        functools.update_wrapper(self, function)
-        self._arguments = self._source.arguments
-        self._lock = threading.RLock()
-        self._derived: dict[Any, Derived] = {}
-        self._program: Program | None = None
-        self._count = len(self._arguments)
+        super().__init__(function)
         self._direct = Direct(self._directly)
         self._of_floats: Callable[..., Any] | None = None
-        self.kinds = dict.fromkeys(self._arguments, "real") | dict.fromkeys(counts(self._source.tree), "integer")
         self.value_and_grad = Method(self, "value_and_grad", self._value_and_grad, self._direct, ("grad", None))
         self.grad_hess = Method(self, "grad_hess", self._grad_hess, self._direct, ("grad_hess", 0))
         self.sum, self.mean = Sum(self, mean=False), Sum(self, mean=True)
         make_callable(self)
-
-    def __repr__(self) -> str:
-        return f"<differentiable {self.__name__}({', '.join(self._arguments)})>"
-
-    # Derivation
-
-    def program(self) -> Program:
-        """The formula as `nbgrad.derive` understands it; names get their values now, at the first call."""
-        if self._program is None:
-            with self._lock:
-                if self._program is None:
-                    if _reading.get(self):
-                        raise TypeError(f"{self.__name__}: a formula cannot call itself")
-                    _reading[self] = True
-                    try:
-                        self._program = parse(self._source, self._lookup, _callee)
-                    finally:
-                        del _reading[self]
-        return self._program
-
-    def _lookup(self, name: str) -> Any:
-        function: Any = self.__wrapped__
-        code = function.__code__
-        if name in code.co_freevars:
-            try:
-                return function.__closure__[code.co_freevars.index(name)].cell_contents
-            except ValueError:
-                raise NameError(name) from None
-        if name in function.__globals__:
-            return function.__globals__[name]
-        if hasattr(builtins, name):
-            return getattr(builtins, name)
-        raise NameError(name)
-
-    def derived(self, kind: str, wrt: tuple[str, ...]) -> Derived:
-        """One of the formula's derivatives, compiled as calls come."""
-        found = self._derived.get((kind, wrt))
-        if found is None:
-            with self._lock:
-                found = self._derived.get((kind, wrt))
-                if found is None:
-                    found = self._derived[kind, wrt] = Derived(KINDS[kind](self.program(), wrt))
-        return found
 
     def _directly(self, kind: str, wrt: Any, *types: type) -> Callable[..., Any]:
         """The direct function of a call; of "jvp" ``wrt`` says which tangents there are."""
@@ -102,47 +42,6 @@ class Differentiable:
         derived = self.derived(kind, names)
         targets = [*names] if kind == "backward" else [None] * len(derived.results)
         return direct(derived, types, targets, _FORMS[kind](len(names)))
-
-    def chosen(self, wrt: Any, values: Any) -> tuple[str, ...]:
-        """The names of the arguments to differentiate by."""
-        if wrt is None:
-            pairs = zip(self._arguments, values, strict=True)
-            return tuple([name for name, v in pairs if self.kinds[name] == "real" and _is_float(v)])
-        names = []
-        for one in wrt if isinstance(wrt, tuple | list) else [wrt]:
-            if isinstance(one, str) and one in self._arguments:
-                names.append(one)
-            elif isinstance(one, int) and not isinstance(one, bool) and 0 <= one < len(self._arguments):
-                names.append(self._arguments[one])
-            else:
-                listed = ", ".join(self._arguments)
-                raise ValueError(f"wrt: expected names or numbers of arguments ({listed}), got {one!r}")
-            if self.kinds[names[-1]] != "real":
-                raise ValueError(f"wrt: expected real arguments, got {names[-1]}, an integer")
-        return tuple(names)
-
-    def bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        """The arguments in order."""
-        names = self._arguments
-        if not kwargs and len(args) == len(names):
-            return args
-        if len(args) > len(names):
-            raise TypeError(f"{self.__name__}: expected {len(names)} arguments ({', '.join(names)}), got {len(args)}")
-        given = dict(zip(names, args, strict=False))
-        for name, value in kwargs.items():
-            if name not in names:
-                raise TypeError(f"{self.__name__}: expected arguments {', '.join(names)}, got {name}")
-            if name in given:
-                raise TypeError(f"{self.__name__}: got {name} twice")
-            given[name] = value
-        values = []
-        for name in names:
-            if name not in given and name not in self._source.defaults:
-                raise TypeError(f"{self.__name__}: the argument {name} is missing")
-            values.append(given[name] if name in given else self._source.defaults[name])
-        return tuple(values)
-
-    # Calls
 
     def __call__(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The formula's value: a number, an array of the arguments' joint shape (``out`` if given), or, where an
@@ -265,33 +164,11 @@ class Differentiable:
         return c_function(function, signature)
 
 
-_reading: dict[Any, bool] = {}
-
-
 #: What a call returns, of its results, by the number of arguments that it differentiates by.
 _FORMS: dict[str, Callable[[int], str]] = {
     "value": lambda n: "{0}", "grad": grad_form, "backward": row,
     "jvp": lambda n: "({0}, {1})", "grad_hess": lambda n: "({0}, {1})",
 }  # fmt: skip
-
-
-def _callee(called: Any) -> Callee | None:
-    if not isinstance(called, Differentiable):
-        return None
-    return Callee(
-        called._arguments, called._source.defaults, lambda b, values: tangents.inline(b, called.program(), values)
-    )
-
-
-def _is_float(value: Any) -> bool:
-    if type(value) is _ndarray:
-        return value.dtype.kind == "f"  # type: ignore[no-any-return]
-    if type(value) is float:
-        return True
-    dtype = getattr(value, "dtype", None)
-    if dtype is None:
-        return isinstance(value, float | list | tuple) and np.asarray(value).dtype.kind == "f"
-    return getattr(dtype, "kind", "f") == "f"
 
 
 def _is_number(value: Any) -> bool:
