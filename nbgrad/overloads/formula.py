@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numba import types
-from numba.np.numpy_support import from_dtype
 
 from nbgrad.jit import array_overload, outlined, scalar
 from nbgrad.jit.intrinsics import tuple_setitem
@@ -120,7 +119,7 @@ def _apply(
     if mean:
         lines.append("scale = 1.0 / count if count else np.nan")
     given = ", ".join(convert(n, f"x_{n}[i]" if n in arrays else n) for n in names)
-    if all(kinds[names.index(n)].dtype == from_dtype(np.dtype(T)) and n not in integers for n in arrays):
+    if all(kinds[names.index(n)].dtype == getattr(types, T.__name__) and n not in integers for n in arrays):
         # the loop of nbgrad's own kernels, whose numbers are all of one type
         numbers = [n for n in names if n not in arrays]
         order = ", ".join([*arrays, *numbers, *(["scale"] if mean else [])])
