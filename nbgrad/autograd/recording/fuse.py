@@ -193,6 +193,33 @@ def arrays_in(value: Any) -> list[Any]:
     return [a for one in value for a in arrays_in(one)] if isinstance(value, tuple | list) else []
 
 
+def _transposed(recorder: Recorder, instructions: list[Instruction], lasting: set[int]) -> list[Instruction]:
+    """A product that is copied transposed, and not used otherwise, is written transposed at once: the gradient of w in
+    x @ w.T. (Of 256×784 weights the copy takes 180 µs, the product over one row 40.)
+    """
+    touched: dict[int, list[int]] = {}
+    for number, i in enumerate(instructions):
+        for key in {recorder.root(a) for a in arrays_in([i.args, list(i.keywords.values()), i.target, i.writes])}:
+            touched.setdefault(key, []).append(number)
+    dropped = set()
+    for number, i in enumerate(instructions):
+        if i.name != "copy" or not isinstance(i.args[-1], np.ndarray):
+            continue
+        target, source = i.args[0], i.args[-1]
+        root = recorder.root(source)
+        made = instructions[touched[root][0]]
+        out = made.args[-1]
+        if (
+            made.function in (np.matmul, np.multiply) and touched[root][1:] == [number] and root not in lasting
+            and touched[recorder.root(target)][0] == number and recorder.root(target) not in recorder.outside
+            and root == id(out) and out.ndim == 2 and out.flags.c_contiguous and out.size and target.flags.c_contiguous
+            and _place(source) == _place(out.T) and target.shape == source.shape
+        ):  # fmt: skip
+            made.args[-1], made.writes, made.formula = target.T, [target.T], None
+            dropped.add(number)
+    return [i for number, i in enumerate(instructions) if number not in dropped]
+
+
 def fused(recorder: Recorder, kept: list[Any]) -> list[Instruction]:
     """The recorder's instructions, chains among them as one each."""
     lasting = {recorder.root(a) for a in kept} | recorder.outside
@@ -200,6 +227,7 @@ def fused(recorder: Recorder, kept: list[Any]) -> list[Instruction]:
     instructions = [
         i for i in recorder.instructions if i.name not in CONSTANT or written[recorder.root(i.writes[0])] > 1
     ]
+    instructions = _transposed(recorder, instructions, lasting)
     readers: dict[int, set[int]] = {}
     for number, i in enumerate(instructions):
         for a in arrays_in([i.args, list(i.keywords.values())]):
