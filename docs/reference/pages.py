@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 import nbgrad
 from nbgrad import datasets, elementary, functional, kernels, nn, optim, regression, testing
+from nbgrad.derived import differentiable as derived
 from nbgrad.formulas.table import OPS, PUBLIC_LOSSES, ROW_FUNCTIONS
 
 RESULTS = Path(__file__).parents[2] / "bench" / "results" / "exhaustive.json"
@@ -41,7 +42,7 @@ def write(folder: Path) -> None:
         "optim": page("nbgrad.optim", optim, optim.__all__, text(optim)),
         "regression": page("Regression: objectives", regression, ["Problem", *methods], text(regression)),
         "estimators": page("Regression: estimators", regression, [n for n in models if n != "Problem"]),
-        "differentiable": page("nbgrad.differentiable", nbgrad, ["differentiable"]),
+        "differentiable": page("nbgrad.differentiable", nbgrad, ["differentiable"]) + member(derived, "Differentiable"),
         "testing": page("nbgrad.testing", testing, [n for n in testing.__all__ if n != "strategies"], text(testing)),
         "datasets": page("nbgrad.datasets", datasets, datasets.__all__, text(datasets)),
         "threads": page("nbgrad.jit", nbgrad.jit, ["serial_loops", "is_serial"]),
