@@ -13,7 +13,7 @@ from nbgrad.regression.blocks import Blocks
 from nbgrad.regression.data import MODELS
 from nbgrad.regression.problem import Problem
 
-__all__ = ["as_blocks", "as_problem", "is_dask_array"]
+__all__ = ["as_blocks", "as_dask_array", "as_problem", "is_dask_array"]
 
 
 def as_problem(model: str, X: Any, y: Any = None, *, sample_weight: Any = None, **options: Any) -> Any:
@@ -36,10 +36,11 @@ def as_blocks(X: Any, y: Any = None, sample_weight: Any = None) -> Any:
     Blocks bring their targets, (X, y) or (X, y, sample_weight): ``y`` is None with an iterable, a function that returns
     one, or a list of futures. Errors: TypeError for ``sample_weight`` beside them.
     """
+    given, (X, y, sample_weight) = X, map(as_dask_array, (X, y, sample_weight))
     if is_dask_array(X) or (isinstance(X, list) and y is None and _dasks(X)):
         from nbgrad.regression.distributed import DaskBlocks
 
-        return DaskBlocks(X, y, sample_weight)
+        return DaskBlocks(X, y, sample_weight, names=None if X is given else list(given.columns))
     if y is not None or hasattr(X, "shape") or not (callable(X) or isinstance(X, Iterable)):
         return None
     if sample_weight is not None:
@@ -51,6 +52,12 @@ def is_dask_array(X: Any) -> bool:
     """Whether X is a dask.array."""
     array = sys.modules.get("dask.array")
     return array is not None and isinstance(X, array.Array)
+
+
+def as_dask_array(X: Any) -> Any:
+    """A dask.dataframe or a column of one as a dask.array, its partitions as chunks; all else as it is."""
+    frame = sys.modules.get("dask.dataframe")
+    return X.to_dask_array() if frame is not None and isinstance(X, (frame.DataFrame, frame.Series)) else X
 
 
 def _dasks(items: list[Any]) -> bool:

@@ -46,7 +46,8 @@ class DaskBlocks:
     cannot be paired.
     """
 
-    def __init__(self, X: Any, y: Any = None, sample_weight: Any = None) -> None:
+    def __init__(self, X: Any, y: Any = None, sample_weight: Any = None, names: Any = None) -> None:
+        self.names = names  # of the features
         if isinstance(X, da.Array):
             blocks = _together(X, y, sample_weight)
         elif y is None and sample_weight is None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nbgrad.arrays import check_mask, contiguous, on_device
-from nbgrad.regression.dispatch import is_dask_array
+from nbgrad.regression.dispatch import as_dask_array, is_dask_array
 from nbgrad.regression.scikit.base import check_is_fitted, numbers_of, validate_data
 
 __all__ = ["by_rows", "score"]
@@ -26,15 +26,20 @@ def by_rows(estimator: Any, function: Callable[[Any, Any], Any], X: Any) -> Any:
 
             check_is_fitted(estimator)
             return device_data.answer(estimator, function, X)
+        names, X = getattr(X, "columns", None), as_dask_array(X)
         if not is_dask_array(X):
             return function(estimator, _check_X(estimator, X))
         from nbgrad.regression.distributed import map_rows
 
         # One row of zeros finds now what would be found chunk by chunk: a fit that is missing, another number of
         # features; and what the answer looks like.
-        row = function(estimator, _check_X(estimator, np.zeros((1, *X.shape[1:]), X.dtype)))
+        check_is_fitted(estimator)
         model = copy.copy(estimator)  # a later fit must not change what is computed then
-        vars(model).pop("feature_names_in_", None)  # chunks have none
+        known = vars(model).pop("feature_names_in_", None)  # chunks have none
+        if names is not None and known is not None and list(names) != list(known):
+            raise ValueError(f"X: expected the columns of fit, {list(known)}, got {list(names)}")
+        checked = estimator if names is None else model  # which warns of names that are missing
+        row = function(checked, _check_X(checked, np.zeros((1, *X.shape[1:]), X.dtype)))
 
         def of_chunk(chunk: Any) -> Any:
             if not chunk.shape[0]:
@@ -54,10 +59,10 @@ def score(mixin: Any, estimator: Any, X: Any, y: Any, sample_weight: Any) -> flo
 
             predicted, y, sample_weight = map(to_host, (estimator.predict(X), y, sample_weight))
             estimator = SimpleNamespace(predict=lambda X: predicted)
-        if is_dask_array(X):
+        if is_dask_array(as_dask_array(X)):
             import dask
 
-            predicted, y, sample_weight = dask.compute(estimator.predict(X), y, sample_weight)  # type: ignore[attr-defined]
+            predicted, y, sample_weight = dask.compute(estimator.predict(X), *map(as_dask_array, (y, sample_weight)))  # type: ignore[attr-defined]
             estimator = SimpleNamespace(predict=lambda X: predicted)
         check_mask(y, "y")
         check_mask(sample_weight, "sample_weight")

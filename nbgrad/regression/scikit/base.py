@@ -77,6 +77,8 @@ def check_blocks(estimator: Any, blocks: Any, *, classify: bool) -> Summary:
         check_classification_targets(np.repeat(np.asarray(summary.classes), 2))
     estimator.n_features_in_ = summary.features
     vars(estimator).pop("feature_names_in_", None)
+    if getattr(blocks, "names", None) is not None:
+        estimator.feature_names_in_ = np.asarray(blocks.names, object)
     return summary
 
 
