@@ -12,17 +12,19 @@ environment leaves it alone. Of other libraries than OpenBLAS (MKL, Accelerate) 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import glob
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from threading import get_ident, main_thread
 from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["WORTH", "Threads", "matmul", "threads", "work"]
+__all__ = ["WORTH", "Threads", "matmul", "one_blas_thread", "threads", "work"]
 
 #: Multiplications of a product from which on it takes the threads that there are. (AVX-512, 2 cores: two threads take
 #: 0.6 of one's time from 10⁶ on where they are alone; beside other work 10 to 300 times as long, up to 10⁹.)
@@ -77,3 +79,41 @@ def matmul(x: Any, y: Any) -> Any:
         return np.matmul(x, y)
     finally:
         control.set(before)
+
+
+_lock = threading.Lock()
+_inside = 0
+_before: Any = None
+
+
+@functools.cache
+def _controller() -> Any:
+    """threadpoolctl's, which comes with scikit-learn; None without it."""
+    try:
+        import scipy.linalg  # noqa: F401  # has a BLAS of its own, which must be known
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        return None
+    return ThreadpoolController()
+
+
+@contextlib.contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """One thread of every BLAS within it: OpenBLAS's others go on spinning for tens of milliseconds after a call, on
+    cores that threads of ours wait for, and small products gain nothing by them. The number is the process's, so that
+    the last of several threads to leave puts it back.
+    """
+    global _inside, _before
+    controller = _controller()
+    with _lock:
+        _inside += 1
+        if _inside == 1 and controller is not None:
+            _before = controller.limit(limits=1, user_api="blas")
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0 and _before is not None:
+                _before, before = None, _before
+                before.restore_original_limits()

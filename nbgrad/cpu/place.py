@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad.arrays import contiguous, out_of_range
-from nbgrad.cpu import elementwise, formula, losses, maxout, rows
+from nbgrad.cpu import elementwise, losses, maxout, rows
 from nbgrad.cpu import label_losses as labelled
 from nbgrad.cpu.arrays import Arrays, flat, fresh_or, split
+from nbgrad.cpu.derived import loops as formula
 from nbgrad.cpu.lanes import FEW
 from nbgrad.formulas.table import Elementwise
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from nbgrad.arrays import FLOAT32, FLOAT64
+from nbgrad.cpu.derived.loops import partials
 from nbgrad.cpu.elementwise import BLOCK
-from nbgrad.cpu.formula import partials
 from nbgrad.derived.evaluate import Derived, number
 from nbgrad.place import CPU
 

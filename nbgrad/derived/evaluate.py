@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nbgrad.arrays import FLOAT32, FLOAT64, contiguous, quietly
-from nbgrad.cpu import formula
-from nbgrad.cpu.formula_rows import RowFormula
+from nbgrad.cpu.derived import loops as formula
+from nbgrad.cpu.derived.rows import RowFormula
 from nbgrad.cpu.sums.add_up import add_up
 from nbgrad.derive import write
 from nbgrad.derive.program import Program

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nbgrad.autograd.recording.recorder import Instruction, Recorder
-from nbgrad.cpu.chains import chain
+from nbgrad.cpu.derived.chains import chain
 from nbgrad.derive import write
 from nbgrad.derive.expressions import expression
 from nbgrad.derive.program import BOOL, REAL, Builder, Node, Program
@@ -65,7 +65,7 @@ class _Group:
         self.instructions: list[Instruction] = []
 
     def kind(self, a: Any) -> tuple[str, int | None] | None:
-        """How an operand lies: its letter of `nbgrad.cpu.chains`, and how many axes the rows are counted along."""
+        """How an operand lies: its letter of `nbgrad.cpu.derived.chains`, and along how many axes rows are counted."""
         shape, n = self.shape, len(self.shape)
         if not a.flags.carray or a.dtype not in (self.dtype, np.bool_):
             return None

@@ -15,7 +15,7 @@ from nbgrad.autograd.recording.fuse import arrays_in, fused
 from nbgrad.autograd.recording.recorder import Instruction, Recorder, root_of
 from nbgrad.cpu import blas
 from nbgrad.jit import Loop
-from nbgrad.jit.prebound import prebound
+from nbgrad.jit.c_function import prebound
 
 __all__ = ["Plan"]
 

@@ -13,9 +13,10 @@ import numpy as np
 from nbgrad.arrays import FLOAT32, FLOAT64, as_float, contiguous, expected_labels, out_of_range
 from nbgrad.autograd.modes import mode
 from nbgrad.autograd.recording.recorded import Recorded, refuse
-from nbgrad.cpu import elementwise, formula, losses
+from nbgrad.cpu import elementwise, losses
 from nbgrad.cpu import tensor as cpu
 from nbgrad.cpu.arrays import Arrays
+from nbgrad.cpu.derived import loops as formula
 from nbgrad.cpu.place import CPU
 from nbgrad.cpu.random import kept_of_seed
 
@@ -89,7 +90,7 @@ class Place(Arrays):
         return wrapped
 
     class Formula:
-        """A derived function, of `nbgrad.cpu.formula`."""
+        """A derived function, of `nbgrad.cpu.derived.loops`."""
 
         def __init__(self, *arguments: Any) -> None:
             self.formula = formula.Formula(*arguments)

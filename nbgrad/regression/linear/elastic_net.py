@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbgrad.arrays import on_device
-from nbgrad.jit.blas import one_blas_thread
+from nbgrad.cpu.blas import one_blas_thread
 from nbgrad.regression.blocks import Blocks
 from nbgrad.regression.dispatch import as_blocks
 from nbgrad.regression.linear import coordinate_descent

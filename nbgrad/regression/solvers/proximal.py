@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbgrad.jit.blas import one_blas_thread
+from nbgrad.cpu.blas import one_blas_thread
 from nbgrad.jit.thread_map import thread_map
 from nbgrad.regression.scaling import scaling
 from nbgrad.regression.solvers.column_descent import column_descent

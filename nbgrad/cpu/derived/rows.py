@@ -2,7 +2,8 @@
 lie, and whose gradients are added up in the same pass.
 
 A task takes so many rows of the table and at most `BLOCK` of its columns, whatever the number of threads: sums have the
-same bits. Each piece of a row goes through the loop of `nbgrad.cpu.formula`'s kind, a column's number as a parameter.
+same bits. Each piece of a row goes through the loop of `nbgrad.cpu.derived.loops`'s kind, a column's number as a
+parameter.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from nbgrad.cpu.derived.loops import listed, made, of_sums
 from nbgrad.cpu.elementwise import BLOCK
-from nbgrad.cpu.formula import listed, made, of_sums
 from nbgrad.jit import Loop, scalar
 from nbgrad.jit.memory import stack_array, unchecked_view
 from nbgrad.jit.vector_map import plain_map, vector_map
