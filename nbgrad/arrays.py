@@ -107,15 +107,11 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
         return value
     check_mask(value, name)
     if on_device(value):
-        raise TypeError(
-            f"{name}: expected an array in the CPU's memory, got a CUDA array ({type(value).__name__})"
-        )
+        raise TypeError(f"{name}: expected an array in the CPU's memory, got a CUDA array ({type(value).__name__})")
     try:
         return np.asarray(value)
     except (ValueError, TypeError) as error:
-        raise TypeError(
-            f"{name}: expected an array or a number, got {type(value).__name__} ({error})"
-        ) from None
+        raise TypeError(f"{name}: expected an array or a number, got {type(value).__name__} ({error})") from None
 
 
 def check_mask(value: Any, name: str) -> None:
@@ -141,9 +137,7 @@ def as_floats(values: dict[str, Any]) -> tuple[list[NDArray[Any]], np.dtype[Any]
         if dtype is FLOAT32 or dtype is FLOAT64:
             return list(values.values()), dtype
     arrays = [as_float(value, name) for name, value in values.items()]
-    strong = [
-        a.dtype for a, v in zip(arrays, values.values(), strict=True) if type(v) not in (float, int, bool)
-    ]
+    strong = [a.dtype for a, v in zip(arrays, values.values(), strict=True) if type(v) not in (float, int, bool)]
     dtype = FLOAT32 if strong and all(d == FLOAT32 for d in strong) else FLOAT64
     return [a.astype(dtype, copy=False) for a in arrays], dtype
 
@@ -204,12 +198,12 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], name: str)
     flags = out.flags
     if not getattr(flags, "writeable", True):  # a GPU's arrays always are
         raise ValueError(f"{name}: expected a writeable array, got a read-only one")
-    if not flags.c_contiguous and out.size and any(
-        stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)
+    if (
+        not flags.c_contiguous
+        and out.size
+        and any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True))
     ):
-        raise ValueError(
-            f"{name}: expected memory for each element, got a broadcast view (strides {out.strides})"
-        )
+        raise ValueError(f"{name}: expected memory for each element, got a broadcast view (strides {out.strides})")
 
 
 def store(result: NDArray[Any], out: NDArray[Any] | None) -> Any:

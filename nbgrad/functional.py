@@ -166,9 +166,7 @@ def maxout(input: Any, num_pieces: int, axis: int = -1, *, dim: int | None = Non
     return apply(rules.Maxout(), (_tensor(input),), num_pieces, choose_axis(axis, dim, -1))
 
 
-def dropout(
-    input: Any, p: float = 0.5, training: bool = True, *, rng: np.random.Generator | None = None
-) -> Tensor:
+def dropout(input: Any, p: float = 0.5, training: bool = True, *, rng: np.random.Generator | None = None) -> Tensor:
     """Each element is 0 with probability `p`, else x/(1 − p); x itself unless `training`. The gradient is
     scaled the same way.
 
@@ -228,9 +226,7 @@ def huber_loss(input: Any, target: Any, *, delta: float = 1.0, reduction: str = 
     >>> huber_loss(tensor([1.0, -3.0]), tensor([0.0, 0.0]))
     tensor(1.5)
     """
-    return apply(
-        rules.Loss("huber_loss", delta=delta, reduction=reduction), as_tensors(input, target)
-    )
+    return apply(rules.Loss("huber_loss", delta=delta, reduction=reduction), as_tensors(input, target))
 
 
 def binary_cross_entropy_with_logits(

@@ -57,9 +57,7 @@ MPMATH = {
     "expm1_minus": lambda x: _clamped(mpmath.expm1)(-x),
     "tanh_plus": mpmath.tanh,
     "normal_ratio": lambda x: (mpmath.erfc(x / mpmath.sqrt(2)) * _exp(x * x / 2) / 2, 0),
-    "normal_center": lambda z: (
-        mpmath.erf(mpmath.sqrt(z / 2)) / mpmath.sqrt(z) / 2 if z else 1 / mpmath.sqrt(2 * mpmath.pi)
-    ),
+    "normal_center": lambda z: mpmath.erf(mpmath.sqrt(z / 2)) / mpmath.sqrt(z) / 2 if z else 1 / mpmath.sqrt(2 * mpmath.pi),
 }
 
 
@@ -91,9 +89,7 @@ LIBM = {
     "expm1_minus": njit(lambda x: math.expm1(-x)),
     "tanh_plus": math.tanh,
     "normal_ratio": _normal_ratio,
-    "normal_center": njit(
-        lambda z: math.erf(math.sqrt(z / 2)) / math.sqrt(z) / 2 if z else 1 / math.sqrt(2 * math.pi)
-    ),
+    "normal_center": njit(lambda z: math.erf(math.sqrt(z / 2)) / math.sqrt(z) / 2 if z else 1 / math.sqrt(2 * math.pi)),
 }
 
 
@@ -112,11 +108,7 @@ def _compiled(function):
 
 
 #: `nbgrad.elementary` itself, compiled, for formulas that run as plain Python
-COMPILED = {
-    name: _compiled(getattr(module, name))
-    for module in (division, exponential, hyperbolic, logarithm, normal)
-    for name in module.__all__
-}
+COMPILED = {name: _compiled(getattr(module, name)) for module in (division, exponential, hyperbolic, logarithm, normal) for name in module.__all__}
 
 
 def _with(function, replacements, wrap=lambda f: f):
@@ -200,9 +192,7 @@ def worst_ulps_float32(results, true, inputs):
         true = np.clip(true, -limit, limit)
         exponent = np.maximum(np.frexp(true)[1] - 1, -126)
         error = np.abs(got - true) / np.ldexp(1.0, exponent - 23)
-    error = np.where(
-        np.isnan(true), np.where(np.isnan(got), 0, np.inf), np.where(np.isnan(got), np.inf, error)
-    )
+    error = np.where(np.isnan(true), np.where(np.isnan(got), 0, np.inf), np.where(np.isnan(got), np.inf, error))
     place = int(np.argmax(error))
     return float(error[place]), float(inputs[place])
 

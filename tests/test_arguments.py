@@ -8,8 +8,21 @@ from nbgrad import arguments as a
 
 
 @pytest.mark.parametrize(
-    "value", [2, 2.5, np.float32(2.5), np.float64(2.5), np.int8(2), np.inf, -np.inf, np.nan,
-              np.array(2.5), np.array(2.5, ">f4"), np.array(2, np.uint8), np.broadcast_to(np.float32(2.5), ())]
+    "value",
+    [
+        2,
+        2.5,
+        np.float32(2.5),
+        np.float64(2.5),
+        np.int8(2),
+        np.inf,
+        -np.inf,
+        np.nan,
+        np.array(2.5),
+        np.array(2.5, ">f4"),
+        np.array(2, np.uint8),
+        np.broadcast_to(np.float32(2.5), ()),
+    ],
 )
 def test_parameters(value):
     for dtype in DTYPES:
@@ -28,17 +41,30 @@ def test_parameters_under_the_callers_errstate(value):
 
 
 @pytest.mark.parametrize(
-    "value", [True, np.bool_(False), "1", None, 1j, [1.0], np.array([1.0]), np.array(True), np.array("1"), np.array(1j),
-     np.array(None), np.ma.array(1.0), np.ma.array(1.0, mask=True)], ids=repr
+    "value",
+    [
+        True,
+        np.bool_(False),
+        "1",
+        None,
+        1j,
+        [1.0],
+        np.array([1.0]),
+        np.array(True),
+        np.array("1"),
+        np.array(1j),
+        np.array(None),
+        np.ma.array(1.0),
+        np.ma.array(1.0, mask=True),
+    ],
+    ids=repr,
 )
 def test_parameters_that_are_no_numbers(value):
     with pytest.raises(TypeError, match="^alpha: expected a real number, got "):
         a.check_number(value, "alpha", np.dtype(np.float64))
 
 
-@pytest.mark.parametrize(
-    ("value", "dtype"), [(10**400, np.float64), (1e300, np.float32), (np.float64(-1e39), np.float32)]
-)
+@pytest.mark.parametrize(("value", "dtype"), [(10**400, np.float64), (1e300, np.float32), (np.float64(-1e39), np.float32)])
 def test_parameters_beyond_the_precision(value, dtype):
     with pytest.raises(ValueError, match=f"^alpha: expected a number in the range of {np.dtype(dtype)}"):
         a.check_number(value, "alpha", np.dtype(dtype))

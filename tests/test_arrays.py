@@ -55,9 +55,7 @@ def test_integers_and_bools_become_float64(dtype):
     same_bits(got, np.array([0.0, 1.0, 1.0]))
 
 
-@pytest.mark.parametrize(
-    "number", [2, 2.0, True, np.float32(2), np.int8(2), np.bool_(True)], ids=lambda v: type(v).__name__
-)
+@pytest.mark.parametrize("number", [2, 2.0, True, np.float32(2), np.int8(2), np.bool_(True)], ids=lambda v: type(v).__name__)
 def test_numbers(number):
     got = a.as_float(number, "x")
     assert got.shape == () and got == number

@@ -53,9 +53,7 @@ def test_train_as_a_user_does(tmp_path):
     done = run("train", cwd=tmp_path, env=environment)
     assert (done.returncode, done.stderr) == (0, "")  # no progress bar where nobody watches
     assert max(map(len, done.stdout.splitlines())) <= 80
-    assert re.search(
-        r"^softmax on digits: 60 epochs in [\d.]+ s, [\d,]+ images/s$", done.stdout, re.MULTILINE
-    )
+    assert re.search(r"^softmax on digits: 60 epochs in [\d.]+ s, [\d,]+ images/s$", done.stdout, re.MULTILINE)
     assert re.search(r"^images +1438 +359$", done.stdout, re.MULTILINE)
     accuracy = re.search(r"^accuracy +[\d.]+ % +([\d.]+) %$", done.stdout, re.MULTILINE)
     assert float(accuracy[1]) >= 95
@@ -66,9 +64,7 @@ def test_train_as_a_user_does(tmp_path):
 
 
 def test_every_option_of_train_arrives(tmp_path, capsys):
-    options = (
-        "train --dataset digits --model maxout --epochs 2 --batch-size 50 --lr 0.002 --seed 5 --device cpu"
-    )
+    options = "train --dataset digits --model maxout --epochs 2 --batch-size 50 --lr 0.002 --seed 5 --device cpu"
     assert main([*options.split(), "--out", str(tmp_path)]) == 0
     assert "maxout on digits: 2 epochs" in capsys.readouterr().out
     same = train(model="maxout", epochs=2, batch_size=50, lr=0.002, seed=5, out=tmp_path, resume=True)
@@ -148,10 +144,7 @@ def test_predict_names_every_digit(tmp_path, capsys, model):
     assert main(["predict", "--model", str(model), *files]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
-    lines = [
-        re.fullmatch(r"(\S+)  class (\d)  probability ([01]\.\d{4})", line)
-        for line in captured.out.splitlines()
-    ]
+    lines = [re.fullmatch(r"(\S+)  class (\d)  probability ([01]\.\d{4})", line) for line in captured.out.splitlines()]
     names = [f"{files[0]}[{n}]" for n in range(12)] + [f"{files[1]}[{n}]" for n in range(12)] + files[2:]
     assert [line[1] for line in lines] == names
     classes = [int(line[2]) for line in lines]
@@ -283,7 +276,9 @@ def test_ctrl_c_while_the_command_starts(tmp_path):
     )
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
     for delay in (0.05, 0.1, 0.15, 0.25, 0.4, 0.6, 0.8, 1.0):
-        with subprocess.Popen([sys.executable, "-c", begin], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment) as process:
+        with subprocess.Popen(
+            [sys.executable, "-c", begin], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment
+        ) as process:
             process.stdout.read(1)
             time.sleep(delay)
             process.send_signal(signal.SIGINT)

@@ -66,9 +66,7 @@ def test_within_its_bound_of_mpmath(name, compiled, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_limits(name, compiled, dtype):
-    x = np.array(
-        [0.0, -0.0, np.inf, -np.inf, np.nan, -1.0, -2.0, -np.finfo(dtype).max, np.finfo(dtype).max], dtype
-    )
+    x = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, -1.0, -2.0, -np.finfo(dtype).max, np.finfo(dtype).max], dtype)
     with np.errstate(all="ignore"):
         true = NUMPY[name](x.astype(np.float64)).astype(dtype)
     special = np.isnan(true) | np.isinf(true) | (true == 0)  # the C library's are exact there, -0 included

@@ -29,9 +29,7 @@ reductions = st.sampled_from(["mean", "sum", "none"])
 def test_activation_gradient(name, device, data, rng):
     """Every row of the table of operators has its function here."""
     x = data.draw(grid(shapes))
-    parameters = {
-        p: data.draw(st.sampled_from([default, 0.5, -2.0])) for p, default in OPS[name].parameters.items()
-    }
+    parameters = {p: data.draw(st.sampled_from([default, 0.5, -2.0])) for p, default in OPS[name].parameters.items()}
     check_tensors(lambda t: getattr(F, name)(t, **parameters), x, rng=rng, device=device)
     same = device.numpy(getattr(kernels, name)(device.array(x), **parameters))
     np.testing.assert_array_equal(getattr(F, name)(device.array(x), **parameters).cpu().numpy(), same)
@@ -211,9 +209,7 @@ def test_wrong_losses():
     with pytest.raises(ValueError, match="target"):
         F.mse_loss(x, np.ones((3, 2)))
     w = tensor(np.ones(3), requires_grad=True)
-    with pytest.raises(
-        ValueError, match=r"weight: expected a tensor that requires no gradient; use weight.detach\(\)"
-    ):
+    with pytest.raises(ValueError, match=r"weight: expected a tensor that requires no gradient; use weight.detach\(\)"):
         F.cross_entropy(x, np.array([0, 1]), weight=w)
     with pytest.raises(ValueError, match="pos_weight: expected a tensor that requires no gradient"):
         F.binary_cross_entropy_with_logits(x, x, pos_weight=w)

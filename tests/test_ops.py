@@ -154,10 +154,7 @@ def test_other_parameters_add_their_own_rounding(op, dtype, backward, device):
             numbers = [mpf(float(v)) for v in (xi, *parameters)]
             value = true(*numbers)
             if ulps(result, value) > device.ulps(2):
-                moved = [
-                    true(*numbers[:i], numbers[i] * (1 + eps), *numbers[i + 1 :]) - value
-                    for i in range(1, len(numbers))
-                ]
+                moved = [true(*numbers[:i], numbers[i] * (1 + eps), *numbers[i + 1 :]) - value for i in range(1, len(numbers))]
                 room = device.ulps(2) * mpmath.ldexp(eps, mpmath.frexp(value)[1] - 1) + sum(map(abs, moved))
                 room += tiny * max(map(abs, numbers[1:]))  # a subnormal number, multiplied by the parameter
                 assert abs(mpf(float(result)) - value) <= room, (xi, parameters, result, ulps(result, value))
@@ -211,10 +208,7 @@ def test_gradient_is_the_slope(op, data):
                 continue
             g, arguments = mpf(float(g)), [mpf(float(xi)), *numbers]
             true = derivative(f, *arguments)
-            moved = [
-                derivative(f, *arguments[:i], arguments[i] * (1 + eps), *arguments[i + 1 :]) - true
-                for i in range(1, len(arguments))
-            ]
+            moved = [derivative(f, *arguments[:i], arguments[i] * (1 + eps), *arguments[i + 1 :]) - true for i in range(1, len(arguments))]
             # what a rounding of a product with a parameter would change, the absolute bound near a zero, and a slope or a
             # factor of it that is subnormal, which g and the parameters enlarge
             room = sum(map(abs, moved)) + (eps if op.crosses_zero and abs(true) < 0.5 else 0)
@@ -308,9 +302,6 @@ def test_losses_to_a_few_ulp_of_their_terms(op, dtype, backward, device):
                 error = ulps(result, value)
                 if error > device.ulps(4):
                     places = [i for i in range(1, len(numbers)) if i > 1 or numbers[1] != 1]
-                    room = sum(
-                        abs(true(*numbers[:i], numbers[i] * (1 + eps), *numbers[i + 1 :]) - value)
-                        for i in places
-                    )
+                    room = sum(abs(true(*numbers[:i], numbers[i] * (1 + eps), *numbers[i + 1 :]) - value) for i in places)
                     room += device.extra * mpf(float(eps / 4))  # of terms of 1, which cancel
                     assert abs(mpf(float(result)) - value) <= room, f"{error} ulp at {numbers}: {result}"

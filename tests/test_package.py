@@ -20,9 +20,7 @@ ROOT = Path(__file__).parent.parent
 HEAVY = re.compile(r"(matplotlib|pooch|tqdm|hypothesis|scipy|sklearn|dask|torch|cupy|numba\.cuda|PIL)(\.|$)")
 EXTRAS = {"cupy", "dask", "distributed", "hypothesis", "numba_cuda", "sklearn"}  # may be missing
 MODULES = sorted(
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-    for path in (ROOT / "nbgrad").rglob("*.py")
-    if path.name != "__main__.py"
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in (ROOT / "nbgrad").rglob("*.py") if path.name != "__main__.py"
 )
 
 
@@ -109,10 +107,7 @@ def distributions(tmp_path_factory):
     source = folder / "source"  # a copy: a build leaves files behind, which would get into the next one
     junk = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "_build", "dist", "jupyter_execute", "runs", "venv")
     shutil.copytree(ROOT, source, ignore=junk)
-    build = (
-        "import json, sys; from setuptools import build_meta\n"
-        "print(json.dumps(getattr(build_meta, sys.argv[1])(sys.argv[2])))"
-    )
+    build = "import json, sys; from setuptools import build_meta\nprint(json.dumps(getattr(build_meta, sys.argv[1])(sys.argv[2])))"
     wheel = folder / run(build, "build_wheel", folder, cwd=source)
     sdist = folder / run(build, "build_sdist", folder, cwd=source)
     shutil.unpack_archive(sdist, folder, filter="data")
@@ -135,9 +130,7 @@ def test_the_wheel_holds_every_module_the_data_and_nothing_else(distributions):
 
 def test_the_source_distribution_holds_the_tests(distributions):
     *_, unpacked = distributions
-    tests, again = (
-        sorted(path.relative_to(root) for path in (root / "tests").rglob("*.py")) for root in (ROOT, unpacked)
-    )
+    tests, again = (sorted(path.relative_to(root) for path in (root / "tests").rglob("*.py")) for root in (ROOT, unpacked))
     assert tests == again
     assert (unpacked / "CHANGELOG.md").is_file()
 

@@ -16,9 +16,7 @@ def test_python_blocks_run(tmp_path):
     script = tmp_path / "readme.py"  # a file: Numba wants to read the source of what it compiles
     script.write_text("\n".join(blocks("python")))
     assert len(blocks("python")) >= 6
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(script)], cwd=tmp_path, capture_output=True, text=True, env=environment()
-    )
+    done = subprocess.run([sys.executable, "-W", "error", str(script)], cwd=tmp_path, capture_output=True, text=True, env=environment())
     assert done.returncode == 0, done.stderr
 
 

@@ -190,9 +190,7 @@ def _flat(found: Any) -> list[Any]:
 
 def _measure(session: Session, row: Row, n: int) -> list[Record]:
     rng = np.random.default_rng(0)
-    arguments = [
-        rng.uniform(*a, n).astype(np.float32) if isinstance(a, tuple) else float(a) for a in row.arguments
-    ]
+    arguments = [rng.uniform(*a, n).astype(np.float32) if isinstance(a, tuple) else float(a) for a in row.arguments]
     formula, both = row.formula, "value_and_grad"
     name = formula.__name__
     calls: dict[Key, Call] = {Key("nbgrad", both, "new"): lambda: _flat(formula.sum.value_and_grad(*arguments))}

@@ -36,9 +36,7 @@ def remez(
             matrix[i, degree + 1], right[i] = (-1) ** i / weight(x), f(x)
         solution = mp.lu_solve(matrix, right)
         coefficients = [solution[j] for j in range(degree + 1)]
-        errors = [
-            w * (v - mp.polyval(coefficients[::-1], x)) for x, v, w in zip(grid, values, weights, strict=True)
-        ]
+        errors = [w * (v - mp.polyval(coefficients[::-1], x)) for x, v, w in zip(grid, values, weights, strict=True)]
         extrema: list[int] = []  # the largest error of each run of one sign
         for i, error in enumerate(errors):
             if extrema and (error > 0) == (errors[extrema[-1]] > 0):

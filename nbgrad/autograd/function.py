@@ -35,9 +35,7 @@ class Context:
         """
         for tensor in tensors:
             if tensor is not None and not isinstance(tensor, Tensor):
-                raise TypeError(
-                    f"save_for_backward: expected tensors, got {type(tensor).__name__}; set ctx attributes"
-                )
+                raise TypeError(f"save_for_backward: expected tensors, got {type(tensor).__name__}; set ctx attributes")
         self._saved = tuple(None if tensor is None else tensor._data for tensor in tensors)
 
     @property
@@ -109,8 +107,7 @@ class Function:
         result(Tensor, node, out[0], recorded)
         node._shape = node._dtype = None  # its gradient is a _PerOutput
         return tuple(
-            result(Tensor, _Output(node, i), data, recorded and data.dtype.kind == "f")
-            for i, data in enumerate(out)
+            result(Tensor, _Output(node, i), data, recorded and data.dtype.kind == "f") for i, data in enumerate(out)
         )
 
 
@@ -192,9 +189,7 @@ class _FunctionNode(Node):
             out = self.function.backward(self._saved[0], *map(_read_only, grads))
         out = tuple(out) if isinstance(out, tuple | list) else (out,)
         if len(out) != len(self.needs):
-            raise ValueError(
-                f"{name}.backward: expected {len(self.needs)} gradients, one per argument, got {len(out)}"
-            )
+            raise ValueError(f"{name}.backward: expected {len(self.needs)} gradients, one per argument, got {len(out)}")
         return tuple(self._checked(i, grad) for i, grad in enumerate(out))
 
     def _checked(self, i: int, grad: Any) -> Any:

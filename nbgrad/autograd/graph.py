@@ -67,14 +67,11 @@ def plot_graph(tensor: Tensor, *, names: Mapping[str, Any] | None = None) -> Fig
     size, margin = 9, 0.09
     char, line = 0.635 * size / 72, 1.25 * size / 72
     sizes = {
-        node: (max(map(len, text)) * char + 2 * margin, len(text) * line + 2 * margin)
-        for node, text in labels.items()
+        node: (max(map(len, text)) * char + 2 * margin, len(text) * line + 2 * margin) for node, text in labels.items()
     }
     at, way_points = layered(sizes, edges, gap_x=0.55, gap_y=0.2)
 
-    boxes = [
-        (x - w / 2, y - h / 2, x + w / 2, y + h / 2) for (x, y), (w, h) in ((at[n], sizes[n]) for n in nodes)
-    ]
+    boxes = [(x - w / 2, y - h / 2, x + w / 2, y + h / 2) for (x, y), (w, h) in ((at[n], sizes[n]) for n in nodes)]
     boxes += [(x, y, x, y) for chain in way_points.values() for x, y in chain]
     left, low, right, high = (pick(box[i] for box in boxes) for i, pick in enumerate((min, min, max, max)))
     pad = 0.15
@@ -188,11 +185,7 @@ def _labels(tensor: Tensor, nodes: list[Node], names: Mapping[str, Any]) -> dict
         if isinstance(value, Tensor) and value._node is not None:
             name_of.setdefault(value._node, str(name).replace("\n", " "))
     root, data = nodes[-1], tensor._data
-    grads = (
-        propagate(root, tensor._seed(None), retain_graph=True, every_node=True)
-        if data.size == 1
-        else {}
-    )
+    grads = propagate(root, tensor._seed(None), retain_graph=True, every_node=True) if data.size == 1 else {}
     labels = {}
     for node in nodes:
         operation = "" if isinstance(node, Leaf) else node.name().replace("Backward", "")

@@ -52,9 +52,7 @@ def layered(
         x.update((box, left + width / 2) for box in layer)
         left += width + gap_x
     at = {box: (x[box], y[box]) for box in x}
-    return {box: at[box] for box in sizes}, {
-        edge: [at[point] for point in chain] for edge, chain in chains.items()
-    }
+    return {box: at[box] for box in sizes}, {edge: [at[point] for point in chain] for edge, chain in chains.items()}
 
 
 def _ranks(boxes: list[Any], edges: Sequence[tuple[Any, Any]]) -> dict[Any, int]:

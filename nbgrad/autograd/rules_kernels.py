@@ -1,5 +1,4 @@
-"""The kernels as rules: activations, softmax, maxout, the linear layer, losses.
-"""
+"""The kernels as rules: activations, softmax, maxout, the linear layer, losses."""
 
 from __future__ import annotations
 
@@ -93,9 +92,7 @@ class Linear(Node):
 
     def forward(self, x, w, *bias):
         if w.ndim != 2 or not x.ndim or x.shape[-1] != w.shape[1]:
-            raise ValueError(
-                f"input: expected shape (..., in) for a weight (out, in), got {x.shape} and {w.shape}"
-            )
+            raise ValueError(f"input: expected shape (..., in) for a weight (out, in), got {x.shape} and {w.shape}")
         for b in bias:
             if b.shape != w.shape[:1]:
                 raise ValueError(f"bias: expected shape {w.shape[:1]}, got {b.shape}")

@@ -87,9 +87,7 @@ class Node:
 
     def _live_edges(self) -> tuple[Node | None, ...]:
         if self._edges is None:
-            raise RuntimeError(
-                f"{self.name()}: an earlier backward() freed the graph; give that one retain_graph=True"
-            )
+            raise RuntimeError(f"{self.name()}: an earlier backward() freed the graph; give that one retain_graph=True")
         return self._edges
 
     @np.errstate(all="ignore")
@@ -111,8 +109,7 @@ class Node:
         check_unmodified(self)
         grads = self._by_hand(arrays)
         return tuple(
-            None if edge is None or g is None else cls(fit(g, edge))
-            for edge, g in zip(edges, grads, strict=True)
+            None if edge is None or g is None else cls(fit(g, edge)) for edge, g in zip(edges, grads, strict=True)
         )
 
     __call__ = backward
@@ -120,9 +117,7 @@ class Node:
     def _arrays(self, grad_outputs: tuple[Any, ...]) -> tuple[type, list[Any]]:
         shapes = self._output_shapes()
         if len(grad_outputs) != len(shapes):
-            raise TypeError(
-                f"{self.name()}: expected {len(shapes)} gradients, one per output, got {len(grad_outputs)}"
-            )
+            raise TypeError(f"{self.name()}: expected {len(shapes)} gradients, one per output, got {len(grad_outputs)}")
         for grad, shape in zip(grad_outputs, shapes, strict=True):
             if not isinstance(grad, TensorBase):
                 raise TypeError(f"grad_output: expected a Tensor, got {type(grad).__name__}")
@@ -184,9 +179,7 @@ def accumulate(node: Node, gradient: Any, wrap: Callable[[Any], Any]) -> None:
 
 
 @np.errstate(all="ignore")
-def propagate(
-    root: Node, seed: Any, *, retain_graph: bool = False, every_node: bool = False
-) -> dict[Node, Any]:
+def propagate(root: Node, seed: Any, *, retain_graph: bool = False, every_node: bool = False) -> dict[Node, Any]:
     """The gradients of `root`, given its own (`seed`), with respect to all leaves and to the nodes that
     retain theirs.
 

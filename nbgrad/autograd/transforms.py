@@ -112,9 +112,7 @@ def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..
 
 
 def _second_derivative() -> RuntimeError:
-    return RuntimeError(
-        "grad: a gradient is not recorded, so it has no gradient: there are no second derivatives"
-    )
+    return RuntimeError("grad: a gradient is not recorded, so it has no gradient: there are no second derivatives")
 
 
 def _map(function: Callable[[Any], Any], tree: Any) -> Any:

@@ -178,9 +178,7 @@ def cross_entropy(long: bool) -> Loop:
                 if with_grad:
                     factor = T(np.float64(w) * scale / (1.0 + others))
                     fill(_product, (e_row,), 0, classes, g_row, (factor,), False)
-                    g_row[label] = T(
-                        np.float64(w) * scale * rows.label_slope(exp_minus(top - own), own == top, others)
-                    )
+                    g_row[label] = T(np.float64(w) * scale * rows.label_slope(exp_minus(top - own), own == top, others))
             summed += np.float64(value)
             if loss.size:
                 loss[i] = value

@@ -32,9 +32,7 @@ def transpose(source, at, stride, rows, columns, target, to, target_stride):
     for i in range(0, whole, width):
         for start in range(0, columns, width):
             j = min(start, columns - width)
-            transpose_block(
-                source, at + i * stride + j, stride, target, to + j * target_stride + i, target_stride
-            )
+            transpose_block(source, at + i * stride + j, stride, target, to + j * target_stride + i, target_stride)
     for i in range(whole, rows):
         line = source[at + i * stride : at + i * stride + columns]
         for j in range(columns):

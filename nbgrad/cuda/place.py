@@ -53,9 +53,7 @@ class Place(Arrays):
 
     def total(self, values: Any, mean: bool) -> Any:
         """The sum or mean of losses."""
-        return losses.array_sum(
-            self.flat(values), float(values.size) if mean else 1.0, losses.no_divisor(values.dtype)
-        )
+        return losses.array_sum(self.flat(values), float(values.size) if mean else 1.0, losses.no_divisor(values.dtype))
 
     class_rows = labelled.class_rows
     label_losses = labelled.label_losses

@@ -22,7 +22,6 @@ from nbgrad.jit import scalar
 __all__ = ["add", "exp_sums", "group_first", "group_sum", "larger", "total", "width_of"]
 
 
-
 def width_of(length: int) -> tuple[int, int]:
     """(threads for each row of ``length``, threads of a block)"""
     if length > PER_LANE * WARP:

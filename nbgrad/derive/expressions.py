@@ -148,7 +148,8 @@ class Expressions:
             special = _SPECIAL.get(called) if callable(called) and getattr(called, "__hash__", None) else None
             if special is None:
                 return self.refuse(
-                    node, f"{said} has no derivative that nbgrad knows: expected a function of math, of NumPy for "
+                    node,
+                    f"{said} has no derivative that nbgrad knows: expected a function of math, of NumPy for "
                     "numbers, of nbgrad.elementary, an elementwise kernel or loss of nbgrad.kernels, or another "
                     "differentiable",
                 )

@@ -190,7 +190,7 @@ class Builder:
         return self.make(op, (a, b), BOOL)
 
     def logical(self, op: str, *args: Node) -> Node:
-        """"and", "or", "not" of conditions."""
+        """ "and", "or", "not" of conditions."""
         if op == "not":
             return self.constant(not args[0].value) if is_constant(args[0]) else self.make("not", args, BOOL)
         stops = op == "or"

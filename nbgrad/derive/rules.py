@@ -103,9 +103,7 @@ _SECOND: dict[str, str] = {
 _K, _C = math.sqrt(2 / math.pi), 0.044715
 # u = k(x + c·x³): y = ½(1 + tanh u) + ½·x·tanh'(u)·u'
 _U, _DU = f"({_K!r} * (x + {_C!r} * x * x * x))", f"({_K!r} * (1 + {3 * _C!r} * x * x))"
-_SECOND["gelu_tanh"] = (
-    f"d_tanh({_U}) * ({_DU} + x * ({3 * _K * _C!r} * x - tanh({_U}) * {_DU} * {_DU}))"
-)
+_SECOND["gelu_tanh"] = f"d_tanh({_U}) * ({_DU} + x * ({3 * _K * _C!r} * x - tanh({_U}) * {_DU} * {_DU}))"
 # w = tanh(softplus(x)): y = w + x·w', w' = tanh'(softplus)·σ, w'' = tanh'(softplus)·(σ' − 2·w·σ²)
 _SECOND["mish"] = (
     "d_tanh(softplus(x, 1)) * "

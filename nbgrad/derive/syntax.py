@@ -155,6 +155,10 @@ def _said(node: ast.AST) -> str:
 def _returns(body: list[ast.stmt]) -> bool:
     """Whether every way through these statements ends in a return."""
     last = body[-1] if body else None
-    return any(
-        isinstance(s, ast.Return) or (isinstance(s, ast.If) and _returns(s.body) and _returns(s.orelse)) for s in body
-    ) and last is not None
+    return (
+        any(
+            isinstance(s, ast.Return) or (isinstance(s, ast.If) and _returns(s.body) and _returns(s.orelse))
+            for s in body
+        )
+        and last is not None
+    )

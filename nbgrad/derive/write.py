@@ -17,6 +17,7 @@ from nbgrad.derive.tangents import items
 
 __all__ = ["function", "text"]
 
+
 def text(program: Program, name: str) -> str:
     """The program as a person would write it."""
     return _Writer(program, typed=False).definition(name, program.arguments)
@@ -204,9 +205,12 @@ class _Writer(Spelling):
             ways.append(["    " + line for line in lines])
         if not ways[0]:
             return [f"if not ({condition}):", *ways[1]]
-        if ways[1] and ways[1][0].startswith("    if ") and all(
-            line.startswith(("     ", "    if ", "    elif ", "    else:")) for line in ways[1]
-        ) and sum(line.startswith("    if ") for line in ways[1]) == 1:
+        if (
+            ways[1]
+            and ways[1][0].startswith("    if ")
+            and all(line.startswith(("     ", "    if ", "    elif ", "    else:")) for line in ways[1])
+            and sum(line.startswith("    if ") for line in ways[1]) == 1
+        ):
             return [f"if {condition}:", *ways[0], "el" + ways[1][0][4:], *(line[4:] for line in ways[1][1:])]
         return [f"if {condition}:", *ways[0], *(["else:", *ways[1]] if ways[1] else [])]
 

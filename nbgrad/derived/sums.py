@@ -60,7 +60,12 @@ class Sum:
         return self._derived[key]
 
     def _run(
-        self, kind: str, names: tuple[str, ...], values: tuple[Any, ...], extra: tuple[Any, ...], weight: Any,
+        self,
+        kind: str,
+        names: tuple[str, ...],
+        values: tuple[Any, ...],
+        extra: tuple[Any, ...],
+        weight: Any,
         out: Any = None,
     ) -> tuple[Any, tuple[Any, ...]]:
         """(the value, or None for a Hessian's product; gradients of the arguments' shapes)."""

@@ -103,9 +103,7 @@ def binary_cross_entropy_with_logits(x, target, pos_weight):
     negative = (x if x >= T(0) else T(0)) + tail
     # a term with factor 0 is absent, also where it is infinite
     factor = T(0) if target == T(0) else pos_weight * target
-    return (T(0) if factor == T(0) else factor * positive) + (
-        T(0) if target == T(1) else (T(1) - target) * negative
-    )
+    return (T(0) if factor == T(0) else factor * positive) + (T(0) if target == T(1) else (T(1) - target) * negative)
 
 
 @scalar

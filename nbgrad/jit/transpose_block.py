@@ -37,9 +37,7 @@ def block_width(typingctx: Any, x: Any) -> Any:
 
 
 @intrinsic
-def transpose_block(
-    typingctx: Any, source: Any, at: Any, stride: Any, target: Any, to: Any, target_stride: Any
-) -> Any:
+def transpose_block(typingctx: Any, source: Any, at: Any, stride: Any, target: Any, to: Any, target_stride: Any) -> Any:
     """target[to + j·target_stride + i] = source[at + i·stride + j] for one block; 1-D contiguous arrays,
     unchecked. ``stride`` may be an array: source[at + stride[i] + j].
     """

@@ -101,15 +101,11 @@ def _vector_map(
             array = context.make_array(array_type)(context, builder, value)
             return builder.gep(array.data, [first], inbounds=True)
 
-        pointers = [
-            elements(t, builder.extract_value(args[1], k), args[2]) for k, t in enumerate(inputs.types)
-        ]
+        pointers = [elements(t, builder.extract_value(args[1], k), args[2]) for k, t in enumerate(inputs.types)]
         numbers = [
             context.cast(builder, builder.extract_value(args[6], k), t, real) for k, t in enumerate(parameters.types)
         ]
-        targets = [
-            elements(t, builder.extract_value(args[4], k), args[5]) for k, t in enumerate(outs.types)
-        ]
+        targets = [elements(t, builder.extract_value(args[4], k), args[5]) for k, t in enumerate(outs.types)]
         single = not isinstance(call.return_type, types.BaseTuple)
         returned = (call.return_type,) if single else call.return_type.types
 

@@ -43,9 +43,7 @@ class Kernel:
         """The parameters as Python's floats, which Numba takes fastest, in the range of ``dtype``."""
         if type(values[0]) is type(values[-1]) is float and values == self.defaults:
             return values
-        return tuple(
-            float(check_number(v, name, dtype)) for name, v in zip(self.op.parameters, values, strict=True)
-        )
+        return tuple(float(check_number(v, name, dtype)) for name, v in zip(self.op.parameters, values, strict=True))
 
     def ufunc(self, suffix: str, nin: int, parameters: tuple[Any, ...]) -> foreign.Ufunc:
         """The kernel for other libraries, its parameters checked: a lazy array's blocks would tell later."""

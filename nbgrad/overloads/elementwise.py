@@ -130,9 +130,7 @@ def typed({signature}, out=None):
 """
 
 
-def _register(
-    public: str, choose: Callable[..., Any], inputs: str, parameters: dict[str, float]
-) -> None:
+def _register(public: str, choose: Callable[..., Any], inputs: str, parameters: dict[str, float]) -> None:
     signature = ", ".join([inputs, *(f"{name}={value!r}" for name, value in parameters.items())])
     typed = "; ".join(f"to_{name} = number('{name}', {name}, T)" for name in parameters) or "pass"
     converted = "".join(f"to_{name}({name}), " for name in parameters)
@@ -144,9 +142,7 @@ def _register(
 for _op in OPS.values():
     if _op.name != "gelu":
         _register(_op.name, _forward(_op.forward), "x", _op.parameters)
-        _register(
-            _op.name + "_backward", _backward(_op.derivative), "grad_output, x", _op.parameters
-        )
+        _register(_op.name + "_backward", _backward(_op.derivative), "grad_output, x", _op.parameters)
 
 
 def _gelu_of(approximate: Any) -> Any:

@@ -105,9 +105,7 @@ def _classification(
                 raise ValueError("weight: expected one for each class")
             w[:] = weight
         if not fits(x, target):
-            raise ValueError(
-                "target: expected a label for each row, or class probabilities of the logits' shape"
-            )
+            raise ValueError("target: expected a label for each row, or class probabilities of the logits' shape")
         labels = read_labels(target)
         total = float(x3.shape[0] * inner) if soft else 0.0
         for label in labels:
@@ -128,9 +126,7 @@ def _classification(
                     loss_flat[i * inner + k] = -w[label] * row[label]
                     g[label] = -w[label] * T(scale)
                 elif not soft and smoothing == 0:
-                    loss_flat[i * inner + k] = w[label] * rows.d_cross_entropy(
-                        row, label, w[label] * T(scale), g
-                    )
+                    loss_flat[i * inner + k] = w[label] * rows.d_cross_entropy(row, label, w[label] * T(scale), g)
                 else:
                     read_q(target, i, k, q)
                     for j in range(classes):
@@ -144,16 +140,10 @@ def _classification(
 
 
 @stands_for("cross_entropy")
-def _cross_entropy(
-    logits, target, weight=None, ignore_index=-100, label_smoothing=0.0, reduction="mean", out=None
-):
-    apply = _classification(
-        False, False, logits, target, weight, ignore_index, label_smoothing, reduction, out, None
-    )
+def _cross_entropy(logits, target, weight=None, ignore_index=-100, label_smoothing=0.0, reduction="mean", out=None):
+    apply = _classification(False, False, logits, target, weight, ignore_index, label_smoothing, reduction, out, None)
 
-    def implementation(
-        logits, target, weight=None, ignore_index=-100, label_smoothing=0.0, reduction="mean", out=None
-    ):
+    def implementation(logits, target, weight=None, ignore_index=-100, label_smoothing=0.0, reduction="mean", out=None):
         return apply(logits, target, weight, ignore_index, label_smoothing, out, None)
 
     return implementation
@@ -188,9 +178,7 @@ def _nll(log_probs, target, weight=None, ignore_index=-100, reduction="mean", ou
 def _nll_grad(log_probs, target, weight=None, ignore_index=-100, reduction="mean", out=None, grad_out=None):
     apply = _classification(True, True, log_probs, target, weight, ignore_index, 0.0, reduction, out, grad_out)
 
-    def implementation(
-        log_probs, target, weight=None, ignore_index=-100, reduction="mean", out=None, grad_out=None
-    ):
+    def implementation(log_probs, target, weight=None, ignore_index=-100, reduction="mean", out=None, grad_out=None):
         return apply(log_probs, target, weight, ignore_index, 0.0, out, grad_out)
 
     return implementation

@@ -57,9 +57,7 @@ def finish_of(
     else:
         value = _sum(T)
     if not grad:
-        return reduction == "mean", scalar(
-            lambda loss, scale, gradient, out, grad_out: value(loss, scale, out)
-        )
+        return reduction == "mean", scalar(lambda loss, scale, gradient, out, grad_out: value(loss, scale, out))
 
     @scalar
     def finish(loss, scale, gradient, out, grad_out):

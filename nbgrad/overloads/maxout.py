@@ -41,9 +41,7 @@ def _maxout(x, num_pieces, axis=-1, out=None, index_out=None):
         for i in range(y3.shape[0]):
             for j in range(y3.shape[1]):
                 for k in range(y3.shape[2]):
-                    y3[i, j, k], index3[i, j, k] = rows.maxout(
-                        x3[i, j * num_pieces : (j + 1) * num_pieces, k]
-                    )
+                    y3[i, j, k], index3[i, j, k] = rows.maxout(x3[i, j * num_pieces : (j + 1) * num_pieces, k])
         return finish(y, out), finish_index(index, index_out)
 
     return implementation

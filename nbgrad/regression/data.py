@@ -175,9 +175,7 @@ def weights(sample_weight: Any, n: int, dtype: np.dtype[Any]) -> tuple[NDArray[A
         return np.empty(0, dtype), 1.0, np.float64(n)
     weight = as_float(sample_weight, "sample_weight")
     if weight.shape != (n,):
-        raise ValueError(
-            f"sample_weight: expected shape ({n},), a weight for each row of X, got {weight.shape}"
-        )
+        raise ValueError(f"sample_weight: expected shape ({n},), a weight for each row of X, got {weight.shape}")
     unit = weight_unit(*(weight.min(), weight.max()) if n else (0.0, 0.0))
     scaled = (weight / weight.dtype.type(unit)).astype(dtype, copy=False)
     return contiguous(scaled), unit, add_up(weight, dtype=FLOAT64)

@@ -68,9 +68,7 @@ class DaskBlocks:
 
         value = delayed(argument, name=key("params"), traverse=False)
         task, join = delayed(_task, pure=False), delayed(combine, pure=False)
-        results = [
-            task(i, function, block, value, dask_key_name=key(name)) for i, block in enumerate(self.blocks)
-        ]
+        results = [task(i, function, block, value, dask_key_name=key(name)) for i, block in enumerate(self.blocks)]
         total = tree(results, lambda *parts: join(*parts, dask_key_name=key(f"add_{name}")))
         return self.client.compute(total, sync=True) if self.client else dask.compute(total)[0]  # type: ignore[attr-defined]
 

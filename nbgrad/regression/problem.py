@@ -70,9 +70,7 @@ class Problem:
         self.model, self.l2 = model, data.penalty(l2)
         self.fit_intercept = data.flag(fit_intercept, "fit_intercept")
         x_scale = data.finite(x_scale, "x_scale")
-        self._passes = _passes(X)(
-            model, X, y, sample_weight, self.fit_intercept, x_scale, dtype, self.parameters
-        )
+        self._passes = _passes(X)(model, X, y, sample_weight, self.fit_intercept, x_scale, dtype, self.parameters)
         self.rows, self.n_features, self.weight_sum = (
             self._passes.rows, self._passes.n_features, self._passes.weight_sum
         )  # fmt: skip

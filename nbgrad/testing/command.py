@@ -24,6 +24,7 @@ from nbgrad.testing.report import GradientError, GradientWarning, name_of
 
 __all__ = ["run"]
 
+
 def run(arguments: argparse.Namespace) -> int:
     """0: right; 1: wrong, or nothing could be confirmed. ValueError and others for what cannot be checked."""
     drawing()  # hypothesis is there, or its absence the first thing said

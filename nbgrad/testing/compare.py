@@ -89,9 +89,7 @@ def differenced(
     return _one_by_one(precision, position, g, places, rooms, at, stretch, float(finite.max(initial=0)))
 
 
-def exactly(
-    references: References, exact: Exact, position: int, places: Any, elementwise: bool
-) -> Elements | None:
+def exactly(references: References, exact: Exact, position: int, places: Any, elementwise: bool) -> Elements | None:
     """The oracle in mpmath's arithmetic; None where the function does not take it. Of an elementwise function of many
     elements these alone.
     """

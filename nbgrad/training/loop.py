@@ -196,9 +196,7 @@ class _Run:
 
     def _arrays(self) -> dict[str, np.ndarray]:
         arrays = {f"net.{name}": value.cpu().numpy() for name, value in self.net.state_dict().items()}
-        return arrays | {
-            f"optimizer.{name}": np.asarray(value) for name, value in self.optimizer.state_dict().items()
-        }
+        return arrays | {f"optimizer.{name}": np.asarray(value) for name, value in self.optimizer.state_dict().items()}
 
     def save(self) -> None:
         meta = {
@@ -243,15 +241,18 @@ class _Run:
         images = len(data.train_images)
         before, started = self.seconds, time.perf_counter()
         saved = started
-        with Interrupts() as self.interrupts, tqdm(
-            total=settings["epochs"] * images,
-            initial=len(self.history) * images,
-            desc=settings["model"],
-            unit=" img",
-            unit_scale=True,
-            dynamic_ncols=True,
-            disable=None if progress is None else not progress,
-        ) as bar:
+        with (
+            Interrupts() as self.interrupts,
+            tqdm(
+                total=settings["epochs"] * images,
+                initial=len(self.history) * images,
+                desc=settings["model"],
+                unit=" img",
+                unit_scale=True,
+                dynamic_ncols=True,
+                disable=None if progress is None else not progress,
+            ) as bar,
+        ):
             # A diverging training overflows: that is told once, below, not in a RuntimeWarning by NumPy.
             with np.errstate(all="ignore"):
                 while len(self.history) < settings["epochs"]:

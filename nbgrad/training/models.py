@@ -187,8 +187,7 @@ def score(net: nn.Sequential, images: np.ndarray, max_value: int) -> np.ndarray:
     device = next(net.parameters()).device
     with no_grad():  # a thousand at once: the matrix products are large, the activations stay in the cache
         parts = [
-            net(Tensor(pixels[at : at + 1000] * scale).to(device)).cpu().numpy()
-            for at in range(0, len(pixels), 1000)
+            net(Tensor(pixels[at : at + 1000] * scale).to(device)).cpu().numpy() for at in range(0, len(pixels), 1000)
         ]
     return np.concatenate(parts)
 
@@ -231,9 +230,7 @@ def load_model(folder: str | os.PathLike[str]) -> tuple[nn.Sequential, dict[str,
     """
     path = Path(folder, DESCRIPTION_FILE)
     if not os.path.lexists(path):
-        raise ValueError(
-            f"{os.fspath(folder)}: expected the folder of a trained model, got no {path.name} in it"
-        )
+        raise ValueError(f"{os.fspath(folder)}: expected the folder of a trained model, got no {path.name} in it")
     description = schema.parse(path, read_regular(path, 100_000))  # far more than `save_model` writes
     schema.check_file(path, description, DESCRIPTION)
     model = MODELS[description["model"]]

@@ -32,9 +32,7 @@ def read_png(source: Source, height: int, width: int) -> np.ndarray:
 
 
 def _wrong_size(source: Source, height: int, width: int, *got: int) -> ValueError:
-    return ValueError(
-        f"{source.path}: expected an image of {height}x{width} pixels, got {got[0]}x{got[1]}"
-    )
+    return ValueError(f"{source.path}: expected an image of {height}x{width} pixels, got {got[0]}x{got[1]}")
 
 
 def _decode(data: bytes, source: Source, height: int, width: int) -> np.ndarray:

@@ -19,9 +19,7 @@ from nbgrad.training.png import SIGNATURE, read_png
 __all__ = ["read_images"]
 
 
-def read_images(
-    path: str | os.PathLike[str], height: int, width: int, max_value: int
-) -> tuple[np.ndarray, int]:
+def read_images(path: str | os.PathLike[str], height: int, width: int, max_value: int) -> tuple[np.ndarray, int]:
     """The images in a file as (uint8 array of shape (n, height, width), value of a white pixel).
 
     The kind of file is told by its content, not by its name: IDX (also gzip-compressed) and `.npy` hold one

@@ -63,9 +63,7 @@ def test_the_graph_of_a_function():
     y = Product.apply(x, x, 2.0)
     assert y.grad_fn.name() == "ProductBackward" and repr(y).endswith("grad_fn=<ProductBackward>)")
     square, exp, index = Both.apply(x)
-    assert (
-        not index.requires_grad and square.grad_fn is exp.grad_fn and square.grad_fn.name() == "BothBackward"
-    )
+    assert not index.requires_grad and square.grad_fn is exp.grad_fn and square.grad_fn.name() == "BothBackward"
     assert (exp * 2).grad_fn.next_functions[0] == (exp.grad_fn, 1)
     square.retain_grad()
     g = square.grad_fn.backward(Tensor(np.ones(2)), Tensor(np.zeros(2)), tensor(0))

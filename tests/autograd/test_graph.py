@@ -112,9 +112,7 @@ def test_nothing_overlaps_and_every_text_fits_into_its_box(slides):
             assert not any(p.overlaps(q) for q in boxes[:i])
         for text in axes.texts:
             t = text.get_window_extent(canvas.get_renderer())
-            assert any(b.x0 <= t.x0 and t.x1 <= b.x1 and b.y0 <= t.y0 and t.y1 <= b.y1 for b in boxes), (
-                text.get_text()
-            )
+            assert any(b.x0 <= t.x0 and t.x1 <= b.x1 and b.y0 <= t.y0 and t.y1 <= b.y1 for b in boxes), text.get_text()
 
 
 def test_large_tensors_are_shown_by_shape_and_norm():
@@ -138,18 +136,14 @@ def test_names_are_taken_from_locals_and_may_be_anything():
     assert [box[0] for box in texts(plot_graph(loss, names=locals()))].count("loss = Sum") == 1
     names = {'quote " back \\ slash\nline $x_1$': w}
     plot_graph(loss, names=names).savefig(io.BytesIO(), format="png")
-    assert r'n0 [label="quote \" back \\ slash line $x_1$\lvalue = [1. 2.]\lgrad  = [3. 3.]\l"' in to_dot(
-        loss, names=names
-    )
+    assert r'n0 [label="quote \" back \\ slash line $x_1$\lvalue = [1. 2.]\lgrad  = [3. 3.]\l"' in to_dot(loss, names=names)
 
 
 def test_to_dot(slides):
     text = to_dot(slides["L"], names=slides)
     nodes = dict(re.findall(r'^  (n\d+) \[label="(.*?)\\lvalue', text, re.M))
     edges = {(nodes[start], nodes[end]) for start, end in re.findall(r"^  (n\d+) -> (n\d+)$", text, re.M)}
-    assert {("w1", "b = Mul"), ("a", "b = Mul"), ("a", "c = Mul"), ("d = Add", "L = Sub")} < edges and len(
-        nodes
-    ) == 11
+    assert {("w1", "b = Mul"), ("a", "b = Mul"), ("a", "c = Mul"), ("d = Add", "L = Sub")} < edges and len(nodes) == 11
     assert text.startswith("digraph {") and text.endswith("}")
     vector = tensor([1.0, 2.0], requires_grad=True) * 2
     assert "grad" not in to_dot(vector) and "value = [2. 4.]" in to_dot(vector)
@@ -178,11 +172,7 @@ def test_graphs_with_functions_of_several_outputs_single_leaves_and_under_no_gra
 
 
 @settings(max_examples=40)
-@given(
-    st.integers(2, 14).flatmap(
-        lambda n: st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), max_size=25)
-    )
-)
+@given(st.integers(2, 14).flatmap(lambda n: st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), max_size=25)))
 def test_layouts(pairs):
     boxes = range(max((max(p) for p in pairs), default=0) + 1)
     sizes = {box: (1 + box % 3, 1 + box % 2) for box in boxes}
@@ -197,6 +187,4 @@ def test_layouts(pairs):
         xs = [at[start][0], *(x for x, _ in ways[start, end]), at[end][0]]
         assert xs == sorted(xs) and len(set(xs)) == len(xs)  # always to the right
         for x, y in ways[start, end]:  # and never through another box
-            assert not any(
-                abs(x - at[b][0]) < sizes[b][0] / 2 and abs(y - at[b][1]) < sizes[b][1] / 2 for b in boxes
-            )
+            assert not any(abs(x - at[b][0]) < sizes[b][0] / 2 and abs(y - at[b][1]) < sizes[b][1] / 2 for b in boxes)

@@ -184,9 +184,7 @@ class Class:
     pass
 
 
-@pytest.mark.parametrize(
-    ("thing", "got"), [(Class, "the class Class"), (3, "int"), (True, "bool"), (stream, "an asynchronous generator function")]
-)
+@pytest.mark.parametrize(("thing", "got"), [(Class, "the class Class"), (3, "int"), (True, "bool"), (stream, "an asynchronous generator function")])
 def test_what_cannot_be_decorated(thing, got):
     for decorate in (no_grad, no_grad(), enable_grad):
         with pytest.raises(TypeError, match=f"_grad: expected a function to decorate, got {got}"):

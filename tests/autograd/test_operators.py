@@ -65,9 +65,7 @@ BINARY = {
 @few
 @given(data=st.data(), rng=seeds)
 def test_binary_gradient_with_broadcasting(name, device, data, rng):
-    shapes = data.draw(
-        hnp.mutually_broadcastable_shapes(num_shapes=2, min_dims=0, max_dims=3, min_side=0, max_side=3)
-    )
+    shapes = data.draw(hnp.mutually_broadcastable_shapes(num_shapes=2, min_dims=0, max_dims=3, min_side=0, max_side=3))
     x, y = (data.draw(grid(shape, offset)) for offset, shape in enumerate(shapes.input_shapes))
     check_tensors(BINARY[name], x, y, rng=rng, device=device)
     # an operand that is an array, on either side, is a constant
@@ -81,9 +79,7 @@ def test_binary_gradient_with_broadcasting(name, device, data, rng):
 @few
 @given(data=st.data(), rng=seeds)
 def test_where_gradient(device, data, rng):
-    shapes = data.draw(
-        hnp.mutually_broadcastable_shapes(num_shapes=3, min_dims=0, max_dims=3, min_side=0, max_side=3)
-    )
+    shapes = data.draw(hnp.mutually_broadcastable_shapes(num_shapes=3, min_dims=0, max_dims=3, min_side=0, max_side=3))
     condition = data.draw(hnp.arrays(bool, shapes.input_shapes[0]))
     x, y = (data.draw(grid(shape)) for shape in shapes.input_shapes[1:])
     check_tensors(lambda a, b: where(device.array(condition), a, b), x, y, rng=rng, device=device)
@@ -93,20 +89,14 @@ def test_where_gradient(device, data, rng):
 @few
 @given(data=st.data(), rng=seeds)
 def test_matmul_gradient(device, data, rng):
-    shapes = data.draw(
-        hnp.mutually_broadcastable_shapes(
-            signature=np.matmul.signature, min_side=0, max_side=3, min_dims=0, max_dims=2
-        )
-    )
+    shapes = data.draw(hnp.mutually_broadcastable_shapes(signature=np.matmul.signature, min_side=0, max_side=3, min_dims=0, max_dims=2))
     x, y = (data.draw(grid(shape)) for shape in shapes.input_shapes)
     check_tensors(operator.matmul, x, y, rng=rng, device=device)
     there = device.array(x)
     check_tensors(lambda b: there @ b, y, rng=rng, device=device)
 
 
-@pytest.mark.parametrize(
-    "shapes", [((4,), (4,)), ((4,), (4, 2)), ((3, 4), (4,)), ((2, 3, 4), (4, 2)), ((4,), (2, 4, 3))]
-)
+@pytest.mark.parametrize("shapes", [((4,), (4,)), ((4,), (4, 2)), ((3, 4), (4,)), ((2, 3, 4), (4, 2)), ((4,), (2, 4, 3))])
 def test_matmul_gradient_with_vectors_and_matrices(shapes, device):
     rng = np.random.default_rng(1)
     check_tensors(operator.matmul, *(rng.normal(size=shape) for shape in shapes), rng=rng, device=device)
@@ -128,9 +118,7 @@ def test_reduction_gradient(name, device, data, rng):
         return out[0] if isinstance(out, tuple) else out
 
     assert reduced(Tensor(x), axis, keep).shape == getattr(np, name)(x, axis=axis, keepdims=keep).shape
-    np.testing.assert_allclose(
-        reduced(Tensor(x), axis, keep).numpy(), getattr(np, name)(x, axis=axis, keepdims=keep)
-    )
+    np.testing.assert_allclose(reduced(Tensor(x), axis, keep).numpy(), getattr(np, name)(x, axis=axis, keepdims=keep))
     check_tensors(lambda t: reduced(t, axis, keep), x, rng=rng, device=device)
     check_tensors(lambda t: reduced(t, dim=axis, keepdim=keep), x, rng=rng, device=device)
     if name in ("sum", "mean"):
@@ -241,9 +229,11 @@ def test_every_row_of_the_table():
             if finite:
                 check_tensors(compute, *arrays)
                 tried.append(name)
-    assert {"Add", "Sub", "Mul", "Pow", "Neg", "Exp", "Log", "Sqrt", "Abs", "FloorDiv"} <= {*tried} == {
-        name for name, rule in RULES.items() if {*rule.arguments} <= {"x", "y"}
-    }
+    assert (
+        {"Add", "Sub", "Mul", "Pow", "Neg", "Exp", "Log", "Sqrt", "Abs", "FloorDiv"}
+        <= {*tried}
+        == {name for name, rule in RULES.items() if {*rule.arguments} <= {"x", "y"}}
+    )
 
 
 @pytest.fixture

@@ -71,9 +71,7 @@ CASES = {
     "l1": lambda x: F.l1_loss(x, 0.5 * x, reduction="none"),
     "huber": lambda x: F.huber_loss(x, x.detach() * 0.1, delta=0.5),
     "bce": lambda x: F.binary_cross_entropy_with_logits(x, F.sigmoid(x.detach())),
-    "bce, weights": lambda x: F.binary_cross_entropy_with_logits(
-        x, F.sigmoid(x), weight=np.full(4, 0.5), pos_weight=2.0, reduction="sum"
-    ),
+    "bce, weights": lambda x: F.binary_cross_entropy_with_logits(x, F.sigmoid(x), weight=np.full(4, 0.5), pos_weight=2.0, reduction="sum"),
     "bce, weights of each": lambda x: F.binary_cross_entropy_with_logits(x, F.sigmoid(x), pos_weight=np.arange(1.0, 5.0)),
     "cross_entropy": lambda x: F.cross_entropy(x, LABELS) * 3,
     "cross_entropy, none": lambda x: F.cross_entropy(x, LABELS, reduction="none") * x[:, 0],
@@ -130,9 +128,7 @@ def test_a_replay_is_what_eager_code_gives(name, dtype):
 
 def training(wrap, optimizer, steps=4, dropout=0.3):
     rng = np.random.default_rng(0)
-    net = nn.Sequential(
-        nn.Linear(6, 8, rng=rng), nn.ReLU(), nn.Dropout(dropout, rng=rng), nn.Maxout(8, 4, 2, rng=rng), nn.Tanh(), nn.Linear(4, 3, rng=rng)
-    )
+    net = nn.Sequential(nn.Linear(6, 8, rng=rng), nn.ReLU(), nn.Dropout(dropout, rng=rng), nn.Maxout(8, 4, 2, rng=rng), nn.Tanh(), nn.Linear(4, 3, rng=rng))
     algorithm = optimizer(net.parameters())
 
     def step(x, labels):

@@ -42,9 +42,7 @@ def test_the_slides_graph(slides):
 
 def test_the_graph_can_be_walked_by_hand_as_on_the_slides(slides):
     def walk(function, incoming):
-        for (following, _), gradient in zip(
-            function.next_functions, function.backward(incoming), strict=True
-        ):
+        for (following, _), gradient in zip(function.next_functions, function.backward(incoming), strict=True):
             if following is not None:
                 walk(following, gradient)
 
@@ -79,9 +77,7 @@ def test_by_hand_a_broadcast_gradient_is_reduced():
 
 @settings(max_examples=30)
 @given(
-    st.lists(
-        st.tuples(st.integers(0, 99), st.integers(0, 99), st.sampled_from("+-*")), min_size=1, max_size=12
-    ),
+    st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99), st.sampled_from("+-*")), min_size=1, max_size=12),
     grid(3),
 )
 def test_random_graphs(steps, values):

@@ -209,9 +209,7 @@ def test_leaves_can_be_pickled_and_copied():
     for twin in (pickle.loads(pickle.dumps(x)), copy.deepcopy(x), pickle.loads(pickle.dumps(tensor(3)))):
         assert twin is not x and twin.dtype in (np.float32, np.int64)
     twin = copy.deepcopy(x)
-    assert (
-        twin.requires_grad and twin.grad.tolist() == [2, 4] and not np.shares_memory(twin.numpy(), x.numpy())
-    )
+    assert twin.requires_grad and twin.grad.tolist() == [2, 4] and not np.shares_memory(twin.numpy(), x.numpy())
     for copying in (copy.deepcopy, pickle.dumps):
         with pytest.raises(RuntimeError, match="only a leaf"):
             copying(x * 2)

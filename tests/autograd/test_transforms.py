@@ -59,9 +59,7 @@ def test_wrong_uses_of_grad():
             grad(cube)(wrong)
     with pytest.raises(TypeError, match="f: expected it to return a Tensor, got float"):
         grad(lambda x: 3.0)(2.0)
-    with pytest.raises(
-        ValueError, match=r"f: expected it to return one number, got a tensor of shape \(2,\)"
-    ):
+    with pytest.raises(ValueError, match=r"f: expected it to return one number, got a tensor of shape \(2,\)"):
         grad(lambda x: x)(np.ones(2))
     with pytest.raises(ValueError, match="argnums"):
         grad(cube, 1)(2.0)

@@ -31,9 +31,7 @@ def test_a_check_that_refuses_right_functions_is_an_error(relu, capsys):
     with pytest.raises(SystemExit) as stop:
         run(ARGUMENTS)
     assert stop.value.code == 1
-    assert capsys.readouterr().out == (
-        "classic.py: right functions are refused (2 ulp) where these change: d_sigmoid\n"
-    )
+    assert capsys.readouterr().out == ("classic.py: right functions are refused (2 ulp) where these change: d_sigmoid\n")
 
 
 def test_mutants_are_found_and_survivors_are_an_error(relu, capsys):
@@ -51,6 +49,4 @@ def test_the_derivation():
     assert derivation.false_alarms() == []
     few = [mutant for mutant in derivation.mutants() if mutant[1].startswith("rules.py") or mutant[0] in ("loop", "way")]
     assert len(few) > 400
-    assert [] == [
-        text for function, text, verdict, reason in few if not verdict() and not reason(function, text.split(": ", 1)[1])
-    ]
+    assert [] == [text for function, text, verdict, reason in few if not verdict() and not reason(function, text.split(": ", 1)[1])]

@@ -16,7 +16,26 @@ def test_docstrings():
 
 def test_json_keeps_everything(tmp_path):
     records = [
-        Record("s", "a", "10", "float32", "forward", "nbgrad", Spread(1e-3, 9e-4, 2e-3), memory="out", rounds=5, threads=2, fraction=Spread(0.5, 0.4, 0.6), limit="copy", first=1.5, first_from="compiled", size=10, bytes=80, flops=30, details={"copy": 1e9}),
+        Record(
+            "s",
+            "a",
+            "10",
+            "float32",
+            "forward",
+            "nbgrad",
+            Spread(1e-3, 9e-4, 2e-3),
+            memory="out",
+            rounds=5,
+            threads=2,
+            fraction=Spread(0.5, 0.4, 0.6),
+            limit="copy",
+            first=1.5,
+            first_from="compiled",
+            size=10,
+            bytes=80,
+            flops=30,
+            details={"copy": 1e9},
+        ),
         Record("s", "a", "10", "float32", "forward", "PyTorch", Spread(2e-3, 2e-3, 2e-3), ratio=Spread(2.0, 1.9, 2.1)),
         Record("accuracy", "ä", "", "float32", "value", "PyTorch", Spread(math.inf, math.inf, math.inf), unit="ulp"),
     ]

@@ -54,6 +54,18 @@ def test_first_calls():
 
 
 def test_the_page_says_what_is_missing():
-    machine = {"cpu": "C", "vectors": "", "cores": 2, "load": 0.1, "threads": 2, "python": "3", "versions": {}, "clean": False, "commit": "abc", "date": "d", "command": "python -m bench x"}
+    machine = {
+        "cpu": "C",
+        "vectors": "",
+        "cores": 2,
+        "load": 0.1,
+        "threads": 2,
+        "python": "3",
+        "versions": {},
+        "clean": False,
+        "commit": "abc",
+        "date": "d",
+        "command": "python -m bench x",
+    }
     page = as_markdown(Result(machine, [own("a"), peer("a", 2.0)], {"gpu": "no GPU"}))
     assert "- not measured: gpu: no GPU" in page and "Commit abc with changes" in page and "| a 10 forward |" in page

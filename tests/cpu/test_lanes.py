@@ -57,9 +57,7 @@ def test_a_row_gives_the_same_at_every_place(dtype, width):
     x, g, labels = problem(dtype, n, width)
     whole = results(x, g, labels)
     for start, stop in ((0, 1), (1, 2), (n - 1, n), (3, LANES + 4), (5, 5 + LANES), (LANES, n)):
-        for part, all_rows in zip(
-            results(x[start:stop].copy(), g[start:stop].copy(), labels[start:stop]), whole, strict=True
-        ):
+        for part, all_rows in zip(results(x[start:stop].copy(), g[start:stop].copy(), labels[start:stop]), whole, strict=True):
             same_bits(part, all_rows[start:stop])
 
 
@@ -101,9 +99,7 @@ def test_threads_and_the_parallel_loop_change_nothing(width):
         numba.set_num_threads(before)
     with serial_loops():
         serial, serial_total = results(x, g, labels), kernels.cross_entropy_value_and_grad(x, labels)
-    for a, b, c in zip(
-        together + list(total), alone + list(same_total), serial + list(serial_total), strict=True
-    ):
+    for a, b, c in zip(together + list(total), alone + list(same_total), serial + list(serial_total), strict=True):
         same_bits(a, b)
         same_bits(a, c)
 

@@ -117,7 +117,5 @@ y = x @ w
 print(control.get() if control else 2, seen)
 """
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2", "NBGRAD_BLAS_THREADS": keep}
-    answer = subprocess.run(
-        [sys.executable, "-c", code], env=environment, cwd=Path(__file__).parent.parent.parent, capture_output=True, text=True
-    )
+    answer = subprocess.run([sys.executable, "-c", code], env=environment, cwd=Path(__file__).parent.parent.parent, capture_output=True, text=True)
     assert answer.stdout.strip() == expected, answer.stderr

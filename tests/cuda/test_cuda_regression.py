@@ -161,7 +161,6 @@ def test_a_model_of_the_cpu_answers_on_the_gpu(dtype):
         model.predict(put(X[:, :1]))
 
 
-
 @pytest.mark.gpu
 def test_pytorch():
     torch = pytest.importorskip("torch")

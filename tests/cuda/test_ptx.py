@@ -109,15 +109,8 @@ KERNELS = {
         for name, op in LOSSES.items()
         for kind in ("value", "slope", "sum", "sum_and_slope")
     },
-    **{
-        f"{name}_target_slope": (True, lambda T, t, a, op=op: elementwise(op, "target_slope")(T, t, a))
-        for name, op in LOSSES.items()
-        if op.target_derivative
-    },
-    **{
-        f"{name}_rows": (True, lambda T, t, a, name=name: (_rows().forward(name, T), (a, i, i, i, i, a)))
-        for name in ROW_FUNCTIONS
-    },
+    **{f"{name}_target_slope": (True, lambda T, t, a, op=op: elementwise(op, "target_slope")(T, t, a)) for name, op in LOSSES.items() if op.target_derivative},
+    **{f"{name}_rows": (True, lambda T, t, a, name=name: (_rows().forward(name, T), (a, i, i, i, i, a))) for name in ROW_FUNCTIONS},
     **{
         f"{name}_backward_rows": (
             True,

@@ -134,7 +134,9 @@ def test_what_gzip_packs_is_unpacked(tmp_path, size, level):
             assert b"".join(parts) == data and stream.read(1) == b""
 
 
-@pytest.mark.parametrize("packed", [gzip.compress(b"abc", mtime=0)[:-1], gzip.compress(b"abc", mtime=0)[:-8] + bytes(8), gzip.compress(b"abc", mtime=0) + b"x", b"\x1f\x8b", b""])
+@pytest.mark.parametrize(
+    "packed", [gzip.compress(b"abc", mtime=0)[:-1], gzip.compress(b"abc", mtime=0)[:-8] + bytes(8), gzip.compress(b"abc", mtime=0) + b"x", b"\x1f\x8b", b""]
+)
 def test_damaged_gzip(tmp_path, packed):
     (tmp_path / "x").write_bytes(packed)
     with Source(tmp_path / "x") as source:
@@ -166,7 +168,13 @@ def test_idx_through_a_pipe_that_writes_slowly():
 
 
 def test_reasons_are_never_empty():
-    for error, text in ((ValueError("a\nb"), "a"), (EOFError(), "EOFError"), (KeyError("x"), "'x'"), (MemoryError(""), "MemoryError"), (ValueError(()), "ValueError")):
+    for error, text in (
+        (ValueError("a\nb"), "a"),
+        (EOFError(), "EOFError"),
+        (KeyError("x"), "'x'"),
+        (MemoryError(""), "MemoryError"),
+        (ValueError(()), "ValueError"),
+    ):
         assert reason(error) == text
 
 

@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 
 from nbgrad import kernels
 
-MATH = SimpleNamespace(
-    **{n: getattr(mp, n) for n in ("sin", "cos", "tanh", "atan", "asinh", "erf", "log", "exp", "sqrt", "hypot")}
-)
+MATH = SimpleNamespace(**{n: getattr(mp, n) for n in ("sin", "cos", "tanh", "atan", "asinh", "erf", "log", "exp", "sqrt", "hypot")})
 KERNELS = SimpleNamespace(
     sigmoid=lambda x: 1 / (1 + mp.exp(-x)),
     softplus=lambda x: mp.log1p(mp.exp(x)),
@@ -36,11 +34,7 @@ def expressions(draw, names, depth=3):
     if depth == 0:
         return draw(st.sampled_from([*names, *names, "2", "0.5", "1.5", "-1"]))
     part = expressions(names, depth - 1)
-    kind = draw(
-        st.sampled_from(
-            ["name", "two", "two", "two", "quotient", "one", "one", "log", "power", "choice", "max", "loss", "rest"]
-        )
-    )
+    kind = draw(st.sampled_from(["name", "two", "two", "two", "quotient", "one", "one", "log", "power", "choice", "max", "loss", "rest"]))
     if kind == "name":
         return draw(st.sampled_from(names))
     if kind == "two":
@@ -66,11 +60,7 @@ def expressions(draw, names, depth=3):
 def conditions(draw, names):
     a, b = draw(expressions(names, 1)), draw(expressions(names, 1))
     text = f"{a} {draw(st.sampled_from(['<', '>', '<=', '>=']))} {b}"
-    return (
-        text
-        if draw(st.booleans())
-        else f"({text} {draw(st.sampled_from(['and', 'or']))} {draw(expressions(names, 0))} > 0)"
-    )
+    return text if draw(st.booleans()) else f"({text} {draw(st.sampled_from(['and', 'or']))} {draw(expressions(names, 0))} > 0)"
 
 
 @st.composite

@@ -42,9 +42,7 @@ def wrong(f, points=POINTS):
         b = Builder()
         nodes = {p: b.argument(p) for p in f.parameters}
         y = b.argument("y")
-        rule = function(
-            Program("rule", b, [("d", b.real(expression(b, text, nodes | {"y": y})))]), "rule", [*f.parameters, "y"]
-        )
+        rule = function(Program("rule", b, [("d", b.real(expression(b, text, nodes | {"y": y})))]), "rule", [*f.parameters, "y"])
         for x in points:
             x = DOMAIN.get(f.name, float)(x)
             args = [x, *(OTHERS.get(p, 1.3) for p in f.parameters[1:])]

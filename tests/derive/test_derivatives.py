@@ -94,11 +94,7 @@ def test_source_reads_as_written_by_hand():
 
     formula = program(nll)
     assert write.text(reverse.gradients(formula, ("w", "b")), "value_and_grad") == (
-        "def value_and_grad(w, b, x, y):\n"
-        "    z = w * x + b\n"
-        "    d_z = d_softplus(z) - y\n"
-        "    d_w = d_z * x\n"
-        "    return softplus(z) - y * z, d_w, d_z\n"
+        "def value_and_grad(w, b, x, y):\n    z = w * x + b\n    d_z = d_softplus(z) - y\n    d_w = d_z * x\n    return softplus(z) - y * z, d_w, d_z\n"
     )
 
 

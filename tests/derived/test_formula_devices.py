@@ -56,9 +56,7 @@ def test_gradients_have_the_arguments_shapes(device):
     w, x, y, g = drawn(np.float64, (3, 1), (4,), (2, 3, 4), (2, 3, 4))
     expected = by_hand(w, 0.5, x, y)
     grads = nll.backward(device.array(g), device.array(w), 0.5, device.array(x), device.array(y))
-    for found, whole, shape, axes in zip(
-        grads, expected[1:], [(3, 1), (), (4,), (2, 3, 4)], [(0, 2), (0, 1, 2), (0, 1), ()], strict=True
-    ):
+    for found, whole, shape, axes in zip(grads, expected[1:], [(3, 1), (), (4,), (2, 3, 4)], [(0, 2), (0, 1, 2), (0, 1), ()], strict=True):
         found = device.numpy(found)
         assert found.shape == shape
         np.testing.assert_allclose(found, (np.broadcast_to(whole, g.shape) * g).sum(axes).reshape(shape), rtol=1e-12)
@@ -77,9 +75,7 @@ def test_sums_and_means(device, dtype):
     np.testing.assert_allclose(device.numpy(gx), expected[3], rtol=tolerance, atol=tolerance)
     mean, (gw,) = nll.mean.value_and_grad(0.75, -0.5, *on, wrt="w", weight=device.array(weight))
     for found, whole in ((mean, expected[0]), (gw, expected[1])):
-        np.testing.assert_allclose(
-            device.numpy(found), np.average(whole, weights=weight), rtol=10 * tolerance, atol=tolerance
-        )
+        np.testing.assert_allclose(device.numpy(found), np.average(whole, weights=weight), rtol=10 * tolerance, atol=tolerance)
     products = nll.mean.hessp((1.0, 2.0), 0.75, -0.5, *on, wrt=("w", "b"))
     p = 1 / (1 + np.exp(-(0.75 * x.astype(float) - 0.5)))
     slopes = p * (1 - p) * (x + 2)

@@ -157,10 +157,7 @@ def test_a_kinks_value_lies_between_the_slopes_at_its_sides(op, data):
         numbers = [mpf(v) for v in target + parameters]
         for kink in op.kinks_at(*parameters):
             h = mpf(10) ** -50
-            left, right = (
-                (forward(mpf(kink) + s * h, *numbers) - forward(mpf(kink), *numbers)) / (s * h)
-                for s in (-1, 1)
-            )
+            left, right = ((forward(mpf(kink) + s * h, *numbers) - forward(mpf(kink), *numbers)) / (s * h) for s in (-1, 1))
             for zero in (0.0, -0.0):
                 value = op.derivative(np.float64(kink) + zero, *map(np.float64, target + parameters))
                 assert min(left, right) - mpf(10) ** -20 <= value <= max(left, right) + mpf(10) ** -20
@@ -180,9 +177,7 @@ def test_known_values(dtype):
     with mpmath.workdps(60):
         # the kernels' arguments as they are after rounding to the precision
         deep, left, low = (mpf(float(dtype(x))) for x in (22.18, -14.56, -88.7))
-        assert compiled(f.d_sigmoid, dtype(22.18)) == pytest.approx(
-            float(mpmath.exp(-deep) / (1 + mpmath.exp(-deep)) ** 2), rel=rel
-        )
+        assert compiled(f.d_sigmoid, dtype(22.18)) == pytest.approx(float(mpmath.exp(-deep) / (1 + mpmath.exp(-deep)) ** 2), rel=rel)
         assert compiled(f.d_tanh, dtype(-14.56)) == pytest.approx(float(1 / mpmath.cosh(left) ** 2), rel=rel)
         true = float(1 / (1 + mpmath.exp(-low)))
     value = compiled(f.sigmoid, dtype(-88.7))

@@ -48,9 +48,7 @@ def test_softmax_within_2_ulp(samples, long):
         for x in samples:
             y = forward("softmax", long, x[None])[0]
             d, others = rounding(exact_row(x))
-            errors = [
-                ulps(a, b) - own - others for a, b, own in zip(y, softmax(exact_row(x)), d, strict=True)
-            ]
+            errors = [ulps(a, b) - own - others for a, b, own in zip(y, softmax(exact_row(x)), d, strict=True)]
             assert max(errors) <= 2.5, (x, y, errors)
             assert abs(float(y.astype(np.float64).sum()) - 1) <= 2 * FINFO[y.dtype].eps
             assert (y[np.isneginf(x)] == 0).all()
@@ -101,10 +99,7 @@ def test_cross_entropy_and_its_gradient(samples, scale, long):
             true = logsumexp(entries) - entries[label]
             assert ulps(loss[0], true) <= 2.5 + others, (x, label, loss, true)
             true_grad = slopes(lambda v, i=label: scale * (logsumexp(v) - v[i]), entries, finite)
-            errors = [
-                ulps(a, b) - own - others
-                for a, b, own in zip(grad[finite], true_grad, [d[j] for j in finite], strict=True)
-            ]
+            errors = [ulps(a, b) - own - others for a, b, own in zip(grad[finite], true_grad, [d[j] for j in finite], strict=True)]
             assert max(errors) <= 3, (x, label, grad, errors)
             assert (grad[np.isneginf(x)] == 0).all()
 
@@ -124,9 +119,7 @@ def test_cross_entropy_of_probabilities(samples):
             loss, again, grad = np.empty(1, x.dtype), np.empty(1, x.dtype), np.empty_like(x)
             keep = np.zeros(1, np.bool_)
             cpu_labels.soft_cross_entropy(False).serial(x[None], q[None], keep, loss)
-            cpu_labels.soft_cross_entropy(True).serial(
-                x[None], q[None], keep, again, x.dtype.type(1), grad[None]
-            )
+            cpu_labels.soft_cross_entropy(True).serial(x[None], q[None], keep, again, x.dtype.type(1), grad[None])
             same_bits(loss, again)
             entries, weights = exact_row(x), exact_row(q)
 
@@ -140,14 +133,8 @@ def test_cross_entropy_of_probabilities(samples):
             top = int(np.argmax(x))
             for j, true in zip(finite, slopes(value, entries, finite), strict=True):
                 others = 1 - p[j]
-                magnitude = (
-                    p[j] * (total - weights[j]) + weights[j] * others
-                    if j == top
-                    else p[j] * total + weights[j]
-                )
-                room = (4 + d[j] + others_rounded) * magnitude * mpf(float(FINFO[x.dtype].eps)) + mpf(
-                    float(FINFO[x.dtype].smallest_subnormal)
-                ) * 4
+                magnitude = p[j] * (total - weights[j]) + weights[j] * others if j == top else p[j] * total + weights[j]
+                room = (4 + d[j] + others_rounded) * magnitude * mpf(float(FINFO[x.dtype].eps)) + mpf(float(FINFO[x.dtype].smallest_subnormal)) * 4
                 assert abs(mpf(float(grad[j])) - true) <= room, (x, q, j, grad, true)
 
 
@@ -167,15 +154,11 @@ def test_backward_of_softmax_and_log_softmax(dtype, long):
             p = softmax(entries)
             d, others = rounding(entries)
             dx = backward("softmax", long, g[None], forward("softmax", long, x[None]))[0]
-            true = slopes(
-                lambda v, g=gradients: sum(a * b for a, b in zip(g, softmax(v), strict=True)), entries, places
-            )
+            true = slopes(lambda v, g=gradients: sum(a * b for a, b in zip(g, softmax(v), strict=True)), entries, places)
             spread = sum(abs(a) * b for a, b in zip(gradients, p, strict=True))
             for j in places:
                 of_y = d[j] + others + max(d) * sum(p[k] for k in places if d[k])
-                room = (8 + of_y) * eps * p[j] * (abs(gradients[j]) + spread) + tiny * (
-                    abs(gradients[j]) + spread + 1
-                )
+                room = (8 + of_y) * eps * p[j] * (abs(gradients[j]) + spread) + tiny * (abs(gradients[j]) + spread + 1)
                 assert abs(mpf(float(dx[j])) - true[j]) <= room, (x, g, j)
             y = forward("log_softmax", long, x[None])[0]
             dx = backward("log_softmax", long, g[None], y[None])[0]
@@ -269,9 +252,7 @@ def test_maxout_takes_the_first_of_equals_and_nan_wins(dtype, pieces):
         ],
         dtype,
     )
-    x = np.concatenate(
-        [x, np.repeat(x[:, :1], pieces - 3, axis=1)], axis=1
-    )  # more of the first: no other winner
+    x = np.concatenate([x, np.repeat(x[:, :1], pieces - 3, axis=1)], axis=1)  # more of the first: no other winner
     y, index = np.empty(len(x), dtype), np.empty(len(x), np.intp)
     assert cpu_maxout.maxout(pieces).serial(x.reshape(-1), pieces, 1, y, index)
     assert index.tolist() == [1, 0, 0, 0, 1, 0, 2]

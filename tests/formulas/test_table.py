@@ -21,17 +21,12 @@ def test_the_table():
 def test_kinks_are_where_the_slope_jumps(op):
     """And nowhere else among ordinary numbers: the table's list is what other gradient checks leave out."""
     f = exact(op.forward)
-    arguments = [
-        mpf(v)
-        for v in ([0.0] if op.name in LOSSES else []) + [0.5 * (i + 3) for i in range(len(op.parameters))]
-    ]
+    arguments = [mpf(v) for v in ([0.0] if op.name in LOSSES else []) + [0.5 * (i + 3) for i in range(len(op.parameters))]]
     with mpmath.workdps(150):
         h = mpf(10) ** -50
 
         def jump(x):
-            return (
-                abs((f(x + h, *arguments) - f(x, *arguments)) - (f(x, *arguments) - f(x - h, *arguments))) / h
-            )
+            return abs((f(x + h, *arguments) - f(x, *arguments)) - (f(x, *arguments) - f(x - h, *arguments))) / h
 
         kinks = op.kinks_at(*map(float, arguments[op.name in LOSSES :]))
         assert all(jump(mpf(kink)) > 1e-3 for kink in kinks)

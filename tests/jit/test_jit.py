@@ -22,9 +22,7 @@ from nbgrad import formulas, jit
 @pytest.fixture
 def copy(tmp_path):
     """A copy of the package, to be edited."""
-    return Path(
-        shutil.copytree(PACKAGE, tmp_path / "copy" / "nbgrad", ignore=shutil.ignore_patterns("__pycache__"))
-    )
+    return Path(shutil.copytree(PACKAGE, tmp_path / "copy" / "nbgrad", ignore=shutil.ignore_patterns("__pycache__")))
 
 
 def edit(file, old, new):
@@ -32,9 +30,7 @@ def edit(file, old, new):
     assert text.count(old) == 1
     status = file.stat()
     file.write_text(text.replace(old, new))
-    os.utime(
-        file, ns=(status.st_atime_ns, status.st_mtime_ns)
-    )  # not even the time of the change gives it away
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))  # not even the time of the change gives it away
 
 
 def test_nothing_happens_at_import(tmp_path):
@@ -103,9 +99,7 @@ def test_the_cache_is_used_and_never_stale(copy, tmp_path):
 
     old, new = "return _fma(_fma(-y, error,", "return y + _fma(_fma(-y, error,"
     edit(copy / "elementary" / "division.py", old, new)
-    assert run(COUNT + SIGMOID, cache, package=copy).split()[0] != "0.5", (
-        "a function below the formula was edited"
-    )
+    assert run(COUNT + SIGMOID, cache, package=copy).split()[0] != "0.5", "a function below the formula was edited"
 
 
 def test_an_edit_under_a_running_process_does_not_poison_the_cache(copy, tmp_path):

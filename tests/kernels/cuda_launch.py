@@ -67,9 +67,7 @@ def compare(launched, expected, *inputs, room=0.0):
 def main():
     rng = np.random.default_rng(0)
     for dtype in (np.float32, np.float64):
-        x = np.append(rng.normal(size=4) * 10, [0, -0.0, 1e-40, 700, -700, np.inf, -np.inf, np.nan]).astype(
-            dtype
-        )
+        x = np.append(rng.normal(size=4) * 10, [0, -0.0, 1e-40, 700, -700, np.inf, -np.inf, np.nan]).astype(dtype)
         g = rng.normal(size=x.size).astype(dtype)
         for name in elementary.__all__:
             function = getattr(elementary, name)

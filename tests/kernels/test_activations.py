@@ -141,9 +141,7 @@ def test_threads_and_size_change_nothing(op):
     """40 001 elements run in parallel, pieces of them serially: the same bits, for any number of threads."""
     forward, backward = functions(op)
     rng = np.random.default_rng(0)
-    x, g = (
-        rng.integers(0, 2**32, 40_001, dtype=np.uint64).astype(np.uint32).view(np.float32) for _ in range(2)
-    )
+    x, g = (rng.integers(0, 2**32, 40_001, dtype=np.uint64).astype(np.uint32).view(np.float32) for _ in range(2))
     before = numba.get_num_threads()
     results = []
     try:
@@ -241,9 +239,7 @@ def test_bad_arguments(op):
             backward(wrong, 1.0)
     with pytest.raises(
         ValueError,
-        match=re.escape(
-            "grad_output: expected shapes that broadcast together, got grad_output (4,), x (2, 3)"
-        ),
+        match=re.escape("grad_output: expected shapes that broadcast together, got grad_output (4,), x (2, 3)"),
     ):
         backward(np.zeros(4), x)
     read_only = np.zeros((2, 3))
@@ -304,11 +300,7 @@ def test_subarrays_of_larger_memory_are_not_touched_around_out(layout):
     written = np.zeros(base.nbytes, bool)
     flat = np.lib.array_utils.byte_bounds(base)[0]
     for offset in np.ndindex(out.shape):
-        start = (
-            out.__array_interface__["data"][0]
-            + sum(i * s for i, s in zip(offset, out.strides, strict=True))
-            - flat
-        )
+        start = out.__array_interface__["data"][0] + sum(i * s for i, s in zip(offset, out.strides, strict=True)) - flat
         written[start : start + 8] = True
     kernels.sigmoid(np.ones((3, 4)), out=out)
     changed = np.frombuffer(before.tobytes(), np.uint8) != np.frombuffer(base.tobytes(), np.uint8)

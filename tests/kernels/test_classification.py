@@ -33,9 +33,7 @@ def problems(draw, probabilities=None):
     dtype = draw(st.sampled_from(DTYPES))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     classes = draw(st.integers(1, 4))
-    shape = draw(
-        st.sampled_from([(classes,), (3, classes), (2, classes, 3), (2, classes, 1, 2), (1, classes)])
-    )
+    shape = draw(st.sampled_from([(classes,), (3, classes), (2, classes, 3), (2, classes, 1, 2), (1, classes)]))
     others = shape[:-1] if len(shape) <= 2 else (shape[0], *shape[2:])
     x = (rng.standard_normal(shape) * draw(st.sampled_from([0.1, 1.0, 10.0]))).astype(dtype)
     keywords = {"reduction": draw(st.sampled_from(["mean", "sum", "none"]))}
@@ -290,8 +288,6 @@ def test_threads_change_nothing():
 
 
 def test_lists_integers_and_numbers():
-    same_bits(
-        cross_entropy([[2, 0], [0, 1]], [0, 1]), cross_entropy(np.array([[2.0, 0], [0, 1]]), np.array([0, 1]))
-    )
+    same_bits(cross_entropy([[2, 0], [0, 1]], [0, 1]), cross_entropy(np.array([[2.0, 0], [0, 1]]), np.array([0, 1])))
     assert type(cross_entropy([2, 0], 0)) is np.float64
     assert cross_entropy(np.float32([2, 0]), np.int8(0), reduction="none").dtype == np.float32

@@ -18,9 +18,7 @@ def test_labels_out_of_range_are_refused(function, shape):
     for bad in (-1, -99, 3, 255, 2**31, 2**62, -(2**63), -101):
         labels = np.zeros(others, np.int64)
         labels[(-1,) * labels.ndim] = bad
-        message = (
-            f"target: expected labels in 0..2 or ignore_index=-100, got {bad} at position {labels.size - 1}"
-        )
+        message = f"target: expected labels in 0..2 or ignore_index=-100, got {bad} at position {labels.size - 1}"
         with pytest.raises(ValueError, match="^" + re.escape(message)):
             function(x, labels)
     with pytest.raises(ValueError, match="^target: expected labels below"):
@@ -77,8 +75,7 @@ def test_shapes_that_do_not_match(function):
     ):
         with pytest.raises(
             ValueError,
-            match="^"
-            + re.escape(f"target: expected labels of shape {shape[:1] * (len(shape) > 1) + shape[2:]}"),
+            match="^" + re.escape(f"target: expected labels of shape {shape[:1] * (len(shape) > 1) + shape[2:]}"),
         ):
             function(np.zeros(shape), np.zeros(target, int))
     for x in (np.float64(1), 5):
@@ -104,9 +101,7 @@ def test_probabilities_of_another_shape():
 def test_bad_keywords(function):
     x, labels = np.zeros((2, 3)), [0, 1]
     for weight in (np.ones(2), np.ones((2, 3)), 1.0, []):
-        with pytest.raises(
-            ValueError, match=re.escape("weight: expected shape (3,), one for each class, got ")
-        ):
+        with pytest.raises(ValueError, match=re.escape("weight: expected shape (3,), one for each class, got ")):
             function(x, labels, weight=weight)
     for weight in ("abc", [1j, 1, 1], np.ma.ones(3)):
         with pytest.raises(TypeError, match="^weight: expected "):

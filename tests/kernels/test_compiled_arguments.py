@@ -201,7 +201,17 @@ def test_logsumexp():
 def test_maxout():
     line = np.array([3.0, 1.0, 2.0, 5.0])
     index = np.array([0, 1])
-    for pieces, refused in ((2, None), (np.int8(2), None), (3, "num_pieces"), (0, "num_pieces"), (-1, "num_pieces"), (2.0, "num_pieces"), (True, "num_pieces"), ("2", "num_pieces"), (None, "num_pieces")):
+    for pieces, refused in (
+        (2, None),
+        (np.int8(2), None),
+        (3, "num_pieces"),
+        (0, "num_pieces"),
+        (-1, "num_pieces"),
+        (2.0, "num_pieces"),
+        (True, "num_pieces"),
+        ("2", "num_pieces"),
+        (None, "num_pieces"),
+    ):
         check("maxout", (line, pieces), {}, refused)
         if pieces != 3:
             check("maxout_backward", (line[:2], index, pieces), {}, refused)
@@ -311,7 +321,11 @@ def test_losses_of_labels(name):
 def test_smoothing_and_probabilities():
     q = kernels.softmax(G)
     for f in ("cross_entropy", "cross_entropy_value_and_grad"):
-        for smoothing, refused in ((0.3, None), (ZERO_D, None), *((v, "label_smoothing") for v in (-0.1, 1.5, np.nan, True, None, "0", 1j, np.array(2.0), np.array(True)))):
+        for smoothing, refused in (
+            (0.3, None),
+            (ZERO_D, None),
+            *((v, "label_smoothing") for v in (-0.1, 1.5, np.nan, True, None, "0", 1j, np.array(2.0), np.array(True))),
+        ):
             check(f, (X, LABELS), {"label_smoothing": smoothing}, refused)
         check(f, (X, q), {}, None)
         check(f, (X, q[0]), {}, "target")

@@ -26,15 +26,11 @@ WEIGHT = RNG.random(6) + 0.5
 def test_cross_entropy(target, reduction):
     @njit
     def f(x, target, weight, smoothing):
-        return kernels.cross_entropy_value_and_grad(
-            x, target, weight=weight, label_smoothing=smoothing, reduction=reduction
-        )
+        return kernels.cross_entropy_value_and_grad(x, target, weight=weight, label_smoothing=smoothing, reduction=reduction)
 
     for weight, smoothing in ((np.ones(6), 0.0), (WEIGHT, 0.0), (np.ones(6), 0.1), (WEIGHT, 0.2)):
         loss, gradient = f(X, target, weight, smoothing)
-        expected = kernels.cross_entropy_value_and_grad(
-            X, target, weight=weight, label_smoothing=smoothing, reduction=reduction
-        )
+        expected = kernels.cross_entropy_value_and_grad(X, target, weight=weight, label_smoothing=smoothing, reduction=reduction)
         np.testing.assert_allclose(loss, expected[0], rtol=1e-14)
         np.testing.assert_allclose(gradient, expected[1], rtol=1e-13, atol=1e-16)
 
@@ -116,14 +112,10 @@ def test_weights_of_binary_cross_entropy_and_delta_of_huber():
         )
 
     (loss, gradient), scaled, huber = f(X, PROBABILITIES, WEIGHT, WEIGHT[::-1].copy())
-    expected = kernels.binary_cross_entropy_with_logits_value_and_grad(
-        X, PROBABILITIES, weight=WEIGHT, pos_weight=WEIGHT[::-1]
-    )
+    expected = kernels.binary_cross_entropy_with_logits_value_and_grad(X, PROBABILITIES, weight=WEIGHT, pos_weight=WEIGHT[::-1])
     np.testing.assert_allclose(loss, expected[0], rtol=1e-14)
     np.testing.assert_allclose(gradient, expected[1], rtol=1e-13, atol=1e-17)
-    assert math.isclose(
-        scaled, kernels.binary_cross_entropy_with_logits(X, PROBABILITIES, pos_weight=2.0), rel_tol=1e-14
-    )
+    assert math.isclose(scaled, kernels.binary_cross_entropy_with_logits(X, PROBABILITIES, pos_weight=2.0), rel_tol=1e-14)
     assert math.isclose(huber, kernels.huber_loss(X, PROBABILITIES, delta=0.5), rel_tol=1e-14)
 
 

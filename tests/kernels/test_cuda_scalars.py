@@ -68,9 +68,7 @@ def test_the_ptx_computes_what_the_cpu_computes(name, dtype, ptx_of):
     """To the last bit as it stands; and within the 2 ulp of the contract if `ptxas` fuses products with sums."""
     function = of_one_number(name)
     ptx = ptx_of(function, TYPES[dtype])
-    assert dtype is np.float64 or ".f64" not in ptx, (
-        "float64 runs at a 32nd to a 64th of float32's speed on most GPUs"
-    )
+    assert dtype is np.float64 or ".f64" not in ptx, "float64 runs at a 32nd to a 64th of float32's speed on most GPUs"
     assert "call" not in ptx
     x = float_inputs(dtype, 240)
     x = np.append(x, np.array([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan], dtype))

@@ -94,9 +94,7 @@ def test_several_axes(axis):
     y = softmax(x, axis=axis)
     np.testing.assert_allclose(y, e / total, rtol=1e-13)
     np.testing.assert_allclose(log_softmax(x, axis=axis), x - np.log(total), rtol=1e-12, atol=1e-14)
-    np.testing.assert_allclose(
-        softmax_backward(g, y, axis=axis), y * (g - (g * y).sum(axis=numpys, keepdims=True)), rtol=1e-10, atol=1e-14
-    )
+    np.testing.assert_allclose(softmax_backward(g, y, axis=axis), y * (g - (g * y).sum(axis=numpys, keepdims=True)), rtol=1e-10, atol=1e-14)
     for keepdims in (False, True):
         value = logsumexp(x, axis=axis, keepdims=keepdims)
         assert value.shape == e.sum(axis=numpys, keepdims=keepdims).shape
@@ -145,7 +143,7 @@ def test_gelu_by_name():
 
 
 def _exp(x):
-    return mpmath.exp(max(min(x, mpf(10) ** 5), -mpf(10) ** 5))
+    return mpmath.exp(max(min(x, mpf(10) ** 5), -(mpf(10) ** 5)))
 
 
 #: (function, derivative) of x and the parameter, in exact arithmetic, both for infinite parameters too
@@ -194,7 +192,9 @@ def test_an_infinite_alpha_of_celu_is_the_identity():
     same_bits(kernels.celu_backward(1.0, x, alpha=INF), np.where(np.isnan(x), x, 1.0))
 
 
-@pytest.mark.parametrize("delta", [-1, 0, -0.0, np.int64(-1), np.int8(0), np.float32(-1), np.float16(-2), np.longdouble(-1), NAN, np.float32(NAN), -INF], ids=repr)
+@pytest.mark.parametrize(
+    "delta", [-1, 0, -0.0, np.int64(-1), np.int8(0), np.float32(-1), np.float16(-2), np.longdouble(-1), NAN, np.float32(NAN), -INF], ids=repr
+)
 def test_huber_refuses_a_delta_of_any_type(delta):
     with pytest.raises(ValueError, match="^delta: expected a number > 0, got "):
         huber_loss(np.ones(3), 0.0, delta=delta)

@@ -19,10 +19,7 @@ from nbgrad.kernels import (
     mse_loss,
 )
 
-LOSSES = {
-    name: getattr(kernels, name)
-    for name in ("mse_loss", "l1_loss", "huber_loss", "binary_cross_entropy_with_logits")
-}
+LOSSES = {name: getattr(kernels, name) for name in ("mse_loss", "l1_loss", "huber_loss", "binary_cross_entropy_with_logits")}
 losses = pytest.mark.parametrize("name", LOSSES)
 precisions = pytest.mark.parametrize("dtype", DTYPES)
 reductions = st.sampled_from(["mean", "sum", "none"])
@@ -32,9 +29,7 @@ DEFINITIONS = {
     "mse_loss": lambda x, t, delta: (x - t) ** 2,
     "l1_loss": lambda x, t, delta: abs(x - t),
     "huber_loss": lambda x, t, delta: np.where(abs(x - t) <= delta, 0.5 * (x - t) ** 2, delta * (abs(x - t) - 0.5 * delta)),
-    "binary_cross_entropy_with_logits": lambda x, t, pos_weight: (
-        pos_weight * t * np.logaddexp(0, -x) + (1 - t) * np.logaddexp(0, x)
-    ),
+    "binary_cross_entropy_with_logits": lambda x, t, pos_weight: pos_weight * t * np.logaddexp(0, -x) + (1 - t) * np.logaddexp(0, x),
 }
 
 
@@ -255,13 +250,9 @@ def test_no_warning_where_a_sum_overflows(name, recwarn):
 
 def test_huber_between_its_neighbours():
     x = np.linspace(-3, 3, 61)
-    np.testing.assert_allclose(
-        huber_loss(x, 0, delta=100, reduction="none"), mse_loss(x, 0, reduction="none") / 2, rtol=1e-15
-    )
+    np.testing.assert_allclose(huber_loss(x, 0, delta=100, reduction="none"), mse_loss(x, 0, reduction="none") / 2, rtol=1e-15)
     small = 1e-9
-    np.testing.assert_allclose(
-        huber_loss(x, 0, delta=small, reduction="none") / small, l1_loss(x, 0, reduction="none"), atol=1e-9
-    )
+    np.testing.assert_allclose(huber_loss(x, 0, delta=small, reduction="none") / small, l1_loss(x, 0, reduction="none"), atol=1e-9)
 
 
 @losses

@@ -88,9 +88,7 @@ def test_bce_of_masked_logits_with_weights(recwarn, device):
 @given(st.data())
 def test_two_class_softmax_is_bce_of_the_difference(data):
     """cross_entropy of logits (a, b) with label 1 = BCE of b − a with target 1, and so are the gradients."""
-    logits = data.draw(
-        st.lists(st.tuples(st.integers(-300, 300), st.integers(-300, 300)), min_size=1, max_size=5)
-    )
+    logits = data.draw(st.lists(st.tuples(st.integers(-300, 300), st.integers(-300, 300)), min_size=1, max_size=5))
     x = np.array(logits, np.float64) / 4  # differences are exact
     labels = np.array(data.draw(st.lists(st.integers(0, 1), min_size=len(x), max_size=len(x))))
     loss, grad = cross_entropy_value_and_grad(x, labels)

@@ -22,9 +22,7 @@ def test_bad_arguments(name):
         for shape in ((4,), (3, 2), (1, 2, 3), (2, 3, 1)):
             with pytest.raises(
                 ValueError,
-                match=re.escape(
-                    f"target: expected a shape that broadcasts to {first(name)}'s (2, 3), got {shape}"
-                ),
+                match=re.escape(f"target: expected a shape that broadcasts to {first(name)}'s (2, 3), got {shape}"),
             ):
                 function(x, np.zeros(shape))
         for wrong in ("max", None, 0):

@@ -274,9 +274,7 @@ def test_threads_change_nothing():
         alone = [softmax(x), log_softmax(x, axis=0), logsumexp(x), softmax_backward(g, y), *maxout(x, 3)]
     finally:
         numba.set_num_threads(before)
-    for a, b in zip(
-        alone, [y, log_softmax(x, axis=0), logsumexp(x), softmax_backward(g, y), *maxout(x, 3)], strict=True
-    ):
+    for a, b in zip(alone, [y, log_softmax(x, axis=0), logsumexp(x), softmax_backward(g, y), *maxout(x, 3)], strict=True):
         same_bits(a, b)
     same_bits(y[350:352], softmax(x[350:352].copy()))
 
@@ -322,9 +320,7 @@ def test_maxout(device, data):
     y, index = maxout(x, pieces, axis=axis)
     device.same(y, expected)  # of −0 and 0 either is the largest
     device.same(index, winner.astype(np.intp))
-    out, index_out = (
-        device.lay(np.zeros(expected.shape, kind), data.draw(st.sampled_from(device.out_layouts))) for kind in (dtype, np.intp)
-    )
+    out, index_out = (device.lay(np.zeros(expected.shape, kind), data.draw(st.sampled_from(device.out_layouts))) for kind in (dtype, np.intp))
     given = maxout(x, pieces, axis=axis, out=out, index_out=index_out)
     assert given[0] is out and given[1] is index_out
     same_bits(device.numpy(native(out, dtype)), device.numpy(y))
@@ -369,6 +365,4 @@ def test_integers_and_lists():
 
 
 def test_all_are_public():
-    assert {
-        f.__name__ for f in (*FORWARD, *BACKWARD, logsumexp, logsumexp_backward, maxout, maxout_backward)
-    } <= set(kernels.__all__)
+    assert {f.__name__ for f in (*FORWARD, *BACKWARD, logsumexp, logsumexp_backward, maxout, maxout_backward)} <= set(kernels.__all__)

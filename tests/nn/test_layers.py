@@ -42,10 +42,7 @@ def test_linear():
     np.testing.assert_allclose(layer(X).numpy(), X @ weight.numpy().T + bias.numpy(), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(nn.Linear(6, 400, rng=rng()).weight.numpy(), weight.numpy())
     assert not np.array_equal(nn.Linear(6, 4).weight.numpy(), nn.Linear(6, 4).weight.numpy())
-    assert (
-        nn.Linear(6, 4, bias=False).bias is None
-        and nn.Linear(6, 4, dtype=np.float64).weight.dtype == np.float64
-    )
+    assert nn.Linear(6, 4, bias=False).bias is None and nn.Linear(6, 4, dtype=np.float64).weight.dtype == np.float64
     for wrong, error in ((0, ValueError), (-1, ValueError), (2.0, TypeError), (True, TypeError)):
         with pytest.raises(error, match="in_features"):
             nn.Linear(wrong, 3)
@@ -170,8 +167,7 @@ def test_sequential():
     net = nn.Sequential(*layers)
     assert len(net) == 2 and list(net) == layers and net[1] is layers[1] and list(net[:1]) == layers[:1]
     assert repr(nn.Sequential(net, nn.Dropout(0.2))) == (
-        "Sequential(\n  (0): Sequential(\n    (0): Linear(in_features=6, out_features=4)\n    (1): ReLU()\n"
-        "  )\n  (1): Dropout(p=0.2)\n)"
+        "Sequential(\n  (0): Sequential(\n    (0): Linear(in_features=6, out_features=4)\n    (1): ReLU()\n  )\n  (1): Dropout(p=0.2)\n)"
     )
     with pytest.raises(TypeError, match="layers: expected Modules, got function"):
         nn.Sequential(F.relu)

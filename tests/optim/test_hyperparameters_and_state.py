@@ -114,7 +114,15 @@ def test_a_step_is_all_or_nothing(kind):
             optimizer.params.append(p)
         return optimizer, [one.numpy() for one in (p, q, r)]
 
-    for what in ("read-only", "the gradient's shape", "the gradient's dtype", "the state's shape", "the state's dtype", "a state too few", "a parameter too many"):
+    for what in (
+        "read-only",
+        "the gradient's shape",
+        "the gradient's dtype",
+        "the state's shape",
+        "the state's dtype",
+        "a state too few",
+        "a parameter too many",
+    ):
         optimizer, arrays = foreign(what)
         before, states = [a.copy() for a in arrays], [{k: np.copy(v) for k, v in s.items()} for s in optimizer.state]
         with pytest.raises(ValueError, match="expected"):

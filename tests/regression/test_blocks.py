@@ -35,9 +35,7 @@ def test_tree_is_the_tree_that_is_built_level_by_level(n):
 def test_value_and_grad_is_that_of_all_rows(model, sizes, seed):
     params, X, y = example(model, sum(sizes), 3, seed=seed)
     weight = np.random.default_rng(seed).random(len(y)) + 0.1
-    problem = BlockProblem(
-        model, Blocks(cut(sizes, X, y, weight)), num_classes=3 if model == "softmax" else 2, l2=0.3, x_scale=0.5
-    )
+    problem = BlockProblem(model, Blocks(cut(sizes, X, y, weight)), num_classes=3 if model == "softmax" else 2, l2=0.3, x_scale=0.5)
     value, grad = problem.value_and_grad(params)
     assert type(value) is float and grad.dtype == np.float64
     same((value, grad), value_and_grad(model)(params, X, y, sample_weight=weight, l2=0.3, x_scale=0.5), 1e-12)
@@ -247,9 +245,7 @@ def test_memory_stays_within_the_budget(tmp_path, how):
     path = tmp_path / "pixels"
     with open(path, "wb") as file:
         file.truncate(200_000 * 800)  # a file of zeros without blocks on the disk
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(BUDGET), str(path), how], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", textwrap.dedent(BUDGET), str(path), how], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "the limit works" in done.stdout
 

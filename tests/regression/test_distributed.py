@@ -198,9 +198,7 @@ def test_only_params_and_sums_travel(client):
     problem = BlockProblem("logistic", DaskBlocks(X, X[:, 0] > 0))
     distributed.wait(distributed.futures_of(problem.blocks.blocks))
     before = sum(client.run(transferred).values())
-    passes = minimize(
-        problem.value_and_grad, np.zeros(101), jac=True, method="L-BFGS-B", options={"maxiter": 20}
-    ).nfev
+    passes = minimize(problem.value_and_grad, np.zeros(101), jac=True, method="L-BFGS-B", options={"maxiter": 20}).nfev
     assert passes >= 10
     assert sum(client.run(transferred).values()) - before < 0.1 * passes * X.nbytes
     names = client.run_on_scheduler(lambda dask_scheduler: set(dask_scheduler.task_prefixes))

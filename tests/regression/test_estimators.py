@@ -96,9 +96,7 @@ def test_pipeline_grid_search_and_cross_validation():
     X, y = datasets.load_wine(return_X_y=True)
     model = make_pipeline(StandardScaler(), SoftmaxRegression())
     grid = GridSearchCV(model, {"softmaxregression__C": [0.01, 1.0]}, cv=3).fit(X, y)
-    reference = GridSearchCV(
-        make_pipeline(StandardScaler(), linear_model.LogisticRegression()), {"logisticregression__C": [0.01, 1.0]}, cv=3
-    ).fit(X, y)
+    reference = GridSearchCV(make_pipeline(StandardScaler(), linear_model.LogisticRegression()), {"logisticregression__C": [0.01, 1.0]}, cv=3).fit(X, y)
     np.testing.assert_allclose(grid.cv_results_["mean_test_score"], reference.cv_results_["mean_test_score"])
     assert cross_val_score(model, X, y, cv=3).min() > 0.9
 

@@ -53,9 +53,7 @@ def test_type_checkers_see_them(module, kinds):
     for name, arguments in found.items():
         parameters = inspect.signature(getattr(module, name)).parameters
         assert [a.arg for a in arguments.args + arguments.kwonlyargs] == list(parameters)
-        assert [ast.literal_eval(d) for d in arguments.kw_defaults] == [
-            p.default for p in parameters.values() if p.kind is p.KEYWORD_ONLY
-        ]
+        assert [ast.literal_eval(d) for d in arguments.kw_defaults] == [p.default for p in parameters.values() if p.kind is p.KEYWORD_ONLY]
 
 
 @every

@@ -101,9 +101,7 @@ def quiet_fit(model, *data):
 
 
 @every
-@pytest.mark.parametrize(
-    ("offset", "unit"), [(0.0, 1e-8), (2000.0, 5.0), (1e6, 1.0), (0.0, [1e-100, 1e-8, 1.0, 1e100]), (0.0, 1e150)], ids=str
-)
+@pytest.mark.parametrize(("offset", "unit"), [(0.0, 1e-8), (2000.0, 5.0), (1e6, 1.0), (0.0, [1e-100, 1e-8, 1.0, 1e100]), (0.0, 1e150)], ids=str)
 def test_any_units(kind, offset, unit):
     X, y, _ = drawn(kind)
     plain = quiet_fit(kind(alpha=0.0, tol=1e-10), X, y)

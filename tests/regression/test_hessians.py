@@ -86,9 +86,7 @@ def test_scipy_takes_them_as_they_are(model):
     assert whole.fun == pytest.approx(found.fun, rel=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("v", "message"), [(np.zeros(2), r"v: expected params' shape \(3,\), got \(2,\)"), (np.zeros(3) * 1j, "v: .*complex128")]
-)
+@pytest.mark.parametrize(("v", "message"), [(np.zeros(2), r"v: expected params' shape \(3,\), got \(2,\)"), (np.zeros(3) * 1j, "v: .*complex128")])
 def test_errors_name_the_direction(v, message):
     with pytest.raises((ValueError, TypeError), match="^" + message):
         regression.logistic_hessp(np.zeros(3), v, np.zeros((4, 2)), np.zeros(4))

@@ -17,11 +17,7 @@ from nbgrad import regression
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_other_dtypes_of_x_are_its_numbers(model, dtype, order):
     params, _, y = example(model, 300, 20)
-    X = (
-        np.random.default_rng(1)
-        .integers(0, 256 if dtype != np.bool_ else 2, (300, 20))
-        .astype(dtype, order=order)
-    )
+    X = np.random.default_rng(1).integers(0, 256 if dtype != np.bool_ else 2, (300, 20)).astype(dtype, order=order)
     got = value_and_grad(model)(params, X, y, x_scale=1 / 255)
     same(got, value_and_grad(model)(params, X.astype(np.float64), y, x_scale=1 / 255), 1e-14)
     same(got, value_and_grad(model)(params, X.astype(np.float64) / 255, y), 1e-13)
@@ -174,10 +170,7 @@ WRONG_OPTIONS = [
 ]
 ERRORS = [
     *(("linear", (W, x, R), {}, kind, "X: " + message) for x, kind, message in WRONG_X),
-    *(
-        (m, (p, X, Y if m == "softmax" else B), {}, kind, "params: " + text)
-        for m, p, kind, text in WRONG_PARAMS
-    ),
+    *((m, (p, X, Y if m == "softmax" else B), {}, kind, "params: " + text) for m, p, kind, text in WRONG_PARAMS),
     *((m, (P if m == "softmax" else W, X, y), {}, kind, "y: " + text) for m, y, kind, text in WRONG_Y),
     (
         "linear",
@@ -186,10 +179,7 @@ ERRORS = [
         ValueError,
         "y: expected finite numbers .*float32.* 2",
     ),
-    *(
-        ("linear", (W, X, R), {name: value}, kind, f"{name}: {text}")
-        for name, value, kind, text in WRONG_OPTIONS
-    ),
+    *(("linear", (W, X, R), {name: value}, kind, f"{name}: {text}") for name, value, kind, text in WRONG_OPTIONS),
     (
         "linear",
         (W, X, R),

@@ -125,9 +125,7 @@ def test_sparse_rows(layout):
     S = sparse.csr_array(X * (X > 0))
     for dtype in (np.float32, np.float64):
         numbers = S.data.astype(dtype)
-        true, moved = (
-            sparse.csr_array((n, S.indices, S.indptr), shape=S.shape) for n in (numbers, lay(numbers, layout))
-        )
+        true, moved = (sparse.csr_array((n, S.indices, S.indptr), shape=S.shape) for n in (numbers, lay(numbers, layout)))
         of_true, of_moved = (bits(value_and_grad("softmax")(params, m, y)) for m in (true, moved))
         assert of_true == of_moved
         for estimator in ESTIMATORS[:2]:

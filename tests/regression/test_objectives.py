@@ -71,9 +71,7 @@ def test_float32(model, data):
 
 
 @models
-@pytest.mark.parametrize(
-    ("dtype", "tolerance", "rows"), [(np.float64, 1e-12, 100_000), (np.float32, 1e-5, 1_000_000)]
-)
+@pytest.mark.parametrize(("dtype", "tolerance", "rows"), [(np.float64, 1e-12, 100_000), (np.float32, 1e-5, 1_000_000)])
 def test_many_rows_lose_no_digits(model, dtype, tolerance, rows):
     params, X, y = example(model, rows, 3, dtype=dtype)
     wide = np.longdouble if dtype == np.float64 else np.float64
@@ -92,9 +90,7 @@ def test_many_rows_lose_no_digits(model, dtype, tolerance, rows):
         "gamma": lambda: 1 - y * np.exp(-scores),
         "huber": lambda: np.clip(scores - y, -1, 1),
         "quantile": lambda: 1 / (1 + np.exp((y - scores) * 10)) - 0.5,
-        "softmax": lambda: (
-            np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True) - np.eye(len(params))[y]
-        ),
+        "softmax": lambda: np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True) - np.eye(len(params))[y],
     }[model]()
     true, magnitude = (residual.T @ ones) / rows, (np.abs(residual).T @ np.abs(ones)) / rows
     assert (np.abs(grad - true) <= tolerance * magnitude).all()
@@ -118,9 +114,7 @@ def test_logistic_mse_is_the_slides_formula():
     params, X, y = example("logistic_mse")
     w, m = params[:-1], len(X)
     value, _ = regression.logistic_mse_value_and_grad(w, X, y, fit_intercept=False)
-    assert value == pytest.approx(
-        sum((1 / (1 + np.exp(-(w @ x))) - t) ** 2 for x, t in zip(X, y, strict=True)) / m, rel=1e-14
-    )
+    assert value == pytest.approx(sum((1 / (1 + np.exp(-(w @ x))) - t) ** 2 for x, t in zip(X, y, strict=True)) / m, rel=1e-14)
 
 
 def test_scipy_minimizes_softmax_regression_on_uint8_pixels():
@@ -133,10 +127,7 @@ def test_scipy_minimizes_softmax_regression_on_uint8_pixels():
     value, grad = objective(found.x, *args)
     assert grad.shape == (650,) and np.abs(grad).max() < 1e-5
     assert value < 0.3
-    scores = (
-        digits.test_images.reshape(-1, 64) / 16 @ found.x.reshape(10, 65)[:, :-1].T
-        + found.x.reshape(10, 65)[:, -1]
-    )
+    scores = digits.test_images.reshape(-1, 64) / 16 @ found.x.reshape(10, 65)[:, :-1].T + found.x.reshape(10, 65)[:, -1]
     assert (scores.argmax(axis=1) == digits.test_labels).mean() > 0.95
 
 
@@ -166,10 +157,7 @@ def test_sums_of_parts_add_up(model, data):
     weight = options.pop("sample_weight", np.ones(len(X)))
     cut = data.draw(st.integers(0, len(X)))
     whole = sums(model)(params, X, y, sample_weight=weight, **options)
-    parts = [
-        sums(model)(params, X[s], y[s], sample_weight=weight[s], **options)
-        for s in (np.s_[:cut], np.s_[cut:])
-    ]
+    parts = [sums(model)(params, X[s], y[s], sample_weight=weight[s], **options) for s in (np.s_[:cut], np.s_[cut:])]
     assert all(np.asarray(v).dtype == np.float64 for v in whole)
     for i in range(3):
         np.testing.assert_allclose(parts[0][i] + parts[1][i], whole[i], rtol=1e-12, atol=1e-12)
@@ -261,9 +249,7 @@ def test_extreme_scores(dtype):
     assert got[0] == far and (got[1] == [[-1], [1]]).all()
 
 
-@pytest.mark.parametrize(
-    ("dtype", "scores"), [(np.float32, (17.0, 40.0, 80.0)), (np.float64, (40.0, 300.0, 700.0))]
-)
+@pytest.mark.parametrize(("dtype", "scores"), [(np.float32, (17.0, 40.0, 80.0)), (np.float64, (40.0, 300.0, 700.0))])
 def test_tails_keep_their_digits(dtype, scores):
     """The loss and residual of sure and right predictions are about e⁻ˢ, where 1 − σ(s) is 0."""
     X, y = np.array([[1.0]], dtype), np.array([1])

@@ -39,9 +39,7 @@ def test_moments_are_those_of_a_random_share_in_the_frame(fit_intercept, weighte
     w = weight[chosen] if weighted else np.ones(len(rows))
     wanted = np.einsum("n,ni,nj->ij", w, rows, rows)
     for form in (X, sparse.csr_matrix(X), np.asfortranarray(X)):
-        found, total = moments(
-            form, weight if weighted else None, frame, share=0.35, x_scale=0.5, fit_intercept=fit_intercept
-        )
+        found, total = moments(form, weight if weighted else None, frame, share=0.35, x_scale=0.5, fit_intercept=fit_intercept)
         np.testing.assert_allclose(found, wanted, rtol=1e-12)
         assert total == w.sum()
 
@@ -53,9 +51,7 @@ def test_the_ways_back_and_forth():
     for change in (Scaling(np.arange(1.0, 5.0), L), Scaling(np.arange(1.0, 5.0))):
         np.testing.assert_allclose(change.params(change.variables(params)), params, rtol=1e-12)
         # a step of u changes the value as the step of params does
-        np.testing.assert_allclose(
-            np.vdot(change.gradient(gradient), direction), np.vdot(gradient, change.params(direction)), rtol=1e-12
-        )
+        np.testing.assert_allclose(np.vdot(change.gradient(gradient), direction), np.vdot(gradient, change.params(direction)), rtol=1e-12)
 
 
 def test_the_hessian_becomes_round():
@@ -87,9 +83,7 @@ def test_blocks_have_the_moments_of_the_whole():
     params, X, y = example("softmax", n=300)
     weight = np.random.default_rng(3).uniform(0.5, 2, len(y))
     whole = Problem("softmax", X, y, sample_weight=weight, l2=0.1)
-    parts = BlockProblem(
-        "softmax", Blocks([(X[:100], y[:100], weight[:100]), (X[100:], y[100:], weight[100:])]), num_classes=len(params), l2=0.1
-    )
+    parts = BlockProblem("softmax", Blocks([(X[:100], y[:100], weight[:100]), (X[100:], y[100:], weight[100:])]), num_classes=len(params), l2=0.1)
     frame = Frame.of(whole.ranges(), 0.1, True)
     np.testing.assert_array_equal(frame.unit, Frame.of(parts.ranges(), 0.1, True).unit)
     for a, b in zip(whole.moments(frame, 1.0), parts.moments(frame, 1.0), strict=True):

@@ -57,9 +57,7 @@ def test_coefficients_and_zeros_are_sagas(penalty, classes, C):
     ratio = {"l1": 1.0, "elasticnet": 0.6, "l2": 0.0}[penalty]
     weight = 1.0 + np.arange(len(y)) % 3
     ours = LogisticRegression(penalty, C=C, l1_ratio=ratio, tol=1e-10).fit(X, y, weight)
-    theirs = linear_model.LogisticRegression(
-        C=C, l1_ratio=ratio, solver="saga", tol=1e-12, max_iter=20_000, random_state=0
-    ).fit(X, y, weight)
+    theirs = linear_model.LogisticRegression(C=C, l1_ratio=ratio, solver="saga", tol=1e-12, max_iter=20_000, random_state=0).fit(X, y, weight)
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-6)
     np.testing.assert_array_equal(ours.coef_ == 0, theirs.coef_ == 0)
     assert penalty == "l2" or (ours.coef_ == 0).any()
@@ -71,9 +69,7 @@ def test_coefficients_and_zeros_are_liblinears(C):
     linear_model = pytest.importorskip("sklearn.linear_model")
     X, y = drawn(2)
     ours = LogisticRegression("l1", C=C, fit_intercept=False, tol=1e-10).fit(X, y)
-    theirs = linear_model.LogisticRegression(
-        C=C, l1_ratio=1, solver="liblinear", fit_intercept=False, tol=1e-12, max_iter=100_000, random_state=0
-    ).fit(X, y)
+    theirs = linear_model.LogisticRegression(C=C, l1_ratio=1, solver="liblinear", fit_intercept=False, tol=1e-12, max_iter=100_000, random_state=0).fit(X, y)
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-6)
     np.testing.assert_array_equal(ours.coef_ == 0, theirs.coef_ == 0)
 
@@ -171,9 +167,7 @@ def test_columns_of_a_sparse_matrix(C, ratio, fit_intercept, monkeypatch):
 def test_coefficients_and_zeros_of_a_sparse_matrix_are_liblinears(C):
     linear_model = pytest.importorskip("sklearn.linear_model")
     X, _, y = large_sparse(1)
-    theirs = linear_model.LogisticRegression(
-        C=C, l1_ratio=1, solver="liblinear", fit_intercept=False, tol=1e-8, max_iter=500, random_state=0
-    ).fit(X, y)
+    theirs = linear_model.LogisticRegression(C=C, l1_ratio=1, solver="liblinear", fit_intercept=False, tol=1e-8, max_iter=500, random_state=0).fit(X, y)
     for dtype in (np.float64, np.float32):
         ours = LogisticRegression("l1", C=C, fit_intercept=False, tol=1e-10).fit(X.astype(dtype), y)
         np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-6)

@@ -57,9 +57,7 @@ def drawn(classes, seed=0, n=300, features=3):
 def test_units_and_offsets_change_nothing(columns, classes, solver):
     """Without a penalty the probabilities are those of the columns as they were drawn; named solvers may warn."""
     Z, y = drawn(classes)
-    X = np.column_stack([
-        (z + 10.0**offset * moved) * 10.0**unit for z, (unit, offset, moved) in zip(Z.T, columns, strict=True)
-    ])
+    X = np.column_stack([(z + 10.0**offset * moved) * 10.0**unit for z, (unit, offset, moved) in zip(Z.T, columns, strict=True)])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model = (LogisticRegression if classes == 2 else SoftmaxRegression)(C=np.inf, solver=solver, tol=1e-6).fit(X, y)

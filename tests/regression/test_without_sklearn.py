@@ -138,9 +138,7 @@ WEIGHTS = {
 @pytest.mark.parametrize("case", WEIGHTS, ids=str)
 def test_errors_of_weights_have_scikit_learns_words(case):
     validation = pytest.importorskip("sklearn.utils.validation")
-    theirs = first_line(
-        lambda: validation._check_sample_weight(WEIGHTS[case], X, ensure_non_negative=True, allow_all_zero_weights=False)
-    )
+    theirs = first_line(lambda: validation._check_sample_weight(WEIGHTS[case], X, ensure_non_negative=True, allow_all_zero_weights=False))
     name, text = first_line(lambda: LogisticRegression().fit(X, Y, sample_weight=WEIGHTS[case]))
     assert (name, text) == (theirs[0], theirs[1])
 

@@ -263,7 +263,12 @@ def _find_elementwise(op: Any, space: dict[str, Any], touched: set[str]) -> str:
                 return g * one(*arrays), *(None for _ in arrays[1:])
 
             check_gradient(
-                cast(forward), backward, *arguments, wrt=0, kinks={0: _kinks(op, parameters)}, rtol=4 * float(np.finfo(dtype).eps),
+                cast(forward),
+                backward,
+                *arguments,
+                wrt=0,
+                kinks={0: _kinks(op, parameters)},
+                rtol=4 * float(np.finfo(dtype).eps),
                 strict=True,
             )
     for parameters in _others(op):
@@ -307,11 +312,7 @@ def _find_target_slope(op: Any, space: dict[str, Any], touched: set[str]) -> str
 
 
 #: the losses whose derivative in the target is not the negative of that in the input
-ELEMENTWISE += [
-    Checks(frozenset({op.target_derivative.__name__}), functools.partial(_find_target_slope, op))
-    for op in LOSSES.values()
-    if op.target_derivative
-]
+ELEMENTWISE += [Checks(frozenset({op.target_derivative.__name__}), functools.partial(_find_target_slope, op)) for op in LOSSES.values() if op.target_derivative]
 
 
 def _find_target(name: str, accepted: Any, space: dict[str, Any], touched: set[str]) -> str:
@@ -323,7 +324,9 @@ def _find_target(name: str, accepted: Any, space: dict[str, Any], touched: set[s
 ELEMENTWISE += [
     Checks(frozenset({name}), functools.partial(_find_target, name, accepted))
     for name, accepted in (
-        ("is_finite", math.isfinite), ("is_binary", lambda t: t in (0, 1)), ("is_count", lambda t: 0 <= t < np.inf),
+        ("is_finite", math.isfinite),
+        ("is_binary", lambda t: t in (0, 1)),
+        ("is_count", lambda t: 0 <= t < np.inf),
         ("is_positive", lambda t: 0 < t < np.inf),
     )
 ]

@@ -198,5 +198,3 @@ EQUIVALENT = [
 def reason_for(function, change):
     """Why a survivor is none; "" if there is no reason."""
     return next((why for name, text, why in EQUIVALENT if re.fullmatch(name, function) and re.search(text, change)), "")
-
-

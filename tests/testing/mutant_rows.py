@@ -188,7 +188,13 @@ def _find_row(name: str, space: dict[str, Any], touched: set[str]) -> str:
             x = np.array(row, dtype)
             for arguments in more(x):
                 check_gradient(
-                    forward, backward, x, *arguments, wrt=0, rtol=8 * float(np.finfo(dtype).eps), strict=True,
+                    forward,
+                    backward,
+                    x,
+                    *arguments,
+                    wrt=0,
+                    rtol=8 * float(np.finfo(dtype).eps),
+                    strict=True,
                     terms=functools.partial(_terms, name) if name == "softmax" else None,
                 )
     for row in ROW_INPUTS:
@@ -224,8 +230,4 @@ ROWS = [
     )
 ]  # fmt: skip
 # Infinite maxima, which are another file's affair in the functions made of it.
-ROWS.append(
-    Checks(
-        frozenset({"shifted_exp"}), lambda space, touched: "" if space["shifted_exp"](F64(np.inf), F64(np.inf)) == (1, 1, 0) else "limits"
-    )
-)
+ROWS.append(Checks(frozenset({"shifted_exp"}), lambda space, touched: "" if space["shifted_exp"](F64(np.inf), F64(np.inf)) == (1, 1, 0) else "limits"))

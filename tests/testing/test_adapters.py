@@ -145,7 +145,9 @@ def test_jax_functions_are_traced_once_for_each_dtype():
 def test_a_framework_is_driven_by_specs(framework):
     library = pytest.importorskip(framework)
     sin = library.sin if framework == "torch" else library.numpy.sin
-    test = gradient_test(lambda p: sin(p["x"]) * p["k"], {"x": array(3, domain=(-3, 3)), "k": array((), domain=(-3, 3))}, check=check_autograd, framework=framework)
+    test = gradient_test(
+        lambda p: sin(p["x"]) * p["k"], {"x": array(3, domain=(-3, 3)), "k": array((), domain=(-3, 3))}, check=check_autograd, framework=framework
+    )
     test()
     assert test.report.confirmed > 100
 

@@ -82,9 +82,7 @@ def test_kinks_may_be_declared_or_not():
     for kinks in ((), (0.0,), {0: (0.0,)}):
         for slope in (0.0, 0.5, 1.0):
             x = np.array([0.0, -0.0, 2.0])
-            report = check_gradient(
-                lambda x: np.maximum(x, 0), lambda g, x, s=slope: g * np.where(x == 0, s, x > 0), x, kinks=kinks
-            )
+            report = check_gradient(lambda x: np.maximum(x, 0), lambda g, x, s=slope: g * np.where(x == 0, s, x > 0), x, kinks=kinks)
             assert (report.kinks, report.confirmed) == (2, 1)
     for slope in (-0.01, 1.01):
         with pytest.raises(GradientError, match="kink"):

@@ -6,9 +6,7 @@ from faults import FAULTS
 
 from nbgrad.testing import GradientError, gradient_test
 
-generate = hypothesis.settings(
-    max_examples=40, deadline=None, database=None, derandomize=True, phases=[hypothesis.Phase.generate]
-)
+generate = hypothesis.settings(max_examples=40, deadline=None, database=None, derandomize=True, phases=[hypothesis.Phase.generate])
 faults = pytest.mark.parametrize("fault", FAULTS, ids=[f.name for f in FAULTS])
 
 

@@ -246,9 +246,7 @@ def test_labels_and_probabilities(label, q):
 
 def test_shapes_may_be_strategies_that_fit_together():
     sides = st.shared(st.integers(1, 3), key="rows")
-    gradient_test(
-        np.add, lambda g, a, b: (g * 1, g.sum(0)), array(st.tuples(sides, st.just(2)), domain=(-5, 5)), array(2, domain=(-5, 5)), settings=few
-    )()
+    gradient_test(np.add, lambda g, a, b: (g * 1, g.sum(0)), array(st.tuples(sides, st.just(2)), domain=(-5, 5)), array(2, domain=(-5, 5)), settings=few)()
 
 
 def test_wrong_specs_are_refused():

@@ -66,18 +66,14 @@ def test_numpys_other_functions(function):
 
 def test_scipys_functions():
     special = pytest.importorskip("scipy.special")
-    for (
-        name
-    ) in "expit log_expit erf erfc gamma gammaln psi entr ndtr log_ndtr exprel exp10 i0 i1 i0e i1e j0 j1".split():
+    for name in "expit log_expit erf erfc gamma gammaln psi entr ndtr log_ndtr exprel exp10 i0 i1 i0e i1e j0 j1".split():
         function = getattr(special, name)
         np.testing.assert_allclose(np.array(function(wide(POSITIVE)), float), function(POSITIVE), rtol=1e-13)
     for name in ("xlogy", "xlog1py", "rel_entr", "kl_div", "huber", "pseudo_huber", "beta", "betaln"):
         function = getattr(special, name)
         found = np.array(function(wide(POSITIVE), POSITIVE[::-1]), float)
         np.testing.assert_allclose(found, function(POSITIVE, POSITIVE[::-1]), rtol=1e-12)
-    np.testing.assert_allclose(
-        np.array(special.logit(wide(POSITIVE / 4)), float), special.logit(POSITIVE / 4), rtol=1e-13
-    )
+    np.testing.assert_allclose(np.array(special.logit(wide(POSITIVE / 4)), float), special.logit(POSITIVE / 4), rtol=1e-13)
 
 
 def filled(x):

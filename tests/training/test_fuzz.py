@@ -161,9 +161,7 @@ def test_damaged_files_in_processes_of_their_own(good, tmp_path, kind):
     for _ in range(3):
         (folder / kind).write_bytes(mutated(whole, rng))
         words, _ = commands(kind, folder)
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", LIMITED, *words], capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment
-        )
+        done = subprocess.run([sys.executable, "-W", "error", "-c", LIMITED, *words], capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment)
         assert done.returncode in (0, 2), done.stderr
         if done.returncode == 2:
             assert done.stderr.startswith("nbgrad: error: ") and done.stderr.count("\n") == 1

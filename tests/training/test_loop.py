@@ -120,9 +120,7 @@ def test_interrupted_and_resumed_ends_with_the_same_weights(tmp_path, model, mon
 
     monkeypatch.setattr(module._Run, "_epoch", interrupted)
     monkeypatch.setattr(module, "_SECONDS_BETWEEN_CHECKPOINTS", 0)
-    with pytest.raises(
-        KeyboardInterrupt, match="interrupted after epoch 2 of 4; to continue: nbgrad train --resume"
-    ):
+    with pytest.raises(KeyboardInterrupt, match="interrupted after epoch 2 of 4; to continue: nbgrad train --resume"):
         train(model=model, epochs=4, out=tmp_path / "parts")
     assert os.listdir(tmp_path / "parts") == ["checkpoint.npz"]
     with pytest.raises(KeyboardInterrupt, match="after epoch 3 of 4"):

@@ -113,9 +113,7 @@ def test_scores_do_not_depend_on_how_many_images_are_given_at_once():
     scores = models.score(net, images, 16)
     assert scores.shape == (2001, 10)
     for at in (0, 999, 1000, 2000):
-        np.testing.assert_allclose(
-            scores[at], models.score(net, images[at : at + 1], 16)[0], rtol=1e-4, atol=1e-5
-        )
+        np.testing.assert_allclose(scores[at], models.score(net, images[at : at + 1], 16)[0], rtol=1e-4, atol=1e-5)
     white = models.score(net, np.full((1, 5, 4), 255, np.uint8), 255)  # white is 1 on every scale
     np.testing.assert_array_equal(white, models.score(net, np.full((1, 5, 4), 16, np.uint8), 16))
 

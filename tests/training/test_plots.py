@@ -111,9 +111,7 @@ def test_activations_break_the_derivative_where_it_jumps():
         # Without the gaps no two neighbours differ by much: a vertical line would.
         assert np.nanmax(np.abs(np.diff(slope)), initial=0) < 0.05
         for kink in (k for k in op.kinks_at() if abs(k) < 4):  # what the picture shows
-            before, gap, after = (
-                np.flatnonzero(np.isnan(x) & (np.roll(x, 1) < kink + 1e-9))[-1] + d for d in (-1, 0, 1)
-            )
+            before, gap, after = (np.flatnonzero(np.isnan(x) & (np.roll(x, 1) < kink + 1e-9))[-1] + d for d in (-1, 0, 1))
             assert np.isnan(slope[gap]) and x[before] < kink < x[after]
             assert x[after] - x[before] < 1e-12
     assert plots.to_bytes(figure, "svg").lstrip().startswith(b"<?xml")

@@ -131,12 +131,7 @@ def test_a_png_that_claims_to_be_huge_is_not_unpacked(tmp_path):
 
 def test_a_header_that_claims_a_terabyte_is_not_believed(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((1, 5, 4), np.uint8))
-    data = (
-        (tmp_path / "a.npy")
-        .read_bytes()
-        .replace(b"(1, 5, 4)", b"(99999999999, 5, 4)")
-        .replace(b" " * 10, b"", 1)
-    )
+    data = (tmp_path / "a.npy").read_bytes().replace(b"(1, 5, 4)", b"(99999999999, 5, 4)").replace(b" " * 10, b"", 1)
     (tmp_path / "a.npy").write_bytes(data)
     with pytest.raises(ValueError, match=r"a\.npy: expected"):
         read(tmp_path / "a.npy")

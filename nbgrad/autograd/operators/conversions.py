@@ -43,9 +43,7 @@ class Conversions(Indexing):
         self._check_cpu("array")
         # np.dot(array, tensor) comes here: it would cut the graph unseen, and a gradient would be wrong.
         if self._node is not None and mode.enabled:
-            raise RuntimeError(
-                "a tensor that requires a gradient becomes no array unasked; use .numpy() or no_grad()"
-            )
+            raise RuntimeError("a tensor that requires a gradient becomes no array unasked; use .numpy() or no_grad()")
         return np.array(self._hand_out(), dtype=dtype, copy=copy)
 
     # For CuPy and PyTorch: `cupy.asarray(tensor)`, `torch.from_dlpack(tensor)`, over the same memory.

@@ -281,9 +281,7 @@ class Indexing(Arithmetic):
     def _replace(self, value: Any) -> Self:
         old, new = self._data, value._data
         if new.shape != old.shape or (new.dtype.kind == "f") > (old.dtype.kind == "f"):
-            raise ValueError(
-                f"in place: expected a result of {old.dtype} {old.shape}, got {new.dtype} {new.shape}"
-            )
+            raise ValueError(f"in place: expected a result of {old.dtype} {old.shape}, got {new.dtype} {new.shape}")
         self._write((...,), True, value)
         return self
 

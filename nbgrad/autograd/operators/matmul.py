@@ -41,9 +41,7 @@ class MatMul(Node):
             z = matmul(x, y) if np.ndim(x) and np.ndim(y) else np.matmul(x, y)  # of a number an error
         except ValueError:
             shapes = f"{np.shape(x)} and {np.shape(y)}"
-            raise ValueError(
-                f"matmul: expected shapes (..., n, k) and (..., k, m), or (k,), got {shapes}"
-            ) from None
+            raise ValueError(f"matmul: expected shapes (..., n, k) and (..., k, m), or (k,), got {shapes}") from None
         a, b = self._edges
         self._saved = b and x, a and y, x.ndim, y.ndim
         return z

@@ -111,9 +111,7 @@ class Reductions(TensorBase):
 
     __slots__ = ()
 
-    def sum(
-        self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
-    ) -> Self:
+    def sum(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False) -> Self:
         """Σ x, of all or along an axis or a tuple of axes; derivative 1.
 
         >>> import nbgrad
@@ -122,9 +120,7 @@ class Reductions(TensorBase):
         """
         return apply(Sum(), (self,), choose_axis(axis, dim), keepdims or keepdim)
 
-    def mean(
-        self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
-    ) -> Self:
+    def mean(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False) -> Self:
         """(1/n) Σ x, of all or along an axis or a tuple of axes; derivative 1/n. The mean of nothing is NaN.
 
         >>> import nbgrad

@@ -124,6 +124,11 @@ def _written(
         **of,
     )  # fmt: skip
     scope = {
-        "f": f, "mapped": mapped, "plain": vector_map, "add": _add, "view": unchecked_view, "stack_array": stack_array,
+        "f": f,
+        "mapped": mapped,
+        "plain": vector_map,
+        "add": _add,
+        "view": unchecked_view,
+        "stack_array": stack_array,
     }
     return made(source, scope, __file__)

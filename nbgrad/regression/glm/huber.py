@@ -16,6 +16,7 @@ from nbgrad.regression.scikit.base import ConvergenceWarning, RegressorMixin
 
 __all__ = ["HuberRegressor"]
 
+
 class HuberRegressor(Regressor):
     """Linear regression in which rows with large residuals count less, however y is scaled.
 

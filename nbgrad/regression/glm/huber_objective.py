@@ -44,7 +44,6 @@ class _Point(Point):
     near: float = 0.0
 
 
-
 class Objective:
     """The objective divided by Σ weight, of rows (1, columns): coefficients of columns that are centred and about as
     long as 1, intercept, σ; y in a unit of its own, a power of two.

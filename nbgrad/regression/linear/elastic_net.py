@@ -44,7 +44,7 @@ DOMAINS = {
     "max_iter": (
         "an int in the range [1, inf) or None",
         lambda v: v is None or (isinstance(v, numbers.Integral) and not isinstance(v, bool) and int(v) >= 1),
-    )
+    ),
 }
 
 
@@ -91,10 +91,8 @@ class ElasticNet(RegressorMixin, BaseEstimator):
     coef_ : (n_features,), or (n_targets, n_features) for several targets
     sparse_coef_ : the same as a CSR array
     intercept_ : float, or (n_targets,)
-    n_iter_ : int, or a list
-        Sweeps over the working set.
-    dual_gap_ : float, or (n_targets,)
-        What the objective may be above its minimum, at most.
+    n_iter_ : sweeps over the working set, or a list of them
+    dual_gap_ : what the objective may be above its minimum, or (n_targets,) of it
     n_features_in_ : int
     feature_names_in_ : names of the columns, if X was a DataFrame.
 
@@ -102,8 +100,7 @@ class ElasticNet(RegressorMixin, BaseEstimator):
     -----
     X, weights, errors: `nbgrad.regression.estimators`.
 
-    Source: H. Zou, T. Hastie, Regularization and variable selection via the elastic net, J. R. Stat. Soc. B 67 (2005)
-    301.
+    Source: H. Zou, T. Hastie, Regularization via the elastic net, J. R. Stat. Soc. B 67 (2005) 301.
 
     Examples
     --------

@@ -74,9 +74,7 @@ class DevicePasses(Passes):
             return xp.empty(0, self._dtype), 1.0, np.float64(n)
         weight = call.as_float(call.values["sample_weight"], "sample_weight")
         if weight.shape != (n,):
-            raise ValueError(
-                f"sample_weight: expected shape ({n},), a weight for each row of X, got {weight.shape}"
-            )
+            raise ValueError(f"sample_weight: expected shape ({n},), a weight for each row of X, got {weight.shape}")
         unit = data.weight_unit(*(float(weight.min()), float(weight.max())) if n else (0.0, 0.0))
         scaled = call.cast(weight / weight.dtype.type(unit), self._dtype)
         return call.flat(scaled), unit, np.float64(float(weight.sum(dtype=np.float64)))

@@ -118,9 +118,7 @@ class Passes:
             if self._terms.matrix and classes == 1:
                 w, intercept, v = self._with_impossible_class(w, intercept, v)
             arguments = self._terms, self._X, self._y, self._weight, w, intercept, self._parameters, v
-            bad, loss, gradient, slopes = (
-                one_pass(*arguments, curvature) if self._dense else one_pass_csr(*arguments)
-            )
+            bad, loss, gradient, slopes = one_pass(*arguments, curvature) if self._dense else one_pass_csr(*arguments)
             if bad >= 0:
                 raise data.wrong_target(self.model, self._y[bad], bad, self._dtype, classes)
             gradient = gradient[:classes] * self._x_scale

@@ -45,9 +45,7 @@ class _Plan:
     products, or what two ranges need.
     """
 
-    def __init__(
-        self, n: int, features: int, classes: int, terms: Terms, dtype: np.dtype[Any], convert: bool
-    ) -> None:
+    def __init__(self, n: int, features: int, classes: int, terms: Terms, dtype: np.dtype[Any], convert: bool) -> None:
         row = max(1, features * dtype.itemsize)
         self.rows = min(max((MATRIX_BLOCK_BYTES if terms.matrix else BLOCK_BYTES) // row // 8 * 8, 8), LANES)
         self.w_step = padded(features, dtype.itemsize)

@@ -54,9 +54,7 @@ def check_X_y(
         as_array(y, "y")  # refuses it
     check_mask(X, "X")
     check_mask(y, "y")
-    X, y = validate_data(
-        estimator, X, y, accept_sparse=accept_sparse, y_numeric=y_numeric, multi_output=multi_output
-    )
+    X, y = validate_data(estimator, X, y, accept_sparse=accept_sparse, y_numeric=y_numeric, multi_output=multi_output)
     if hasattr(y, "toarray"):
         raise TypeError("y: expected a dense array, got a sparse one (y.toarray() makes one)")
     return numbers_of(X), y

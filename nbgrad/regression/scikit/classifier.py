@@ -56,9 +56,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         intercept_scaling: float = 1,
         class_weight: Any = None,
         random_state: Any = None,
-        solver: Literal[
-            "auto", "lbfgs", "newton-cg", "newton-cholesky", "sag", "saga", "scaled-lbfgs"
-        ] = "auto",
+        solver: Literal["auto", "lbfgs", "newton-cg", "newton-cholesky", "sag", "saga", "scaled-lbfgs"] = "auto",
         max_iter: int = 100,
         verbose: int = 0,
         warm_start: bool = False,

@@ -45,9 +45,7 @@ class BaseEstimator:
         valid = sorted(self._parameters())
         for name, value in params.items():
             if name not in valid:
-                raise ValueError(
-                    f"Invalid parameter {name!r} for estimator {self!r}. Valid parameters are: {valid!r}."
-                )
+                raise ValueError(f"Invalid parameter {name!r} for estimator {self!r}. Valid parameters are: {valid!r}.")
             setattr(self, name, value)
         return self
 
@@ -158,9 +156,7 @@ def check_shape(X: Any, name: str) -> None:
         )
     for count, what in zip(X.shape, ("sample(s)", "feature(s)"), strict=True):
         if not count:
-            raise ValueError(
-                f"Found array with 0 {what} (shape={X.shape}) while a minimum of 1 is required by {name}."
-            )
+            raise ValueError(f"Found array with 0 {what} (shape={X.shape}) while a minimum of 1 is required by {name}.")
 
 
 def _column(y: Any, rows: int) -> NDArray[Any]:

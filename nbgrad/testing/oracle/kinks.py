@@ -20,9 +20,7 @@ def _units(x: Any) -> Any:
         return np.exp2(np.floor(np.log2(np.where((x == 0) | ~np.isfinite(x), 2.0**-20, np.abs(x)).astype(np.float64))))
 
 
-def closer(
-    precision: Precision, position: int, g: Any, found: Elements, elementwise: bool, refused: Any
-) -> Elements:
+def closer(precision: Precision, position: int, g: Any, found: Elements, elementwise: bool, refused: Any) -> Elements:
     """``found`` with slopes in place of the intervals, and of slopes that refuse the value, where steps of the
     precision's half see no kink: between many kinks longer ones see slopes that there are not.
     """

@@ -39,7 +39,6 @@ class Precision:
             return np.full(self.value.shape, np.nan, self.work)
         return value.astype(self.work, copy=False)
 
-
     def of(self, places: Any, shape: Any) -> Precision | None:
         """The function of a part of the elements alone, of an elementwise one; None if it does not take them."""
         arrays = part_of(self.arrays, places, shape)

@@ -105,8 +105,25 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{
         name: lambda c, a, name=name: getattr(c, name)(a)
         for name in (
-            "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "erf", "erfc",
-            "erfinv", "gamma", "digamma", "sign", "degrees", "radians",
+            "exp",
+            "expm1",
+            "log",
+            "log1p",
+            "sqrt",
+            "sin",
+            "cos",
+            "tan",
+            "sinh",
+            "cosh",
+            "tanh",
+            "erf",
+            "erfc",
+            "erfinv",
+            "gamma",
+            "digamma",
+            "sign",
+            "degrees",
+            "radians",
         )
     },
     "absolute": lambda c, a: abs(a),

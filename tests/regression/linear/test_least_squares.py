@@ -80,9 +80,7 @@ def test_any_shape_and_rank_is_as_numpy_solves_it(n, features, rank, l2, fit_int
     with pytest.MonkeyPatch.context() as patch:  # also in blocks of few rows
         patch.setattr(module, "BLOCK_ROWS", rows)
         patch.setattr(module, "BLOCK_WIDTHS", 0)
-        coef, intercept, _ = least_squares(
-            X, y, sample_weight=weight if weighted else None, l2=l2, fit_intercept=fit_intercept
-        )
+        coef, intercept, _ = least_squares(X, y, sample_weight=weight if weighted else None, l2=l2, fit_intercept=fit_intercept)
     wanted, wanted_intercept = reference_solution(X, y, weight, l2, fit_intercept)
     condition = np.linalg.svd((X - X.mean(0)) if fit_intercept else X)[1]
     condition = condition[condition > 1e-10 * max(condition.max(), 1)]
