@@ -196,5 +196,6 @@ class Reductions(TensorBase):
         >>> nbgrad.tensor([[1.0, 5.0], [4.0, 3.0]]).argmax(axis=1)
         tensor([1, 0])
         """
-        index = np.argmax(self._data, axis=self._one_axis(axis, dim), keepdims=keepdims or keepdim)
+        kept = keepdims or keepdim
+        index = np.argmax(self._data, axis=self._one_axis(axis, dim), keepdims=kept)  # type: ignore[call-overload]
         return result(type(self), None, index, False)
