@@ -166,7 +166,7 @@ class Objective:
         fall = max(0.0, -float(np.vdot(point.gradient, self.step(point))))
         found = np.sqrt(fall) <= max(tol, 1e-6)
         if point.within < FEW:  # next to Σ w·|r|, whose minimum is a corner
-            found |= fall + sigma * max(0.0, point.gradient[0, -1]) <= 1e-8 * point.value
+            found |= fall + sigma * max(0.0, point.gradient[0, -1]) <= max(tol, 1e-5) ** 2 * point.value
         return params, count, "" if why == "rounding" and found else why
 
 
