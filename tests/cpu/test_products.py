@@ -6,7 +6,8 @@ from numba import njit
 
 from nbgrad.cpu.lanes import LANES
 from nbgrad.cpu.regression import products
-from nbgrad.cpu.regression.products import padded
+from nbgrad.cpu.regression.products import TILE_VECTORS, padded
+from nbgrad.jit.vectors import VECTOR_BYTES
 
 
 @njit
@@ -48,4 +49,5 @@ def test_scores_and_gradient(dtype, features, classes):
 def test_rows_of_coefficients_do_not_compete_for_the_cache(itemsize):
     for features in range(0, 3000):
         step = padded(features, itemsize)
-        assert step >= features and step * itemsize % 256 == 128
+        tile = TILE_VECTORS * VECTOR_BYTES  # an odd number of them: not at distances of 4096 bytes
+        assert step >= features and step * itemsize % (2 * tile) == tile

@@ -185,12 +185,13 @@ def rule_verdict(name, i, text):
 EQUIVALENT = [
     ("active_in_loop", r"^1  ->  |found or out", "where the count begins, which is no set's size; and as the next"),
     ("_read", "^ ?for", "directions for numbers of the loop's own, of which nothing is written"),
-    ("active_in_loop|visit", "^ ?for .*->   ?for ", "more is taken to depend on the arguments: its changes are 0 and are not written"),
+    ("active_in_loop|visit|loop", "^ ?for .*->   ?for ", "more is taken to depend on the arguments: its changes are 0 and are not written"),
     ("_place", r"0\.5|^0  ->  1", "between the numbers of what stands before and after, which are whole"),
     ("visit", r"^(1  ->  0|3  ->  4)$", "the number after a statement is one of the loop's own, which are left out"),
     ("unrolled", "if False", "a copy is the same program"),
     ("loop", "> _LARGEST  ->  ", "a limit of time, by an operation"),
     ("node", r"copied\.name|if True:$", "which of its names a number has that is computed once"),
+    ("leaky_relu|elu|huber", "x >= 0|< delta", "where both sides are 0"),
     ("abs", r"else x \+ x$", "0 and nan, to which it comes there, are their own double"),
 ]
 

@@ -130,7 +130,7 @@ class Penalty:
         primal = squares / 2 + float(self.l1 @ np.abs(v)) + float(self.l2 @ v**2) / 2
         bound = (self.l2 == 0) & (over > self.l1)
         c = float((self.l1[bound] / over[bound]).min()) if bound.any() else 1.0
-        c = min(c, inner / squares) if squares else c
+        c = min(c, max(inner / squares, 0.0)) if squares else c  # below 0 the bounds would be |c|·over
         ridged = self.l2 > 0
         excess = np.maximum(c * over[ridged] - self.l1[ridged], 0.0)
         return primal - (c * inner - c * c * squares / 2 - float((excess**2 / self.l2[ridged]).sum()) / 2)
@@ -205,7 +205,8 @@ def _polished(table: Table, z: NDArray[Any], penalty: Penalty, v: NDArray[Any]) 
     if len(support) ** 3 > WORK:
         return False
     G, w, l1, l2 = table.gram(support), v[support], penalty.l1[support], penalty.l2[support]
-    ended = _newton(G, table.back(z - table.times(v))[support] + G @ w, l1, l2, w)
+    signed = (l1 > 0) | penalty.positive
+    ended = _newton(G, table.back(z - table.times(v))[support] + G @ w, l1, l2, w, signed)
     v[support] = w
     if ended is None:
         return False
@@ -217,7 +218,7 @@ def _polished(table: Table, z: NDArray[Any], penalty: Penalty, v: NDArray[Any]) 
 
 
 def _newton(
-    G: NDArray[Any], b: NDArray[Any], l1: NDArray[Any], l2: NDArray[Any], w: NDArray[Any]
+    G: NDArray[Any], b: NDArray[Any], l1: NDArray[Any], l2: NDArray[Any], w: NDArray[Any], signed: NDArray[np.bool_]
 ) -> tuple[NDArray[Any], NDArray[Any], Any] | None:
     """Move w to the minimum for its support and signs; where a sign would change on the way, to there, and on without
     that coordinate. Where the support's columns are dependent the way is one that leaves X·w as it is. The support, its
@@ -245,7 +246,7 @@ def _newton(
         else:
             step, settled = cho_solve((U, False), slope, check_finite=False), True
         old, step = w[on], scale * step
-        crossing = np.sign(old) * (old + step) <= 0
+        crossing = (np.sign(old) * (old + step) <= 0) & signed[on]  # a penalty on squares alone has no corner at 0
         if settled and crossing.sum() > 1 + WRONG * len(on):
             return None
         if not crossing.any():

@@ -72,6 +72,15 @@ def test_what_is_found_is_the_minimum(n, features, alpha, ratio, fit_intercept, 
     check_minimum(model.fit(X, y, weight), X, y, weight, rtol=1e-5)
 
 
+def test_residuals_that_point_away_from_the_targets_end_nothing():
+    """On the way r·z may be below 0: a gap of θ = c·r with c < 0 and bounds for c > 0 was below 0, and the fit ended."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(2, 3)) + 1, rng.normal(size=2)
+    model = ElasticNet(1e-4, l1_ratio=0.3, fit_intercept=False, tol=1e-12, max_iter=100_000).fit(X, y)
+    check_minimum(model, X, y)
+    assert model.dual_gap_ > -1e-12
+
+
 @pytest.mark.parametrize("size", ["small", "triangle", "large"])
 @pytest.mark.parametrize("form", ["C", "F", "float32", "uint8", "csr", "csc", "blocks", "dask"])
 def test_all_kinds_of_data(form, size, monkeypatch):
