@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nbgrad.derived.differentiable import differentiable
     from nbgrad.regression import LinearRegression, LogisticRegression, SoftmaxRegression
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Function", "LinearRegression", "LogisticRegression", "SoftmaxRegression", "Tensor", "cat", "compile", "datasets",

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Ctrl-C.
 
     >>> main(["--version"])
-    nbgrad 0.1.0
+    nbgrad 0.2.0
     0
     """
     if hasattr(sys.stdout, "reconfigure"):  # a name that the terminal cannot show is no error

@@ -23,7 +23,7 @@ def info() -> dict[str, str]:
     """Versions, threads, threading layer, CUDA state and folders by name. Starts no thread and no GPU.
 
     >>> info()["nbgrad"]
-    '0.1.0'
+    '0.2.0'
     """
     return {
         "nbgrad": __version__,
