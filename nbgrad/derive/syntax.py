@@ -68,12 +68,16 @@ def read(function: Callable[..., Any]) -> Source:
         raise TypeError("differentiable: expected a function written with def, got a lambda: give it a name with def")
     try:
         lines, first = inspect.getsourcelines(function)
-    except (OSError, TypeError):
+        found = [n for n in ast.walk(ast.parse(textwrap.dedent("".join(lines)))) if isinstance(n, ast.FunctionDef)]
+    except (OSError, TypeError, SyntaxError):
+        found = []
+    # what stands there may be another function's: "<string>" is the name of what exec runs and of `python -c`, too
+    if not found or found[0].name != function.__code__.co_name:
         raise TypeError(
             f"differentiable: expected a function whose source can be read, got {name!r} from "
             f"{function.__code__.co_filename!r}: write it to a file (or a notebook's cell)"
-        ) from None
-    tree = next(n for n in ast.walk(ast.parse(textwrap.dedent("".join(lines)))) if isinstance(n, ast.FunctionDef))
+        )
+    tree = found[0]
     arguments = tuple(a.arg for a in (*tree.args.posonlyargs, *tree.args.args))
     defaults = dict(zip(arguments[::-1], (function.__defaults__ or ())[::-1], strict=False))
     source = Source(name, function.__code__.co_filename, first, tree, arguments, defaults)

@@ -1,5 +1,6 @@
 """What a formula cannot be made of: one error at decoration, with file, line and construct."""
 
+import inspect
 import linecache
 import math
 import re
@@ -84,7 +85,10 @@ def test_arguments(arguments):
         differentiable(made("return 1.0", arguments))
 
 
-def test_no_source():
+@pytest.mark.parametrize("there", ["", "import sys\n", "def g(x):\n    return 2 * x\n", "def (:\n"])
+def test_no_source(there, monkeypatch):
+    """Nor where there is another text by that name, as that of `python -c` from Python 3.13 on."""
+    monkeypatch.setattr(inspect, "getsourcelines", lambda f: ([there], 1)) if there else None
     scope = {}
     exec("def f(x):\n    return x", scope)
     with pytest.raises(TypeError, match="whose source can be read"):
