@@ -38,7 +38,8 @@ class MatMul(Node):
     def forward(self, x, y):
         try:
             x, y = for_blas(x), for_blas(y)
-            z = matmul(x, y) if np.ndim(x) and np.ndim(y) else np.matmul(x, y)  # of a number an error
+            ranks = [getattr(a, "ndim", 0) for a in (x, y)]
+            z = matmul(x, y) if all(ranks) else np.matmul(x, y)  # of a number an error
         except ValueError:
             shapes = f"{np.shape(x)} and {np.shape(y)}"
             raise ValueError(f"matmul: expected shapes (..., n, k) and (..., k, m), or (k,), got {shapes}") from None
