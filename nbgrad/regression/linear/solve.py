@@ -16,8 +16,10 @@ GIVEN = 4
 COMPUTED = 16
 #: Singular values in units of rounding: beyond this the rank is full without a doubt.
 CLEAR = 8.0
-#: Where lengths of solutions are compared, columns are shorter than the longest by no more than 2 to this.
-RANGE = 480
+#: Where lengths of solutions are compared, columns are shorter than the next longer one by no more than 2 to `GAP`, so
+#: that those beyond keep their lengths among themselves (1e154 beside 1: all others were equally long), and than the
+#: longest by no more than 2 to `RANGE`. (A gap of 120 leaves a column of 1e-200 noise of 1e67 for a coefficient.)
+RANGE, GAP = 900, 480
 
 
 def plain(
@@ -96,8 +98,8 @@ def _share(
     _, part = connected_components(coo_array((np.ones(len(i)), (i, len(V) + j)), shape=(len(V) + len(U),) * 2), False)
     for found in np.unique(part[len(V) + j]):
         at, beside = (np.flatnonzero(of == found) for of in np.split(part, [len(V)]))
-        high = max(one[at].max(), other[beside].max())
-        v, u = (np.exp2(np.minimum(high - unit, RANGE))[:, np.newaxis] for unit in (one[at], other[beside]))
+        below = _below(np.concatenate([one[at], other[beside]]))
+        v, u = np.split(np.exp2(np.minimum(below, RANGE))[:, np.newaxis], [len(at)])
         of_others = (v * clear[np.ix_(at, beside)] / u.T).T
         Q, T = qr(np.concatenate([np.eye(len(at)), of_others]), mode="economic", check_finite=False)
         shared = Q @ solve_triangular(T, v * basic[at], trans="T", check_finite=False)
@@ -107,6 +109,14 @@ def _share(
     error = basic - A @ U - V
     noise = 4 * EPS * (np.abs(basic) + np.abs(A) @ np.abs(U) + np.abs(V))
     return np.where(np.abs(error) > noise, V + error, V), U
+
+
+def _below(unit: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far each is below the largest, no `GAP` between two neighbours being wider than that."""
+    falling = np.argsort(-unit, kind="stable")
+    below = np.zeros(len(unit))
+    below[falling[1:]] = np.cumsum(np.minimum(-np.diff(unit[falling]), GAP))
+    return below
 
 
 def ridge(R: NDArray[np.float64], Z: NDArray[np.float64], penalty: NDArray[np.float64]) -> NDArray[np.float64]:

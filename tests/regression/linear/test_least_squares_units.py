@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from exact import dot, shortest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from regression_models import cut
 from scipy import sparse
@@ -52,6 +52,8 @@ def check(form, X, y, weight=None, fit_intercept=True):
 column = st.tuples(st.sampled_from(["spread", "constant", "again", "twice", "sum"]), st.sampled_from(UNITS), st.sampled_from(OFFSETS))
 
 
+@example([("twice", 1e-200, 0.0), ("constant", 1e155, 0.0), ("again", 1e-200, 0.0)], True, False, False, "C", (1e-60, 0.0), 0)
+@example([("constant", 1e155, 0.0)], True, False, False, "C", (1e-60, 0.0), 0)  # lengths beyond what floats can compare
 @given(
     st.lists(column, min_size=1, max_size=5), st.booleans(), st.booleans(), st.booleans(), st.sampled_from(FORMS),
     st.tuples(st.sampled_from([1e-60, 1.0, 1e60]), st.sampled_from(OFFSETS)), st.integers(0, 2**32 - 1),
