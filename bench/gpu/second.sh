@@ -4,10 +4,10 @@
 #   OUT=gpu-second FAILED="tests/cuda/test_interop.py::test_pytorch ..." bench/gpu/second.sh
 OUT=${OUT:-gpu-second}
 mkdir -p "$OUT"
-export PYTHONUNBUFFERED=1 CUDA_HOME=${CUDA_HOME:-/usr/local/cuda}
+export PYTHONPATH=$PWD PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 PYTHONUNBUFFERED=1 CUDA_HOME=${CUDA_HOME:-/usr/local/cuda}
 if [ -n "${FAILED:-}" ]; then
     # shellcheck disable=SC2086 (several names)
-    timeout -s INT -k 10 60 python3 -m pytest -m gpu -n 8 -q --tb=short -p no:cacheprovider $FAILED > "$OUT/failed.txt" 2>&1
+    timeout -s INT -k 10 60 python3 -m pytest -p xdist.plugin -p _hypothesis_pytestplugin -m gpu -n 8 -q --tb=short -p no:cacheprovider $FAILED > "$OUT/failed.txt" 2>&1
     tail -5 "$OUT/failed.txt"
 fi
 part() { # name, seconds, rounds
