@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from nbgrad.cuda import device
-from nbgrad.cuda.device import adopt, empty, get, put
+from nbgrad.cuda.device import adopt, empty, get, matmul, put
 from nbgrad.cuda.device import module as library
 from nbgrad.cuda.indexing import add_at, last
 from nbgrad.cuda.random import kept
@@ -39,11 +39,6 @@ def overlap(a: Any, b: Any) -> bool:
 def name(array: Any) -> str:
     """The device of a tensor's array, as PyTorch writes it."""
     return f"cuda:{device.device_of(array)}"
-
-
-def matmul(x: Any, y: Any) -> Any:
-    """``x @ y``"""
-    return x @ y
 
 
 def add_up(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Any:

@@ -12,17 +12,18 @@ from numba import config
 from nbgrad.cuda.device.target import cuda
 
 if TYPE_CHECKING or not config.ENABLE_CUDASIM:
+    from nbgrad.cuda.device.blas import matmul
     from nbgrad.cuda.device.driver import *
 else:
     from nbgrad.cuda.device.simulator import *
-    from nbgrad.cuda.device.simulator import free_of_races
+    from nbgrad.cuda.device.simulator import free_of_races, matmul
 
     free_of_races()
 
 __all__ = [
     "BLOCK", "FEW", "PER_LANE", "WARP", "address", "adopt", "blocking", "cuda", "device_of", "empty", "get", "guard",
-    "kernel", "launch", "launch_each", "mapped", "module", "processors", "put", "restore", "synchronize", "to_host",
-    "unwrap", "use", "view",
+    "kernel", "launch", "launch_each", "mapped", "matmul", "module", "processors", "put", "restore", "synchronize",
+    "to_host", "unwrap", "use", "view",
 ]  # fmt: skip
 
 
