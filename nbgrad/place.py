@@ -7,12 +7,13 @@ here, and knows no device.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
 from nbgrad import cpu
-from nbgrad.arrays import on_device
+from nbgrad.arrays import ON_DEVICE, on_device
 from nbgrad.cpu.place import CPU
 
 __all__ = ["CPU", "place_of", "plug_in", "plug_in_of"]
@@ -35,15 +36,23 @@ def place_of(**values: Any) -> Any:
 def plug_in_of(*arrays: Any) -> Any:
     """The plug-in of the first array that brings its own; else CUDA's, loaded when it is first asked for."""
     for array in arrays:
-        if type(array) is not _ndarray and (own := getattr(array, "__nbgrad_plug_in__", None)) is not None:
+        kind = type(array)
+        if (
+            kind is not _ndarray
+            and kind not in ON_DEVICE
+            and (own := getattr(array, "__nbgrad_plug_in__", None)) is not None
+        ):
             return own
-    return plug_in("cuda")
+    return _cuda()
 
 
 def plug_in(device: str) -> Any:
     """The plug-in for a device by its name, "cpu", "cuda:0" and so on. CUDA's is loaded when it is first asked for."""
-    if not device.startswith("cuda"):
-        return cpu
+    return _cuda() if device.startswith("cuda") else cpu
+
+
+@functools.cache
+def _cuda() -> Any:
     from nbgrad import cuda
 
     return cuda

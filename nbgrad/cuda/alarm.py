@@ -22,7 +22,7 @@ class Alarm:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.flag = device.mapped(1)
+        self.written, self.flag = device.mapped(1)
         self.expected = ""
 
     def arm(self, expected: str) -> Any:
@@ -38,7 +38,7 @@ class Alarm:
             self._raise("", values)
 
     def _raise(self, when: str, values: Any = None) -> None:
-        place, self.flag[0] = int(self.flag[0]) - 1, 0
+        place, self.written[0] = int(self.written[0]) - 1, 0
         if place >= 0:
             got = "another" if values is None else device.to_host(values[place : place + 1])[0]
             raise out_of_range(self.name, self.expected + when, got, place)

@@ -8,7 +8,7 @@ device.
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -26,38 +26,42 @@ class Arrays(contextlib.AbstractContextManager["Arrays"]):
 
     def __init__(self, values: dict[str, Any]) -> None:
         self.target = device
-        self.values = {name: value for name, value in values.items() if value is not None}
-        self.first = next(name for name, value in self.values.items() if on_device(value))
-        self.like = self.values[self.first]
-        for name, value in self.values.items():
-            if not on_device(value) and not isinstance(value, (int, float, np.number, np.bool_)):
-                kind = f"{type(value).__module__}.{type(value).__name__}".removeprefix("builtins.")
-                raise TypeError(f"{name}: expected a CUDA array as {self.first} is, got a {kind}")
-        self.stack = contextlib.ExitStack()
+        self.values = values
         self.arrays: dict[str, Any] = {}
 
     def __enter__(self) -> Arrays:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(self.target.guard())
-            self.xp = self.target.module()
-            first = self.target.unwrap(self.like, self.first)
-            stack.enter_context(self.target.use(self.like, first))
+        with device.guard():
+            self.xp, own = device.module(), device.own_type()
+            first = None
             for name, value in self.values.items():
-                if on_device(value):
-                    self.arrays[name] = self.target.unwrap(value, name)
-                    self._check_device(name, first)
-            self.stack = stack.pop_all()
+                if type(value) is own:
+                    array = value
+                elif on_device(value):
+                    array = device.unwrap(value, name)
+                elif value is None or isinstance(value, (int, float, np.number, np.bool_)):
+                    continue
+                else:
+                    self._refuse(name, value)
+                if first is None:
+                    first, self.first, self.like = array, name, value
+                elif device.device_of(array) != device.device_of(first):
+                    raise ValueError(
+                        f"{name}: expected an array on CUDA device {device.device_of(first)} as {self.first} is, got "
+                        f"one on device {device.device_of(array)}"
+                    )
+                self.arrays[name] = array
+            self._within = device.use(self.like, first)
+            self._within.__enter__()
         return self
 
-    def _check_device(self, name: str, first: Any) -> None:
-        own, wanted = self.target.device_of(self.arrays[name]), self.target.device_of(first)
-        if own != wanted:
-            raise ValueError(
-                f"{name}: expected an array on CUDA device {wanted} as {self.first} is, got one on device {own}"
-            )
+    def _refuse(self, name: str, value: Any) -> NoReturn:
+        first = next(name for name, value in self.values.items() if on_device(value))
+        kind = f"{type(value).__module__}.{type(value).__name__}".removeprefix("builtins.")
+        raise TypeError(f"{name}: expected a CUDA array as {first} is, got a {kind}")
 
     def __exit__(self, *error: Any) -> None:
-        self.stack.__exit__(*error)
+        self._within.__exit__(*error)
+        device.guard().__exit__(*error)
 
     # Arguments
 
@@ -67,10 +71,18 @@ class Arrays(contextlib.AbstractContextManager["Arrays"]):
 
     def as_float(self, value: Any, name: str) -> Any:
         """The argument as a float array: floats keep their precision, integers and bools become float64."""
+        array = self.arrays.get(name)
+        if array is not None and (array.dtype is FLOAT32 or array.dtype is FLOAT64):
+            return array
         return self.as_floats({name: value})[0][0]
 
     def as_floats(self, values: dict[str, Any]) -> tuple[list[Any], np.dtype[Any]]:
         """Arguments as arrays of one precision: float64 if any is; Python's numbers adapt to the others."""
+        if all(name in self.arrays for name in values):
+            arrays = [self.arrays[name] for name in values]
+            dtype = arrays[0].dtype
+            if (dtype is FLOAT32 or dtype is FLOAT64) and all(a.dtype is dtype for a in arrays):
+                return arrays, dtype
         arrays, strong = [], []
         for name, value in values.items():
             array = self.arrays.get(name, value)
@@ -94,7 +106,7 @@ class Arrays(contextlib.AbstractContextManager["Arrays"]):
             array = self.xp.broadcast_to(array, shape)
         if not array.flags.c_contiguous:
             array = self.xp.ascontiguousarray(array)
-        return array.reshape(-1)
+        return array if array.ndim == 1 else array.reshape(-1)
 
     def flat(self, array: Any) -> Any:
         """The array's numbers in C order; copied only where they must be."""
@@ -129,6 +141,9 @@ class Arrays(contextlib.AbstractContextManager["Arrays"]):
 
     def overlap(self, a: Any, b: Any) -> bool:
         """Whether two arrays may share memory."""
+        if a.flags.c_contiguous and b.flags.c_contiguous:
+            start, other = self.target.address(a), self.target.address(b)
+            return bool(start < other + b.nbytes and other < start + a.nbytes)
         return bool(self.xp.may_share_memory(a, b))
 
     def result(self, result: Any, out: Any, name: str = "out") -> Any:

@@ -22,8 +22,8 @@ else:
 
 __all__ = [
     "BLOCK", "FEW", "PER_LANE", "WARP", "address", "adopt", "blocking", "cuda", "device_of", "empty", "get", "guard",
-    "kernel", "launch", "launch_each", "mapped", "matmul", "module", "processors", "put", "restore", "synchronize",
-    "to_host", "unwrap", "use", "view",
+    "kernel", "launch", "launch_each", "mapped", "matmul", "module", "own_type", "processors", "put", "restore",
+    "synchronize", "to_host", "unwrap", "use",
 ]  # fmt: skip
 
 

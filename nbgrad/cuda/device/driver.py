@@ -13,17 +13,19 @@ import contextlib
 import functools
 import os
 import sys
-import warnings
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
+from nbgrad.arrays import ON_DEVICE
+from nbgrad.cuda.device.launches import Loaded, flattened, signature
 from nbgrad.cuda.device.target import cuda
 
 __all__ = [
     "BLOCK", "FEW", "PER_LANE", "WARP", "address", "adopt", "blocking", "device_of", "empty", "get", "guard", "kernel",
-    "launch", "mapped", "module", "processors", "put", "restore", "synchronize", "to_host", "unwrap", "use", "view",
+    "launch", "mapped", "module", "own_type", "processors", "put", "restore", "synchronize", "to_host", "unwrap", "use",
 ]  # fmt: skip
 
 #: Threads that exchange numbers without shared memory, and threads of a block.
@@ -42,7 +44,9 @@ def kernel(function: Callable[..., Any], bounds: tuple[int, int] | None = None) 
     have registers for. No fastmath: it drops subnormal numbers and the accuracy of a division. Not
     in Numba's disk cache, which does not notice an edited formula in another file.
     """
-    return cuda.jit(function) if bounds is None else cuda.jit(launch_bounds=bounds)(function)
+    compiled = cuda.jit(function) if bounds is None else cuda.jit(launch_bounds=bounds)(function)
+    compiled.loaded = {}  # by the GPU and the kinds of the arguments: what `launch` runs
+    return compiled
 
 
 @functools.cache
@@ -55,7 +59,13 @@ def module() -> Any:
     if not cuda.is_available():
         raise RuntimeError(f"CUDA arrays need numba-cuda and a working NVIDIA driver: {_reason()}")
     _check_age(cuda.get_current_device())
+    ON_DEVICE.add(cupy.ndarray)
     return cupy
+
+
+def own_type() -> Any:
+    """The type of `module`'s arrays, which are taken as they are."""
+    return module().ndarray
 
 
 def _check_age(device: Any) -> None:
@@ -78,20 +88,23 @@ def _reason() -> str:
     return f"numba-cuda cannot compile: {_INSTALL}"
 
 
-@contextlib.contextmanager
-def guard() -> Iterator[None]:
+class guard:  # noqa: N801 (used like a function; contextlib's costs two microseconds)
     """One clear error for what CUDA's libraries raise; the process stays usable."""
-    try:
-        yield
-    except MemoryError as error:
-        raise MemoryError(
-            f"CUDA: out of memory ({error}): use smaller batches, or free arrays and call "
-            "cupy.get_default_memory_pool().free_all_blocks()"
-        ) from None
-    except Exception as error:
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if error is None:
+            return
         text = str(error)
-        if type(error).__name__ not in ("CudaAPIError", "CudaSupportError", "CudaDriverError", "CUDARuntimeError"):
-            raise
+        if isinstance(error, MemoryError):
+            raise MemoryError(
+                f"CUDA: out of memory ({error}): use smaller batches, or free arrays and call "
+                "cupy.get_default_memory_pool().free_all_blocks()"
+            ) from None
+        if type(error).__name__ not in _OF_CUDA:
+            return
         if "OUT_OF_MEMORY" in text or "MemoryAllocation" in text:
             raise MemoryError(f"CUDA: out of memory ({text}): use smaller batches, or free arrays") from None
         if "UNAVAILABLE" in text.upper():
@@ -100,6 +113,9 @@ def guard() -> Iterator[None]:
                 "another GPU with CUDA_VISIBLE_DEVICES, or have its mode set back with `nvidia-smi -c 0`"
             ) from None
         raise RuntimeError(f"CUDA: {text}") from error
+
+
+_OF_CUDA = "CudaAPIError", "CudaSupportError", "CudaDriverError", "CUDADriverError", "CUDARuntimeError"
 
 
 # Arrays
@@ -129,6 +145,8 @@ def unwrap(value: Any, name: str) -> Any:
 
 def restore(result: Any, like: Any) -> Any:
     """A result as an array of the caller's kind (CuPy's where that has no way in), over the same memory."""
+    if type(like) is module().ndarray:
+        return result
     if _of_torch(like):
         return sys.modules["torch"].from_dlpack(result)
     if isinstance(like, cuda.devicearray.DeviceNDArray):
@@ -148,21 +166,26 @@ def address(array: Any) -> int:
 
 def device_of(array: Any) -> int:
     """The number of the GPU that holds it."""
-    return int(array.device.id)
+    return int(array.data.device_id)
 
 
-@contextlib.contextmanager
-def use(like: Any, array: Any) -> Iterator[None]:
+_AS_IT_IS = contextlib.nullcontext()
+
+
+def use(like: Any, array: Any) -> Any:
     """Within it the array's GPU is the current one; for PyTorch's tensors PyTorch's current stream is CuPy's, too.
     (CuPy's and Numba's arrays are worked on in CuPy's current stream.)
     """
-    cupy, number = module(), device_of(array)
+    number = device_of(array)
+    if not _of_torch(like) and module().cuda.runtime.getDevice() == number:
+        return _AS_IT_IS
+    return _moved(like, number)
+
+
+@contextlib.contextmanager
+def _moved(like: Any, number: int) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
-        if cupy.cuda.Device().id != number:
-            stack.enter_context(cupy.cuda.Device(number))
-        if cuda.current_context().device.id != number:
-            stack.enter_context(cuda.gpus[number])
-            _check_age(cuda.get_current_device())
+        stack.enter_context(module().cuda.Device(number))
         if _of_torch(like):
             stack.enter_context(_stream(sys.modules["torch"].cuda.current_stream(number).cuda_stream, number))
         yield
@@ -232,42 +255,54 @@ def get(array: Any) -> Any:
 
 @functools.cache
 def _processors(device: int) -> int:
-    return int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
+    return int(module().cuda.Device(device).attributes["MultiProcessorCount"])
 
 
 def processors() -> int:
     """The number of multiprocessors of the current GPU."""
-    return _processors(cuda.current_context().device.id)
+    return _processors(module().cuda.runtime.getDevice())
 
 
-def view(value: Any) -> Any:
-    """What `launch` makes of an argument, which may also be made once for many launches: a view for Numba. Handed
-    CuPy's own array, Numba would wait for its stream.
-    """
-    if isinstance(value, (int, float, np.generic)):
-        return value
-    if isinstance(value, tuple):
-        return tuple(map(view, value))
-    if isinstance(value, cuda.devicearray.DeviceNDArray):
-        return value
-    return cuda.as_cuda_array(value, sync=False)
+class _Contexts(threading.local):
+    """The GPUs that a thread has made ready: what the driver is asked directly does not do that by itself."""
+
+    def __init__(self) -> None:
+        self.ready: set[int] = set()
+
+
+_contexts = _Contexts()
 
 
 def launch(compiled: Any, blocks: int, threads: int, *arguments: Any) -> None:
-    """Run a kernel on the current stream; nobody waits for it."""
+    """Run a kernel on the current stream; nobody waits for it. The first time for arguments of these types Numba
+    compiles it; from then on nothing of Numba's runs.
+    """
     if blocks == 0:
         return
-    current = module().cuda.get_current_stream()
-    _configured(compiled, blocks, threads, current.ptr, getattr(current, "device_id", -1))(*map(view, arguments))
+    library = module().cuda
+    kinds: list[Any] = [library.runtime.getDevice()]
+    numbers: list[Any] = []
+    flattened(arguments, kinds, numbers)
+    key = tuple(kinds)
+    kernel = compiled.loaded.get(key)
+    if kernel is None:
+        kernel = compiled.loaded[key] = _load(compiled, *key)
+    if key[0] not in _contexts.ready:
+        library.Device().mem_info  # noqa: B018 (any question to the runtime does)
+        _contexts.ready.add(key[0])
+    kernel(blocks, threads, library.get_current_stream().ptr, numbers)
 
 
-@functools.lru_cache(maxsize=4096)
-def _configured(compiled: Any, blocks: int, threads: int, pointer: int, device: int) -> Any:
-    """The kernel with its grid and stream. Kept: Numba's own memory of it does not know a stream again."""
-    with warnings.catch_warnings():  # "Grid size 1 will likely result in GPU under-utilization": it is the last sum
-        # By its text: numba-cuda has a NumbaPerformanceWarning of its own, beside Numba's.
-        warnings.filterwarnings("ignore", "Grid size")
-        return compiled[blocks, threads, cuda.external_stream(pointer) if pointer else 0]
+def _load(compiled: Any, device: int, *kinds: Any) -> Loaded:
+    """Numba's machine code for arguments of these kinds, on this GPU by CuPy."""
+    library, (types, letters) = module().cuda, signature(kinds)
+    with cuda.gpus[device]:
+        _check_age(cuda.get_current_device())
+        overload = compiled.compile(types)
+        cubin = overload._codelibrary.get_cubin()
+    code = library.function.Module()
+    code.load(bytes(getattr(cubin, "code", cubin)))  # an object of cuda.core's, or bytes
+    return Loaded(code.get_function(overload.entry_name), letters, library.driver.launchKernel)
 
 
 def synchronize() -> None:
@@ -282,8 +317,13 @@ def blocking() -> bool:
     return os.environ.get("CUDA_LAUNCH_BLOCKING", "0") not in ("", "0")
 
 
-def mapped(size: int) -> Any:
-    """int64 memory of the host that kernels write to: read without asking the device."""
-    array = cuda.mapped_array(size, dtype=np.int64)
-    array[:] = 0
-    return array
+def mapped(size: int) -> tuple[Any, Any]:
+    """int64 zeros in memory of the host that kernels write to: for the host, which reads it without asking the device,
+    and for kernels. (Memory allocated by CUDA has the same address on both sides.)
+    """
+    library = module().cuda
+    memory = library.alloc_pinned_memory(8 * size)
+    host = np.frombuffer(memory, np.int64, size)
+    host[:] = 0
+    there = library.UnownedMemory(memory.ptr, 8 * size, memory, library.runtime.getDevice())
+    return host, module().ndarray((size,), np.int64, library.MemoryPointer(there, 0))

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.cuda.device.driver import guard, mapped
+from nbgrad.cuda.device.driver import guard
 from nbgrad.cuda.device.target import cuda
 
 __all__ = [
     "BLOCK", "FEW", "PER_LANE", "WARP", "address", "adopt", "blocking", "device_of", "empty", "get", "guard", "kernel",
-    "launch", "mapped", "module", "processors", "put", "restore", "synchronize", "to_host", "unwrap", "use", "view",
+    "launch", "mapped", "module", "own_type", "processors", "put", "restore", "synchronize", "to_host", "unwrap", "use",
 ]  # fmt: skip
 
 # Few threads are enough to meet every branch.
@@ -81,7 +81,7 @@ def launch(compiled: Any, blocks: int, threads: int, *arguments: Any) -> None:
         return
     with warnings.catch_warnings():  # compiled code does not warn either (np.errstate is each thread's own)
         warnings.simplefilter("ignore", RuntimeWarning)
-        compiled[blocks, threads](*map(view, arguments))
+        compiled[blocks, threads](*map(_argument, arguments))
 
 
 # The device and its arrays
@@ -89,6 +89,10 @@ def launch(compiled: Any, blocks: int, threads: int, *arguments: Any) -> None:
 
 def module() -> Any:
     return np
+
+
+def own_type() -> Any:
+    """None: within a call arrays are NumPy's, and no caller's is."""
 
 
 def device_of(array: Any) -> int:
@@ -112,6 +116,11 @@ def blocking() -> bool:
     return True
 
 
+def mapped(size: int) -> tuple[Any, Any]:
+    host = np.zeros(size, np.int64)
+    return host, host
+
+
 def address(array: Any) -> int:
     return int(array.ctypes.data)
 
@@ -121,7 +130,7 @@ def _device_array() -> Any:
     return type(cuda.to_device(np.zeros(1)))
 
 
-def view(value: Any) -> Any:
+def _argument(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(map(unwrap, value))  # Numba's stand-in is for arguments: it would not look into them
     return _device_array()(value.view(np.ndarray)) if isinstance(value, np.ndarray) else value

@@ -52,7 +52,6 @@ class DevicePasses(Passes):
             self._y = self._targets(call)
             self._weight, self._unit, self.weight_sum = self._weights(call)
             self._nothing = self._xp.zeros(16, x.dtype)
-            self._views = [self._target.view(a) for a in (self._flat, self._y, self._weight, self._nothing)]
 
     def _targets(self, call: Any) -> Any:
         y = call.arrays.get("y")
@@ -70,7 +69,7 @@ class DevicePasses(Passes):
     def _weights(self, call: Any) -> tuple[Any, float, np.float64]:
         """`nbgrad.regression.data.weights`"""
         n, xp = self.rows, call.xp
-        if "sample_weight" not in call.values:
+        if call.values.get("sample_weight") is None:
             return xp.empty(0, self._dtype), 1.0, np.float64(n)
         weight = call.as_float(call.values["sample_weight"], "sample_weight")
         if weight.shape != (n,):
@@ -96,8 +95,8 @@ class DevicePasses(Passes):
             loss, gradient, slopes = self._on_gpu(parts, flag, stays)
             if stays:
                 watch.look()
-            elif flag[0]:
-                flag[0] = 0
+            elif watch.written[0]:
+                watch.written[0] = 0
                 raise self._wrong_target(len(parts[0][0]))
             gradient = gradient * self._x_scale
             if self.fit_intercept:
@@ -128,9 +127,18 @@ class DevicePasses(Passes):
             return target.to_host(loss), target.to_host(gradient), target.to_host(slopes)
         beside = xp if stays else np
         packed = xp.asarray(cuda_regression.packed(parts, self._parameters, tile, beside))
-        x, y, weight, nothing = self._views
         sums = cuda_regression.one_pass(
-            self.model, len(parts) > 1, tile, x, self.rows, self.n_features, y, weight, packed, nothing, flag
+            self.model,
+            len(parts) > 1,
+            tile,
+            self._flat,
+            self.rows,
+            self.n_features,
+            self._y,
+            self._weight,
+            packed,
+            self._nothing,
+            flag,
         )
         sums = sums if stays else target.to_host(sums)
         return cuda_regression.unpacked(sums, tile, self.n_features, beside)
