@@ -5,6 +5,7 @@ be looked at in every process; results are what memory held before.
 import ctypes
 import sys
 from contextlib import contextmanager, nullcontext
+from itertools import count
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -13,14 +14,14 @@ from nbgrad.arrays import ON_DEVICE
 from nbgrad.cuda.device import driver
 from nbgrad.cuda.device.launches import Loaded, signature
 
-#: The GPU's number: what is kept by it is never met on a real one.
-NUMBER = 99
+#: Numbers of GPUs: another one each time, so that what is kept by it is met neither again nor on a real one.
+NUMBERS = count(99)
 
 
 class Array(np.ndarray):
     """Stands for CuPy's."""
 
-    __cuda_ndarray__ = True
+    __cuda_ndarray__, number = True, 0
 
     def __new__(cls, shape, dtype=float, memory=None):
         if memory is not None:
@@ -31,7 +32,7 @@ class Array(np.ndarray):
 
     @property
     def data(self):
-        return SimpleNamespace(ptr=self.ctypes.data, device_id=NUMBER)
+        return SimpleNamespace(ptr=self.ctypes.data, device_id=Array.number)
 
     device = property(lambda self: Device())
 
@@ -49,9 +50,9 @@ class Pinned(bytearray):
 
 
 class Device(nullcontext):
-    def __init__(self, number=NUMBER):
+    def __init__(self, number=None):
         super().__init__()
-        self.id, self.attributes, self.mem_info = number, {"MultiProcessorCount": 132}, (0, 0)
+        self.id, self.attributes, self.mem_info = Array.number, {"MultiProcessorCount": 132}, (0, 0)
 
 
 def _cupy(launch):
@@ -63,7 +64,7 @@ def _cupy(launch):
             setattr(library, name, value)
     library.ndarray = library.empty = Array
     library.cuda = SimpleNamespace(
-        runtime=SimpleNamespace(getDevice=lambda: NUMBER, getDeviceCount=lambda: NUMBER + 1),
+        runtime=SimpleNamespace(getDevice=lambda: Array.number, getDeviceCount=lambda: Array.number + 1),
         driver=SimpleNamespace(launchKernel=launch),
         get_current_stream=lambda: SimpleNamespace(ptr=7),
         Device=Device,
@@ -108,6 +109,7 @@ def recorded(monkeypatch):
         flattened(arguments, kinds, numbers)
 
     driver.module.cache_clear()
+    Array.number = next(NUMBERS)
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "cupy", _cupy(launches.note))
         none = SimpleNamespace(is_available=lambda: True, get_current_device=lambda: None, devicearray=driver.cuda.devicearray, jit=driver.cuda.jit)
