@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 
 from nbgrad.arrays import ON_DEVICE
-from nbgrad.cuda.device import driver
+from nbgrad.cuda.device import blas, driver
 from nbgrad.cuda.device.launches import Loaded, signature
 
 #: Numbers of GPUs: another one each time, so that what is kept by it is met neither again nor on a real one.
@@ -115,6 +115,7 @@ def recorded(monkeypatch):
         none = SimpleNamespace(is_available=lambda: True, get_current_device=lambda: None, devicearray=driver.cuda.devicearray, jit=driver.cuda.jit)
         for name, value in {"cuda": none, "_check_age": lambda device: None, "_load": launches.load, "flattened": noting}.items():
             patch.setattr(driver, name, value)
+        patch.setattr(blas, "ready", lambda number: None)
         try:
             yield launches
         finally:
