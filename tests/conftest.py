@@ -58,6 +58,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("device", marked)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is a case for a GPU's sake (`devices.on_a_gpu`) is none of the CPU's."""
+    items[:] = [i for i in items if not (i.get_closest_marker("gpu") and _of(i) is devices.CPU)]
+
+
+def _of(item: pytest.Item) -> object:
+    return item.callspec.params.get("device") if hasattr(item, "callspec") else None
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("cuda") and importlib.util.find_spec("numba_cuda") is None:
         pytest.skip("numba-cuda is not installed")

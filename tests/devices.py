@@ -28,7 +28,7 @@ def unless_simulated(*cases):
 
 
 def on_a_gpu(*cases, names=1):
-    """Cases that a GPU takes in many blocks; of several ``names`` each is a tuple of values."""
+    """Cases that a GPU takes in many blocks; of several ``names`` each is a tuple of values. The CPU is spared them."""
     return () if SIMULATED else tuple(pytest.param(*(case if names > 1 else (case,)), marks=pytest.mark.gpu) for case in cases)
 
 

@@ -124,10 +124,11 @@ def cross_entropy_by_definition(logits, target, weight=None, ignore_index=-100, 
             losses.append(0.0)
             continue
         largest = max(row)
-        log_sum = largest + math.log(math.fsum(math.exp(v - largest) for v in row))
+        first = list(row).index(largest)  # left out of the sum: log1p keeps the digits of a row whose sum is all but 1
+        log_sum = math.log1p(math.fsum(math.exp(v - largest) for j, v in enumerate(row) if j != first))
         q = [float(v) for v in t] if probabilities else [float(j == t) for j in range(classes)]
         q = [(1 - label_smoothing) * v + label_smoothing / classes for v in q]
-        losses.append(math.fsum(wj * qj * (log_sum - v) for wj, qj, v in zip(w, q, row, strict=True) if wj * qj))
+        losses.append(math.fsum(wj * qj * (largest - v + log_sum) for wj, qj, v in zip(w, q, row, strict=True) if wj * qj))
         divisor += 1.0 if probabilities else w[t]
     if reduction == "none":
         return np.reshape(losses, x.shape[:axis] + x.shape[axis + 1 :])

@@ -120,7 +120,7 @@ class PyTorch(Peer):
         torch = self.torch
         tx, tg, ty, tdx = map(self.tensor, (x, g, out, grad_out))
         wide = (*tg.shape, pieces)
-        where = torch.empty(tg.shape, dtype=torch.int64)
+        where = torch.empty_like(tg, dtype=torch.int64)
         torch.max(tx.view(wide), -1, out=(ty, where))
 
         def backward() -> Any:

@@ -16,10 +16,10 @@ TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}  # relative to the sums' magni
 # several warps, with lines and without; too wide for registers; too many classes; none
 # (in the simulator each in one precision)
 SHAPES = [
-    (1, 1, 1), (7, 5, 3), (9, 8, 2), (70, 2, 2), (5, 80, 3), (3, 83, 3), (3, 1100, 3), (0, 2, 2), *few((), ((4, 3, 5),)),
+    (1, 1, 1), (7, 5, 3), (9, 8, 2), (70, 2, 2), (5, 80, 3), (3, 83, 3), (3, 1100, 3), (0, 2, 2), *few(((1000, 100, 10),), ((4, 3, 5),)),
 ]  # fmt: skip
 CASES = [(shape, dtype) for k, shape in enumerate(SHAPES) for dtype in few(DTYPES, DTYPES[k % 2 :][:1])]
-LARGE = [(1000, 100, 10), (3001, 784, 10), (100, 785, 10), (500, 33, 33), (700, 5000, 2), (300, 9000, 3)]
+LARGE = [(3001, 784, 10), (100, 785, 10), (500, 33, 33), (700, 5000, 2), (300, 9000, 3)]
 
 
 def close(got, want, dtype, largest=None):
@@ -66,7 +66,8 @@ def test_shapes_of_every_kind(model, shape, dtype, device):
         return reference(model, params.astype(np.longdouble) + s * v, X, y, **weight)
 
     tolerance = 1e-4 if dtype is np.float32 else 1e-8
-    slope = float(differences(lambda s: along(s[0]), np.zeros(1))[0])
+    # so near that no row's residual passes a corner of Huber's derivative on the way, or hardly any
+    slope = float(differences(lambda s: along(s[0]), np.zeros(1), 2.0**-20)[0])
     np.testing.assert_allclose((grad * v).sum(), slope, rtol=tolerance, atol=tolerance * np.abs(grad * v).sum())
     if model != "huber":  # whose second derivative jumps
         h = np.longdouble(2) ** -11
