@@ -85,9 +85,29 @@ def test_params_on_the_gpu_stay_there(model, dtype):
     close(of["sums"](params, X_there, y_there)[1], want[1], dtype)
 
 
-def test_sums_of_many_rows_are_passed_on(dtype, monkeypatch):
+@pytest.fixture
+def in_registers(monkeypatch):
+    """Rows that would have room in shared memory are taken as those that have not."""
+    from nbgrad.cuda.regression import staged
+
+    monkeypatch.setattr(staged, "ROOM", 0)
+
+
+@models
+def test_rows_in_registers(model, dtype, in_registers):
+    params, X, y = example(model, 23, 4, 3, dtype=dtype)
+    there, here = (make(model, X, y, sample_weight=np.arange(23.0) % 3) for make in (on_gpu, Problem))
+    for got, want in zip(there.value_and_grad(params), here.value_and_grad(params), strict=True):
+        close(got, want, dtype)
+    close(there.hessp(params, params / 2), here.hessp(params, params / 2), dtype, 10.0)
+
+
+@pytest.mark.parametrize("place", ["shared memory", "registers"])
+def test_sums_of_many_rows_are_passed_on(dtype, monkeypatch, place, request):
     from nbgrad.cuda.regression import one_pass as cuda_regression
 
+    if place == "registers":
+        request.getfixturevalue("in_registers")
     monkeypatch.setattr(cuda_regression, "FLUSH", 8)
     cuda_regression.pass_kernel.cache_clear()
     params, X, y = example("logistic", 300, 3, dtype=dtype)

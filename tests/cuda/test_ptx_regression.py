@@ -1,11 +1,13 @@
 """The regression models' CUDA kernels as machine code: like ``test_ptx``, with as many blocks side by side as are launched."""
 
+import re
 from types import SimpleNamespace
 
 import numba
 import numpy as np
 import pytest
 from numba import float32, float64, int64
+from numba.types import UniTuple
 from test_ptx import CAPABILITIES, L, assembled, i
 
 pytestmark = pytest.mark.cuda
@@ -21,6 +23,11 @@ FAST = [
 ]
 # other ways to take rows, up to the widest; registers are scarcest for 8.0
 OTHERS = [
+    ("softmax", True, 10, 100, "float32", "float32"),
+    ("softmax", False, 7, 33, "float32", "float32"),
+    ("softmax", False, 3, 100, "uint8", "float32"),
+    ("logistic", True, 1, 33, "uint8", "float32"),
+    ("huber", True, 1, 100, "float32", "float64"),
     ("logistic_mse", True, 1, 784, "float32", "float32"),
     ("linear", False, 1, 33, "float32", "float32"),
     ("logistic", False, 1, 8192, "float32", "float32"),
@@ -54,16 +61,24 @@ def test_passes(case, capability, tmp_path):
     if case in OTHERS and capability != CAPABILITIES[0]:
         return
     from nbgrad.cuda.regression import one_pass as cuda_regression
+    from nbgrad.cuda.regression.staged import staged_kernel
+    from nbgrad.cuda.regression.tiles import Staged
 
     model, hessian, classes, features, x_dtype, name = case
     dtype, x, numbers = np.dtype(name), getattr(numba, x_dtype)[::1], getattr(numba, name)[::1]
     tile = cuda_regression.tile_of(classes, features, dtype, x_dtype, True)
-    kernel = cuda_regression.pass_kernel(model, hessian, dtype, tile)
+    staged = isinstance(tile, Staged)
+    make = (staged_kernel, (dtype, np.dtype(x_dtype), tile, 512)) if staged else (cuda_regression.pass_kernel, (dtype, tile))
+    kernel = make[0](model, hessian, *make[1])
     target = L if model == "softmax" else numbers
     threads, side_by_side = bounds = kernel.targetoptions["launch_bounds"]
     ptx = code(kernel, (x, i, i, target, numbers, numbers, x, L, numbers), capability, bounds)
     assert name == "float64" or ".f64" not in ptx
-    if tile.width > 1:  # each line of X once before the loop, and once in it: the next tile
+    if staged:  # rows go to shared memory, and are read there
+        assert not re.search(r"(ld|st)\.(v\d\.)?(f32|f64|u8)", ptx), "a generic address"
+        if tile.width * np.dtype(x_dtype).itemsize > 2:
+            assert ptx.count("cp.async.c") >= tile.own * tile.together
+    elif tile.width > 1:  # each line of X once before the loop, and once in it: the next tile
         line = {"float32": "v4.f32", "float64": "v2.f64", "uint8": "v4.u8"}[x_dtype]
         assert ptx.count(f"ld.global.{line}") >= 2 * tile.rows * tile.lines
     assembled(ptx, capability, tmp_path, 65536 // (threads * side_by_side))
@@ -72,11 +87,10 @@ def test_passes(case, capability, tmp_path):
 @pytest.mark.parametrize("number", [float32, float64], ids=str)
 def test_what_is_around_them(number, capability, tmp_path):
     from nbgrad.cuda.regression import models as cuda_terms
-    from nbgrad.cuda.regression import one_pass as cuda_regression
+    from nbgrad.cuda.regression import packing
 
     a, dtype = number[::1], np.dtype(str(number))
     for kernel, types in (
-        (cuda_regression.collect(dtype), (a, i, i, a)),
         (cuda_terms.terms_kernel("logistic", False, dtype), (a, a, a, a, a, a, a)),
         (cuda_terms.terms_kernel("logistic_mse", True, dtype), (a, a, a, a, a, a, a)),
         (cuda_terms.targets_kernel("linear"), (a, i, L)),
@@ -85,6 +99,12 @@ def test_what_is_around_them(number, capability, tmp_path):
         ptx = code(kernel, types, capability)
         assert number is float64 or ".f64" not in ptx
         assembled(ptx, capability, tmp_path)
+    for kernel, types in (  # with float64 numbers, which are few there
+        (packing.pack_kernel(dtype), (a, a, a, UniTuple(i, 5), float64, a)),
+        (packing.answer_kernel(dtype), (a, i, UniTuple(i, 8), float64, float64, a, a)),
+    ):
+        bounds = kernel.targetoptions.get("launch_bounds")
+        assembled(code(kernel, types, capability, bounds), capability, tmp_path, 64 if bounds else 128)
 
 
 def test_what_fits():

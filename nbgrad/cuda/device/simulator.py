@@ -62,7 +62,7 @@ def free_of_races() -> None:
 
     dynamic = FakeCUDAShared.array
 
-    def array(self: Any, shape: Any, dtype: Any) -> Any:
+    def array(self: Any, shape: Any, dtype: Any, alignment: int = 0) -> Any:
         if shape == 0:
             return dynamic(self, shape, dtype)
         caller = sys._getframe(1)

@@ -15,7 +15,7 @@ import numpy as np
 
 from nbgrad.cuda import labels as cuda_labels
 from nbgrad.cuda import rows as cuda_rows
-from nbgrad.cuda.device import kernel, launch_each, module
+from nbgrad.cuda.device import WARP, kernel, launch_each, module
 from nbgrad.cuda.device.intrinsics import block, block_size, blocks, exchange, thread
 from nbgrad.cuda.reduce import larger
 from nbgrad.elementary.division import quotient_one_plus
@@ -26,7 +26,8 @@ from nbgrad.formulas.softmax import softmax_backward_entry, softmax_backward_ter
 from nbgrad.jit import scalar
 
 __all__ = [
-    "check_targets", "label_terms", "number_terms", "parameters_of", "targets_kernel", "terms_kernel", "terms_of",
+    "check_targets", "label_terms", "number_terms", "parameters_of", "row_terms_of", "targets_kernel", "terms_kernel",
+    "terms_of",
 ]  # fmt: skip
 
 
@@ -124,6 +125,75 @@ def terms_of(model: str, hessian: bool) -> Any:
     functions.
     """
     return _label_terms(hessian) if model == "softmax" else _number_terms(model, hessian)
+
+
+# Where a thread has all classes of a row, and a table their scores
+
+
+def row_terms_of(model: str, hessian: bool, tile: Any) -> Any:
+    """(whether a target is good, the terms of a row) as compiled functions. ``terms(table, row, target, w, bad,
+    parameters)``: its loss (0 for the Hessian's product); its residuals, or their changes, take the place of its
+    scores in ``table``.
+    """
+    if model != "softmax":
+        is_good, terms = _number_terms(model, hessian)
+        behind = tile.scores if hessian else 0
+
+        @scalar
+        def number_row(table, row, target, w, bad, parameters):
+            value, change = terms(table[row], table[behind + row], target, w, 0, 1, 1, parameters)
+            table[row] = change
+            return value
+
+        return is_good, number_row
+    is_good, classes, scores = _label_terms(hessian)[0], tile.classes, tile.scores
+
+    @scalar
+    def exponentials(table, row):
+        """(largest score, sum of the others' e^(s − largest)); these take the scores' places."""
+        largest = table[row]
+        for c in range(1, classes):
+            largest = larger(table[c * WARP + row], largest)
+        T = type(largest)
+        same, other = T(0), T(0)
+        for c in range(classes):
+            d = largest - table[c * WARP + row]  # as in `sums` above
+            e = exp_minus(d)
+            table[c * WARP + row] = e
+            same += T(1) if d == T(0) else T(0)
+            other += T(0) if d == T(0) else e
+        return largest, (same - T(1)) + other
+
+    @scalar
+    def loss_and_residuals(table, row, label, w, bad, parameters):
+        own = row if bad else label * WARP + row
+        s = table[own]
+        largest, others = exponentials(table, row)
+        T = type(largest)
+        slope, factor = w * rows.label_slope(table[own], s == largest, others), quotient_one_plus(w, others)
+        for c in range(classes):
+            table[c * WARP + row] *= factor
+        table[own] = slope
+        return w * rows.nll(s, largest, rows.logarithm(T, others))
+
+    @scalar
+    def hvp_residuals(table, row, label, w, bad, parameters):
+        top, largest = 0, table[row]
+        for c in range(1, classes):
+            if table[c * WARP + row] > largest:
+                top, largest = c, table[c * WARP + row]
+        _, others = exponentials(table, row)
+        T = type(largest)
+        reference, share, mean = table[scores + top * WARP + row], quotient_one_plus(T(1), others), T(0)
+        for c in range(classes):
+            d = table[scores + c * WARP + row] - reference
+            mean += softmax_backward_term(d, table[c * WARP + row] * share)
+        for c in range(classes):
+            d = table[scores + c * WARP + row] - reference
+            table[c * WARP + row] = softmax_backward_entry(d, w * (table[c * WARP + row] * share), mean)
+        return T(0)
+
+    return is_good, hvp_residuals if hessian else loss_and_residuals
 
 
 # What is between two matrix products

@@ -18,17 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.cuda.device import BLOCK, WARP, cuda, kernel, launch, module, processors
+from nbgrad.cuda.device import WARP, cuda, kernel, launch, module, processors
 from nbgrad.cuda.device.intrinsics import barrier, block, block_size, blocks, thread
 from nbgrad.cuda.reduce import add
 from nbgrad.cuda.regression.models import parameters_of, terms_of
 from nbgrad.cuda.regression.registers import words
-from nbgrad.cuda.regression.tiles import Tile
+from nbgrad.cuda.regression.staged import resident, staged_kernel, staged_of
+from nbgrad.cuda.regression.tiles import Staged, Tile
 from nbgrad.jit import scalar
 
-__all__ = [
-    "FLUSH", "bounds", "collect", "one_pass", "packed", "pass_kernel", "slots_of", "tile_of", "unpacked",
-]  # fmt: skip
+__all__ = ["FLUSH", "bounds", "one_pass", "pass_kernel", "tile_of"]
 
 #: Rows whose slopes are added up in the precision of the products, as on the CPU.
 FLUSH = 512
@@ -37,11 +36,14 @@ FLUSH = 512
 SLOPES, SLOPES_SHARED, NUMBERS_OF_TILE = 48, 80, 32
 WARPS = (1, 2, 4, 8)
 #: Tiles that are worth a group.
-TILES = 4
+TILES = 2
 
 
-def tile_of(classes: int, features: int, dtype: Any, x_dtype: Any, aligned: bool) -> Tile | None:
+def tile_of(classes: int, features: int, dtype: Any, x_dtype: Any, aligned: bool) -> Tile | Staged | None:
     """How a group takes rows of X; None where it cannot. ``aligned``: whether X begins on 16 bytes."""
+    staged = staged_of(classes, features, dtype, x_dtype, aligned)
+    if staged is not None:
+        return staged
     size, widest = np.dtype(dtype).itemsize // 4, min(16 // np.dtype(x_dtype).itemsize, 4)
     for width in (widest, 1) if aligned and features % widest == 0 else (1,):
         for warps in WARPS:
@@ -70,18 +72,13 @@ def bounds(tile: Tile, hessian: bool, dtype: Any) -> tuple[int, int]:
     return threads, max(1, min(65536 // (threads * needed), 2048 // threads))
 
 
-def slots_of(tile: Tile) -> int:
-    """Numbers of a group's sums: slopes (classes, pitch), a warp's lanes of residuals, a warp's lanes of losses."""
-    return tile.classes * tile.pitch + 2 * WARP
-
-
 @functools.cache
 def pass_kernel(model: str, hessian: bool, dtype: Any, tile: Tile) -> Any:
     """``kernel(x, n, features, target, weight, coefficients, nothing, flag, sums)``
 
     ``coefficients``: w (classes, pitch) and a warp's numbers that begin with the intercepts and the model's own
     parameters (lines remain lines); with ``hessian`` the same of the direction. ``weight`` may be empty. ``sums``: (2,
-    groups, `slots_of`), in two parts, zeros before; behind it (groups, classes · pitch) of scratch. The place + 1 of a
+    groups, its length), in two parts; behind it (groups, classes · pitch) of scratch. The place + 1 of a
     bad target goes to ``flag[0]``, and its row's numbers are nan.
     """
     T: Any = dtype.type
@@ -90,7 +87,7 @@ def pass_kernel(model: str, hessian: bool, dtype: Any, tile: Tile) -> Any:
     zeros, load_rows, dots, scatter = of.zeros, of.load_rows, of.dots, of.scatter
     broadcast, outer, put = of.broadcast, of.outer, of.put
     classes, count, class_lanes, slots, width = tile.classes, tile.rows, tile.class_lanes, tile.slots, tile.threads
-    size, length, warps = classes * tile.pitch, slots_of(tile), tile.threads // WARP
+    size, length, warps = classes * tile.pitch, tile.length, tile.threads // WARP
     often, both, tile_width = max(1, FLUSH // count), 2 * warps * WARP, tile.width
     infinity, nan = T(np.inf), T(np.nan)
 
@@ -138,6 +135,8 @@ def pass_kernel(model: str, hessian: bool, dtype: Any, tile: Tile) -> Any:
         loss, loss_low, slope, slope_low = T(0), T(0), T(0), T(0)
         here = load_rows(x, first, n, features, own, nothing)
         g = zeros(here)
+        put(g, sums, group * length, own)
+        put(g, sums, (groups + group) * length, own)
         for k in range(rounds):
             ahead = load_rows(x, first + step, n, features, own, nothing)
             s = over_warps(scatter(dots(here, coefficients, own)), parts, 0 if hessian else k % 2) + b
@@ -170,75 +169,21 @@ def pass_kernel(model: str, hessian: bool, dtype: Any, tile: Tile) -> Any:
     return kernel(run, bounds(tile, hessian, dtype))
 
 
-@functools.cache
-def collect(dtype: Any) -> Any:
-    """``kernel(sums, groups, length, out)``: out (2, length) = the sum, in two parts, over the groups. A block takes a
-    warp's columns, each of its warps some of the groups.
-    """
-    T = dtype.type
-    warps = BLOCK // WARP
-
-    def run(sums, groups, length, out):
-        highs = cuda.shared.array(BLOCK, T)
-        lows = cuda.shared.array(BLOCK, T)
-        lane, own = thread() % WARP, thread() // WARP
-        column, plane = block() * WARP + lane, groups * length
-        high, low = T(0), T(0)
-        if column < length:
-            group = own
-            while group < groups:
-                place = group * length + column
-                high, low = add(high, low, sums[place], sums[plane + place])
-                group += warps
-        highs[thread()], lows[thread()] = high, low
-        barrier()
-        if own == 0 and column < length:
-            for k in range(1, warps):
-                high, low = add(high, low, highs[k * WARP + lane], lows[k * WARP + lane])
-            out[column], out[length + column] = high, low
-
-    return kernel(run)
-
-
 def one_pass(
-    model: str, hessian: bool, tile: Tile, x: Any, n: int, features: int, target: Any, weight: Any, coefficients: Any,
-    nothing: Any, flag: Any,
-) -> Any:  # fmt: skip
-    """(2, `slots_of`): the sums in two parts, on the device; n > 0."""
-    dtype = coefficients.dtype
-    threads, resident = bounds(tile, hessian, dtype)
-    at_once = threads // tile.threads
-    worth = -(-n // (TILES * tile.rows * at_once))
-    number = max(1, min(worth, resident * processors()))
-    groups, length = number * at_once, slots_of(tile)
-    sums = module().empty(groups * (2 * length + tile.classes * tile.pitch), dtype)
-    sums[: 2 * groups * length] = 0
-    launch(
-        pass_kernel(model, hessian, dtype, tile), number, threads, x, n, features, target, weight, coefficients,
-        nothing, flag, sums,
-    )  # fmt: skip
-    out = module().empty(2 * length, dtype)
-    launch(collect(dtype), -(-length // WARP), BLOCK, sums, groups, length, out)
-    return out.reshape(2, length)
-
-
-def packed(parts: Any, parameters: Any, tile: Tile, xp: Any) -> Any:
-    """``coefficients`` of `pass_kernel` from (w, intercepts) and with them, for the Hessian, those of the direction."""
-    size = tile.classes * tile.pitch
-    lines = xp.zeros((len(parts), size + WARP), parts[0][0].dtype)
-    for line, (w, b) in zip(lines, parts, strict=True):
-        line[:size].reshape(tile.classes, tile.pitch)[:, : w.shape[1]] = w
-        line[size : size + tile.classes] = b
-    for k, parameter in enumerate(parameters):
-        lines[0, size + tile.classes + k] = parameter
-    return lines.reshape(-1)
-
-
-def unpacked(sums: Any, tile: Tile, features: int, xp: Any) -> tuple[Any, Any, Any]:
-    """(loss, gradient (classes, features), sums of the residuals (classes,)) in float64, from `one_pass`."""
-    high, low = sums.astype(np.float64)
-    found = high + xp.where(xp.isnan(low), 0.0, low)  # the rest of an infinite sum is nan
-    size = tile.classes * tile.pitch
-    slopes = found[size : size + tile.slots].reshape(tile.rows, tile.class_lanes).sum(axis=0)[: tile.classes]
-    loss = found[size + WARP : size + WARP + tile.slots].sum()
-    return loss, found[:size].reshape(tile.classes, tile.pitch)[:, :features], slopes
+    model: str, hessian: bool, tile: Tile | Staged, x: Any, n: int, features: int, target: Any, weight: Any,
+    coefficients: Any, nothing: Any, flag: Any,
+) -> tuple[Any, int]:  # fmt: skip
+    """(the groups' sums, their number); n > 0."""
+    dtype, x_dtype = coefficients.dtype, nothing.dtype
+    if isinstance(tile, Staged):
+        compiled = staged_kernel(model, hessian, dtype, x_dtype, tile, FLUSH)
+        threads, per_processor, rows = WARP, resident(tile, hessian, dtype, x_dtype), WARP
+    else:
+        compiled, rows = pass_kernel(model, hessian, dtype, tile), tile.rows
+        threads, per_processor = bounds(tile, hessian, dtype)
+        rows *= threads // tile.threads
+    number = max(1, min(-(-n // (TILES * rows)), per_processor * processors()))
+    groups = number * (tile.parts if isinstance(tile, Staged) else threads // tile.threads)
+    sums = module().empty(groups * (2 * tile.length + tile.classes * tile.pitch), dtype)
+    launch(compiled, number, threads, x, n, features, target, weight, coefficients, nothing, flag, sums)
+    return sums, groups

@@ -18,17 +18,17 @@ from nbgrad.cuda.device.intrinsics import thread
 from nbgrad.cuda.regression.tiles import Tile, plain_words
 from nbgrad.jit import overload_scalar
 
-__all__ = ["words"]
+__all__ = ["converted", "data_of", "load_line", "numbers_of", "store_line", "words"]
 
 
 # A tuple of equal numbers is an array in LLVM.
 
 
-def _numbers(builder: Any, value: Any) -> list[Any]:
+def numbers_of(builder: Any, value: Any) -> list[Any]:
     return [builder.extract_value(value, k) for k in range(value.type.count)]
 
 
-def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
+def data_of(context: Any, builder: Any, kind: Any, array: Any) -> Any:
     return context.make_array(kind)(context, builder, array).data
 
 
@@ -39,7 +39,7 @@ def _line(builder: Any, pointer: Any, width: int) -> Any:
     return builder.bitcast(pointer, ir.VectorType(number, width).as_pointer()), size
 
 
-def _load(builder: Any, pointer: Any, width: int) -> list[Any]:
+def load_line(builder: Any, pointer: Any, width: int) -> list[Any]:
     if width == 1:
         return [builder.load(pointer)]
     place, size = _line(builder, pointer, width)
@@ -47,7 +47,7 @@ def _load(builder: Any, pointer: Any, width: int) -> list[Any]:
     return [builder.extract_element(vector, ir.IntType(32)(k)) for k in range(width)]
 
 
-def _store(builder: Any, pointer: Any, numbers: list[Any]) -> None:
+def store_line(builder: Any, pointer: Any, numbers: list[Any]) -> None:
     if len(numbers) == 1:
         builder.store(numbers[0], pointer)
         return
@@ -58,7 +58,7 @@ def _store(builder: Any, pointer: Any, numbers: list[Any]) -> None:
     builder.store(vector, place, align=size)
 
 
-def _converted(builder: Any, number: Any, kind: Any) -> Any:
+def converted(builder: Any, number: Any, kind: Any) -> Any:
     if number.type == kind:
         return number
     if isinstance(number.type, ir.IntType):
@@ -116,7 +116,7 @@ def words(tile: Tile, dtype: Any) -> SimpleNamespace:
     def _load_rows(typingctx: Any, x: Any, first: Any, n: Any, features: Any, own: Any, nothing: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             wide, numbers = ir.IntType(64), []
-            data, empty = _data(context, builder, x, args[0]), _data(context, builder, nothing, args[5])
+            data, empty = data_of(context, builder, x, args[0]), data_of(context, builder, nothing, args[5])
             _, first, n, features, own, _ = args
             places = [line_of(builder, own, 0, k) for k in range(K)]
             inside = [builder.icmp_signed("<", place, features) for place in places]
@@ -126,9 +126,9 @@ def words(tile: Tile, dtype: Any) -> SimpleNamespace:
                 for k in range(K):
                     pointer = builder.gep(data, [builder.add(start, places[k])])
                     pointer = builder.select(builder.and_(there, inside[k]), pointer, empty)
-                    numbers += _load(builder, pointer, V)
+                    numbers += load_line(builder, pointer, V)
             kind = context.get_value_type(number)
-            return made(context, builder, [_converted(builder, value, kind) for value in numbers])
+            return made(context, builder, [converted(builder, value, kind) for value in numbers])
 
         integer = types.int64
         return tuples[R * own_size](x, integer, integer, integer, integer, nothing), generate
@@ -136,11 +136,11 @@ def words(tile: Tile, dtype: Any) -> SimpleNamespace:
     @intrinsic
     def _dots(typingctx: Any, x: Any, w: Any, own: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            values, data = _numbers(builder, args[0]), _data(context, builder, w, args[1])
+            values, data = numbers_of(builder, args[0]), data_of(context, builder, w, args[1])
             sums = [context.get_constant(number, 0.0)] * slots
             for k in range(K):
                 for c in range(C):
-                    line = _load(builder, builder.gep(data, [line_of(builder, args[2], c, k)]), V)
+                    line = load_line(builder, builder.gep(data, [line_of(builder, args[2], c, k)]), V)
                     for r in range(R):
                         for v, factor in enumerate(line):
                             at = r * class_lanes + c
@@ -152,7 +152,7 @@ def words(tile: Tile, dtype: Any) -> SimpleNamespace:
     @intrinsic
     def _scatter(typingctx: Any, values: Any, lane: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            sums, distance = _numbers(builder, args[0]), slots // 2
+            sums, distance = numbers_of(builder, args[0]), slots // 2
             empty = [i % class_lanes >= C for i in range(slots)]
             while distance:
                 bit = builder.and_(args[1], ir.IntType(64)(distance))
@@ -186,7 +186,7 @@ def words(tile: Tile, dtype: Any) -> SimpleNamespace:
     @intrinsic
     def _outer(typingctx: Any, g: Any, slopes: Any, x: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            sums, factors, values = (_numbers(builder, a) for a in args)
+            sums, factors, values = (numbers_of(builder, a) for a in args)
             for r in range(R):
                 for c in range(C):
                     for j in range(own_size):
@@ -199,12 +199,12 @@ def words(tile: Tile, dtype: Any) -> SimpleNamespace:
     @intrinsic
     def _put(typingctx: Any, g: Any, array: Any, start: Any, own: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            numbers, data = _numbers(builder, args[0]), _data(context, builder, array, args[1])
+            numbers, data = numbers_of(builder, args[0]), data_of(context, builder, array, args[1])
             for c in range(C):
                 for k in range(K):
                     pointer = builder.gep(data, [builder.add(args[2], line_of(builder, args[3], c, k))])
                     begin = c * own_size + k * V
-                    _store(builder, pointer, numbers[begin : begin + V])
+                    store_line(builder, pointer, numbers[begin : begin + V])
             return context.get_dummy_value()
 
         return types.none(g, array, types.int64, types.int64), generate

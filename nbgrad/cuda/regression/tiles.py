@@ -19,7 +19,7 @@ import numpy as np
 from nbgrad.cuda.device import WARP
 from nbgrad.cuda.device.intrinsics import exchange, of_lane, thread
 
-__all__ = ["Tile", "plain_words"]
+__all__ = ["Staged", "Tile", "plain_words"]
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,93 @@ class Tile:
         return self.lines * self.threads * self.width
 
     @property
+    def size(self) -> int:
+        """Coefficients of all classes."""
+        return self.classes * self.pitch
+
+    @property
+    def length(self) -> int:
+        """Numbers of a group's sums: slopes (classes, pitch), a warp's lanes of residuals, a warp's lanes of losses."""
+        return self.classes * self.pitch + 2 * WARP
+
+    @property
+    def lanes_of_sums(self) -> tuple[int, int, int]:
+        """In a group's sums: lanes of residuals, of losses, of a row's residuals."""
+        return WARP, self.slots, self.class_lanes
+
+    @property
     def own(self) -> int:
         """Numbers that a thread has of a row."""
         return self.lines * self.width
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A tile of `WARP` rows, each with room for ``lines`` lines of ``width`` numbers. (Odd: so threads that read a line
+    of rows one below the other meet different banks.)
+    """
+
+    classes: int
+    lines: int
+    width: int
+
+    @property
+    def lanes(self) -> int:
+        """Threads that share a row's lines, and one line of ones, whose slopes are the intercepts'."""
+        return max(WARP // 4, min(WARP, 1 << self.lines.bit_length()))
+
+    @property
+    def own(self) -> int:
+        """Lines of a thread."""
+        return -(-(self.lines + 1) // self.lanes)
+
+    @property
+    def parts(self) -> int:
+        """Into which the rows are parted, for slopes: a group of threads for each."""
+        return WARP // self.lanes
+
+    @property
+    def together(self) -> int:
+        """Rows whose slopes are added at a time: their residuals are a line."""
+        return min(4, WARP // self.parts)
+
+    @property
+    def pitch(self) -> int:
+        return self.own * self.lanes * self.width
+
+    @property
+    def split(self) -> int:
+        """A thread takes as many rows as there are parts of the classes: a coefficient is read once for them."""
+        return 1 if self.classes == 1 else 2
+
+    @property
+    def of_part(self) -> int:
+        return -(-self.classes // self.split)
+
+    @property
+    def size(self) -> int:
+        """Coefficients, the classes filled up."""
+        return self.split * self.of_part * self.pitch
+
+    @property
+    def room(self) -> int:
+        """Numbers of the tile, and a line behind it."""
+        return WARP * self.lines * self.width + max(self.width, 4)
+
+    @property
+    def scores(self) -> int:
+        """Numbers of the table of scores."""
+        return self.split * self.of_part * WARP
+
+    @property
+    def length(self) -> int:
+        """Numbers of a group's sums: slopes (classes, pitch), its threads' losses."""
+        return self.classes * self.pitch + self.lanes
+
+    @property
+    def lanes_of_sums(self) -> tuple[int, int, int]:
+        """In a group's sums: lanes of residuals, of losses, of a row's residuals."""
+        return 0, self.lanes, 1
 
 
 def plain_words(tile: Tile, dtype: Any) -> SimpleNamespace:

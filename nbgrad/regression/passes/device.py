@@ -16,6 +16,7 @@ problem is made, which waits for the GPU. Sums are in two parts of the products'
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,16 @@ __all__ = ["DevicePasses"]
 
 #: Numbers of X that a matrix product takes at a time.
 PIECE = 2**26
+
+
+@functools.cache
+def _zeros(number: int, dtype: Any) -> Any:
+    """A line that is read in the place of one that is not there, on the current GPU, whose number this is."""
+    from nbgrad.cuda import device
+
+    line = device.module().zeros(16, dtype)
+    device.synchronize()  # other streams read it, too
+    return line
 
 
 class DevicePasses(Passes):
@@ -51,7 +62,7 @@ class DevicePasses(Passes):
             self._X = self._flat.reshape(x.shape)
             self._y = self._targets(call)
             self._weight, self._unit, self.weight_sum = self._weights(call)
-            self._nothing = self._xp.zeros(16, x.dtype)
+            self._nothing, self._none = _zeros(self._target.device_of(x), x.dtype), self._xp.empty(0, self._dtype)
 
     def _targets(self, call: Any) -> Any:
         y = call.arrays.get("y")
@@ -78,70 +89,73 @@ class DevicePasses(Passes):
         scaled = call.cast(weight / weight.dtype.type(unit), self._dtype)
         return call.flat(scaled), unit, np.float64(float(weight.sum(dtype=np.float64)))
 
-    def _pass(self, params: Any, direction: Any = None, curvature: Any = None) -> tuple[Any, Any]:
-        """(Σ w·loss, its gradient or the Hessian's product with ``direction``, in params' shape): float64, on the
-        CPU or, as CuPy's, on the GPU.
+    def _pass(
+        self, params: Any, direction: Any = None, curvature: Any = None, divisor: Any = 1.0, dtype: Any = FLOAT64
+    ) -> tuple[Any, Any]:
+        """(Σ w·loss, its gradient or the Hessian's product with ``direction``, in params' shape), both divided: on the
+        CPU in float64 or, as CuPy's of this dtype, on the GPU.
         """
-        stays = on_device(params)
-        with place_of(X=self._like, **({"params": params, "v": direction} if stays else {})) as call, call.quiet():
-            xp, given = call.xp if stays else np, {"params": params, "v": direction}
+        stays, given = on_device(params), {"params": params, "v": direction}
+        with place_of(X=self._like, **(given if stays else {})) as call, call.quiet():
             numbers = {
                 name: call.as_float(value, name) if stays else as_float(value, name)
                 for name, value in given.items() if value is not None
             }  # fmt: skip
-            parts = [self._scaled(value, name, xp) for name, value in numbers.items()]
-            watch, expected = alarm(call, "y"), data.expected_targets(self.model, self._dtype, len(parts[0][0]))
+            shape, scale = numbers["params"].shape, self._unit / np.float64(divisor)
+            matrices = [
+                data.coefficients(value, self.n_features, self.fit_intercept, self._terms.matrix, name)
+                for name, value in numbers.items()
+            ]
+            classes = len(matrices[0])
+            watch, expected = alarm(call, "y"), data.expected_targets(self.model, self._dtype, classes)
             flag = watch.arm(expected)
-            loss, gradient, slopes = self._on_gpu(parts, flag, stays)
+            loss, gradient = self._on_gpu(matrices, flag, stays, scale, dtype)
             if stays:
                 watch.look()
             elif watch.written[0]:
                 watch.written[0] = 0
-                raise self._wrong_target(len(parts[0][0]))
+                raise self._wrong_target(classes)
+            return loss, gradient.reshape(shape)
+
+    def _on_gpu(self, matrices: list[Any], flag: Any, stays: bool, scale: Any, dtype: Any) -> tuple[Any, Any]:
+        """(loss, gradient) times ``scale``, where the params are."""
+        from nbgrad.cuda.regression import models as cuda_terms
+        from nbgrad.cuda.regression import one_pass as cuda_regression
+        from nbgrad.cuda.regression import packing
+
+        xp, target, (classes, columns), features = self._xp, self._target, matrices[0].shape, self.n_features
+        aligned = target.address(self._flat) % 16 == 0
+        tile = cuda_regression.tile_of(classes, features, self._dtype, self._flat.dtype, aligned)
+        if tile is None or not self.rows:
+            cuda_terms.check_targets(self.model, self._y, classes, flag)
+            loss, gradient, slopes = self._two_products([self._scaled(xp.asarray(m)) for m in matrices])
             gradient = gradient * self._x_scale
             if self.fit_intercept:
                 gradient = xp.concatenate([gradient, slopes[:, np.newaxis]], axis=1)
-            return loss * self._unit, (gradient * self._unit).reshape(numbers["params"].shape)
-
-    def _scaled(self, array: Any, name: str, xp: Any) -> tuple[Any, Any]:
-        """(coefficients times x_scale, intercepts) in the precision of the products"""
-        features = self.n_features
-        matrix = data.coefficients(array, features, self.fit_intercept, self._terms.matrix, name)
-        w = (matrix[:, :features].astype(FLOAT64) * self._x_scale).astype(self._dtype)
-        b = matrix[:, features] if self.fit_intercept else xp.zeros(len(matrix))
-        return w, b.astype(self._dtype)
-
-    def _on_gpu(self, parts: list[tuple[Any, Any]], flag: Any, stays: bool) -> tuple[Any, Any, Any]:
-        """(loss, gradient (classes, features), sums of the residuals (classes,)), where the params are."""
-        from nbgrad.cuda.regression import models as cuda_terms
-        from nbgrad.cuda.regression import one_pass as cuda_regression
-
-        xp, target, classes = self._xp, self._target, len(parts[0][0])
-        aligned = target.address(self._flat) % 16 == 0
-        tile = cuda_regression.tile_of(classes, self.n_features, self._dtype, self._flat.dtype, aligned)
-        if tile is None or not self.rows:
-            cuda_terms.check_targets(self.model, self._y, classes, flag)
-            loss, gradient, slopes = self._two_products([(xp.asarray(w), xp.asarray(b)) for w, b in parts])
-            if stays:
-                return loss, gradient, slopes
-            return target.to_host(loss), target.to_host(gradient), target.to_host(slopes)
-        beside = xp if stays else np
-        packed = xp.asarray(cuda_regression.packed(parts, self._parameters, tile, beside))
-        sums = cuda_regression.one_pass(
-            self.model,
-            len(parts) > 1,
-            tile,
-            self._flat,
-            self.rows,
-            self.n_features,
-            self._y,
-            self._weight,
-            packed,
-            self._nothing,
-            flag,
+            loss, gradient = (loss * scale).astype(dtype), (gradient * scale).astype(dtype)
+            return (loss, gradient) if stays else (target.to_host(loss)[()], target.to_host(gradient))
+        if stays:
+            matrices = [m.astype(matrices[0].dtype, copy=False) for m in matrices]
+            own = xp.asarray(np.array(self._parameters, self._dtype)) if self._parameters else self._none
+            packed = packing.packed(matrices, own, tile, features, self._x_scale, self._dtype)
+        else:
+            packed = xp.asarray(
+                packing.packed_on_host(matrices, self._parameters, tile, features, self._x_scale, self._dtype)
+            )
+        x, y, weight, nothing = self._flat, self._y, self._weight, self._nothing
+        sums, groups = cuda_regression.one_pass(
+            self.model, len(matrices) > 1, tile, x, self.rows, features, y, weight, packed, nothing, flag
         )
-        sums = sums if stays else target.to_host(sums)
-        return cuda_regression.unpacked(sums, tile, self.n_features, beside)
+        answer = packing.answer(sums, groups, tile, features, columns, self._x_scale, scale, dtype)
+        answer = answer if stays else target.to_host(answer)
+        return answer[0], answer[1:]
+
+    def _scaled(self, matrix: Any) -> tuple[Any, Any]:
+        """(coefficients times x_scale, intercepts) in the precision of the products, on the GPU"""
+        features = self.n_features
+        w = (matrix[:, :features].astype(FLOAT64) * self._x_scale).astype(self._dtype)
+        b = matrix[:, features] if self.fit_intercept else self._xp.zeros(len(matrix))
+        return w, b.astype(self._dtype)
 
     def _two_products(self, parts: list[tuple[Any, Any]]) -> tuple[Any, Any, Any]:
         """The same by matrix products, piece by piece."""
@@ -188,16 +202,16 @@ class DevicePasses(Passes):
 
     def _answers(self, params: Any, direction: Any, penalty: Any, dtype: Any = None) -> tuple[Any, Any]:
         """Value and gradient (or product), as ``params``' kind of array; divided, with a penalty if there is one."""
-        with place_of(X=self._like, params=params) as call, call.quiet():
-            array = call.as_float(params, "params")
+        dtype = dtype or data.dtype_of(params)
+        if penalty is None or not penalty.l2:
+            divisor = 1.0 if penalty is None else self.weight_sum
+            value, gradient = self._pass(params, direction, None, divisor, dtype)
+            return self._target.restore(value, params), self._target.restore(gradient, params)
+        with place_of(X=self._like, params=params, v=direction) as call, call.quiet():
             value, gradient = self._pass(params, direction)
-            if penalty is not None:
-                at = array
-                if direction is not None:
-                    with place_of(v=direction) as other:
-                        at = other.as_float(direction, "v")
-                value, gradient = with_penalty(penalty, value, gradient, self.weight_sum, at, call.xp)
-            answers = (call.xp.asarray(a).astype(dtype or array.dtype) for a in (value, gradient))
+            at = call.as_float(params, "params") if direction is None else call.as_float(direction, "v")
+            value, gradient = with_penalty(penalty, value, gradient, self.weight_sum, at, call.xp)
+            answers = (call.xp.asarray(a).astype(dtype) for a in (value, gradient))
             value, gradient = (self._target.restore(a, params) for a in answers)
             return value, gradient
 
