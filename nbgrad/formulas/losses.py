@@ -4,9 +4,9 @@ where it is not the negative.
 
 from __future__ import annotations
 
+from nbgrad.elementary.division import quotient
 from nbgrad.elementary.exponential import exp_minus_close
 from nbgrad.elementary.logarithm import log1p_unit
-from nbgrad.formulas.classic import d_sigmoid, sigmoid
 from nbgrad.formulas.row import Loss
 from nbgrad.jit import scalar
 
@@ -40,26 +40,42 @@ def d_half_squared_error(x, target):
 
 
 @scalar
-def logistic_squared_error(x, target):
-    """(σ(x) − t)², with σ(x) − t as (1 − t)·σ(x) − t·σ(−x): σ(x) − 1 would be 0 from x = 17 on in float32."""
+def _sigmoids(x):
+    """(σ(x), σ(−x)), both of e = e^−|x|, and so the value and the slopes of a loss of one exponential: a loop that
+    computes several of them has it once, and the division, because the compiler finds the same twice.
+    """
     T = type(x)
-    d = (T(1) - target) * sigmoid(x) - target * sigmoid(-x)
+    e = exp_minus_close(abs(x))
+    large, small = quotient(T(1), T(1), e), quotient(e, T(1), e)
+    return (large, small) if x >= T(0) else (small, large)
+
+
+@scalar
+def _logistic_error(x, target):
+    """σ(x) − t as (1 − t)·σ(x) − t·σ(−x): σ(x) − 1 would be 0 from x = 17 on in float32."""
+    above, below = _sigmoids(x)
+    return (type(x)(1) - target) * above - target * below
+
+
+@scalar
+def logistic_squared_error(x, target):
+    """(σ(x) − t)²"""
+    d = _logistic_error(x, target)
     return d * d
 
 
 @scalar
 def d_logistic_squared_error(x, target):
-    """2(σ(x) − t)·σ'(x)"""
-    T = type(x)
-    d = (T(1) - target) * sigmoid(x) - target * sigmoid(-x)
-    return (d + d) * d_sigmoid(x)
+    """2(σ(x) − t)·σ'(x), with σ'(x) = σ(x)·σ(−x)"""
+    d = _logistic_error(x, target)
+    above, below = _sigmoids(x)
+    return (d + d) * (above * below)
 
 
 @scalar
 def dt_logistic_squared_error(x, target):
     """2(t − σ(x)), the derivative in the target"""
-    T = type(x)
-    d = (T(1) - target) * sigmoid(x) - target * sigmoid(-x)
+    d = _logistic_error(x, target)
     return -(d + d)
 
 
@@ -112,8 +128,9 @@ def d_binary_cross_entropy_with_logits(x, target, pos_weight):
     on in float32).
     """
     T = type(x)
+    above, below = _sigmoids(x)
     factor = T(0) if target == T(0) else pos_weight * target
-    return (T(1) - target) * sigmoid(x) - factor * sigmoid(-x)
+    return (T(1) - target) * above - factor * below
 
 
 @scalar

@@ -17,6 +17,7 @@ import numpy
 
 from nbgrad.jit import cache
 from nbgrad.jit.arithmetic import arithmetic
+from nbgrad.jit.c_function import prebound
 from nbgrad.jit.locks import compiler_lock, lazy
 from nbgrad.jit.modes import mode
 from nbgrad.jit.options import REDUCTION, SCALAR
@@ -56,12 +57,37 @@ def _compile(function: Callable[..., Any], name: str, options: dict[str, Any]) -
         return compiled
 
 
+class _Entries(dict[Any, Callable[..., Any]]):
+    """A compiled function for ``arrays`` 1-D arrays of one dtype and a tuple of ``numbers`` floats, by the dtype: past
+    Numba's dispatcher, which takes 0.1 µs to ask for the types.
+    """
+
+    def __init__(self, compiled: Callable[[], Any], arrays: int, numbers: int) -> None:
+        self.compiled, self.arrays, self.numbers = compiled, arrays, numbers
+
+    def __missing__(self, dtype: Any) -> Callable[..., Any]:
+        compiled = self.compiled()
+        entry, _ = prebound(compiled, [*[numpy.empty(0, dtype)] * self.arrays, *[0.0] * self.numbers])
+        return self.setdefault(dtype, (lambda *args: compiled(*args[:-1], *args[-1])) if entry is compiled else entry)
+
+
+def _alone() -> Any:
+    """Whether a loop that would be parallel must be serial.
+
+    One parallel loop of ours at a time: the workqueue layer aborts the process when two threads meet in it. A second
+    caller does not wait, it runs serially (but where two asked at the same moment). And a thread that flushes subnormal
+    numbers computes alone: others would not, and half of an array would be flushed.
+    """
+    return _serial_only or mode.serial or _parallel.locked() or arithmetic()
+
+
 class Loop:
     """A function of arrays, written once with `numba.prange`, compiled serial and parallel, each at its first
     use.
 
     ``reduction=True`` lets sums be reordered. `serial` and `parallel` are the compiled functions; calling the
-    object runs the one or the other: parallel where ``work`` (elements touched) exceeds ``threshold``.
+    object runs the one or the other: parallel where ``work`` (elements touched) exceeds ``threshold``. ``typed``: of
+    how many 1-D arrays of one dtype, and then of how many numbers, `of_dtype` is.
     """
 
     def __init__(
@@ -71,19 +97,23 @@ class Loop:
         name: str = "",
         reduction: bool = False,
         threshold: int = 32_768,
+        typed: tuple[int, int] = (0, 0),
     ) -> None:
         self.function = function
         self.name = name or function.__name__
         self.options = REDUCTION if reduction else SCALAR
         self.threshold = threshold
+        self.serial_of = _Entries(lambda: self.serial, *typed)
+        self.parallel_of = _Entries(lambda: self.parallel, *typed)
+
+    def of_dtype(self, dtype: Any, work: int, *args: Any) -> Any:
+        """The same for ``typed`` arguments, which are not checked: arrays of ``dtype``, a tuple of numbers."""
+        if work <= self.threshold or _alone():
+            return self.serial_of[dtype](*args)
+        with _parallel: return self.parallel_of[dtype](*args)  # noqa: E701  # fmt: skip
 
     def __call__(self, work: int, *args: Any) -> Any:
-        if work <= self.threshold:
-            return self.serial(*args)
-        # One parallel loop of ours at a time: the workqueue layer aborts the process when two threads meet in
-        # it. A second caller does not wait, it runs serially (but where two asked at the same moment). And a thread
-        # that flushes subnormal numbers computes alone: others would not, and half of an array would be flushed.
-        if _serial_only or mode.serial or _parallel.locked() or arithmetic():
+        if work <= self.threshold or _alone():
             return self.serial(*args)
         # `with`, because Python lets no signal in between taking a lock and guarding it then: after `if acquire():` it
         # does, and kernels would be serial for ever after Ctrl-C. On one line, so that a debugger does not, either.

@@ -21,12 +21,13 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from nbgrad.jit.vectors import VECTOR_BYTES
+
 __all__ = ["ROOM", "nontemporal_copy", "plain_map", "vector_map"]
 
 _VECTORS = 4
 #: Numbers to be added up that are kept at a time: the most elements of a call that returns sums.
 ROOM = 1024
-_VECTOR_BYTES = 32
 
 
 class _Distinct(ir.MDValue):
@@ -179,7 +180,7 @@ def nontemporal_copy(typingctx: Any, source: Any, out: Any, out_start: Any, coun
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        width = _VECTOR_BYTES * 8 // out.dtype.bitwidth
+        width = VECTOR_BYTES * 8 // out.dtype.bitwidth
         vector = ir.VectorType(context.get_data_type(out.dtype), width)
         at = [context.make_array(t)(context, builder, a).data for t, a in ((source, args[0]), (out, args[1]))]
         at[1] = builder.gep(at[1], [args[2]], inbounds=True)
@@ -189,7 +190,7 @@ def nontemporal_copy(typingctx: Any, source: Any, out: Any, out_start: Any, coun
         def body(i: Any) -> None:
             read, write = (builder.gep(p, [i], inbounds=True) for p in pointers)
             value = builder.load(read, align=out.dtype.bitwidth // 8)
-            builder.store(value, write, align=_VECTOR_BYTES).set_metadata("nontemporal", no_cache)
+            builder.store(value, write, align=VECTOR_BYTES).set_metadata("nontemporal", no_cache)
 
         _loop(builder, builder.sdiv(args[3], ir.Constant(args[3].type, width)), body)
         return context.get_dummy_value()
