@@ -63,6 +63,7 @@ def _cupy(launch):
         elif not name.startswith("__"):
             setattr(library, name, value)
     library.ndarray = library.empty = Array
+    library.asnumpy = np.array
     library.cuda = SimpleNamespace(
         runtime=SimpleNamespace(getDevice=lambda: Array.number, getDeviceCount=lambda: Array.number + 1),
         driver=SimpleNamespace(launchKernel=launch),

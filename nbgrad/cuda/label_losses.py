@@ -99,7 +99,9 @@ def _of_rows(
     gradient = place._room(direct, flat.shape, x.dtype, flat)
     rows.run(compiled, arguments, *flat.shape, values.reshape(-1), gradient.reshape(-1))
     if gradient is not direct:
-        gradient = place.xp.moveaxis(gradient.reshape(*values.shape, x.shape[axis]), -1, axis)
+        gradient = gradient.reshape(*values.shape, x.shape[axis])
+    if gradient is not direct and axis != x.ndim - 1:
+        gradient = place.xp.moveaxis(gradient, -1, axis)
         gradient = gradient if grad_out is not None else place.xp.ascontiguousarray(gradient)
     return values, gradient
 

@@ -160,7 +160,7 @@ def label_count(labels: Any, weight: Any, classes: int, ignore_index: int) -> An
     `nbgrad.cuda.labels`.
     """
     number = 1 if labels.size <= FEW else min(-(-labels.size // (16 * BLOCK)), 1024)
-    partial = module().zeros(2 * number, weight.dtype)
+    partial = module().empty(2 * number, weight.dtype)
     launch(count_labels(weight.dtype), number, BLOCK, labels, weight, classes, ignore_index, partial)
     if number == 1:
         return partial

@@ -64,6 +64,8 @@ class Place(Arrays):
 
     def _rows_last(self, array: Any, axes: tuple[int, ...]) -> Any:
         """The array as contiguous (rows, length), the axes one: copied where its rows do not lie so."""
+        if array.ndim == 2 and axes == (1,) and array.flags.c_contiguous:
+            return array
         moved = self.xp.moveaxis(array, axes, tuple(range(-len(axes), 0))) if axes else array
         length = math.prod(array.shape[a] for a in axes)
         return self.flat(moved).reshape(math.prod(moved.shape[: array.ndim - len(axes)]), length)

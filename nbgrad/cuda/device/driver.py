@@ -233,13 +233,13 @@ def adopt(data: Any) -> Any:
 def put(array: Any, device: str) -> Any:
     """A tensor's array on this device ("cuda": the current one); itself where it is there already."""
     number = int(device.partition(":")[2]) if ":" in device else None
+    if isinstance(array, module().ndarray) and number in (None, device_of(array)):
+        return array
     with guard():
         cupy = module()
         count = cupy.cuda.runtime.getDeviceCount()
         if number is not None and number >= count:
             raise ValueError(f"device: expected a number below {count}, the number of GPUs, got {device}")
-        if isinstance(array, cupy.ndarray) and number in (None, array.device.id):
-            return array
         with cupy.cuda.Device(number) if number is not None else contextlib.nullcontext():
             return cupy.asarray(array)
 
