@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from nbgrad.arrays import FLOATING_POINT, on_device, quietly
+from nbgrad.autograd.modes import mode
 from nbgrad.place import plug_in, plug_in_of
 
 __all__ = [
@@ -56,6 +57,8 @@ def move(data: Any, device: Any) -> Any:
     where there is no usable GPU.
     """
     device = check_device(device)
+    if mode.recorder is not None:
+        mode.recorder.moving(data, device)
     if device.startswith("cpu"):
         return _of(data).get(data)
     try:

@@ -42,8 +42,8 @@ def as_array(data: Any, *, copy: bool, dtype: np.dtype[Any] | None = None, name:
     check_mask(data, name)
     of_tensor = isinstance(data, TensorBase)
     data = _outside_the_graph(data, name) if of_tensor else data
-    if mode.recorder is not None and isinstance(data, np.ndarray):
-        data = mode.recorder.given(np.asarray(data))  # its values are read at each replay
+    if mode.recorder is not None and (isinstance(data, np.ndarray) or on_device(data)):
+        data = mode.recorder.taken(data)
     if on_device(data):
         array = data if of_tensor else plug_in_of(data).tensor.adopt(data)
         check_dtype(array.dtype, name)

@@ -27,17 +27,20 @@ class Alarm:
 
     def arm(self, expected: str) -> Any:
         """What kernels write to. ValueError if an earlier call's did."""
-        self._raise(" in an earlier call")
+        self.tell(" in an earlier call")
         self.expected = expected
+        if device.here.run is not None:
+            device.here.run.alarms.append((self, expected))
         return self.flag
 
     def look(self, values: Any = None) -> None:
         """After a call: raise now if that is wanted. ``values``: the argument, to say what came."""
-        if device.blocking():
+        if device.blocking() and not (device.here.run is not None and device.here.run.capturing):
             device.synchronize()
-            self._raise("", values)
+            self.tell("", values)
 
-    def _raise(self, when: str, values: Any = None) -> None:
+    def tell(self, when: str, values: Any = None) -> None:
+        """ValueError if a place was reported."""
         place, self.written[0] = int(self.written[0]) - 1, 0
         if place >= 0:
             got = "another" if values is None else device.to_host(values[place : place + 1])[0]

@@ -61,7 +61,7 @@ def clip_grad_norm_(
     for grad in grads:
         if on_cpu(grad) and not grad.flags.writeable:
             raise ValueError("parameters: expected gradients that can be written, got a read-only one")
-    if mode.recorder is not None:
+    if mode.recorder is not None:  # on a GPU refused: what it does depends on the norm
         return wrap(mode.recorder.run(_clip, [grads, most, order, error_if_nonfinite], grads))
     return tensor(_clip(grads, most, order, error_if_nonfinite))
 

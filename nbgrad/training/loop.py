@@ -181,7 +181,7 @@ class _Run:
             data.train_images.reshape(len(data.train_images), -1), data.train_labels.astype(np.int64),
             min(settings["batch_size"], len(data.train_images)), data.max_value, settings["device"],
         )  # fmt: skip
-        self.step = self._step if settings["device"].startswith("cuda") else compile(self._step)
+        self.step = compile(self._step)
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
 

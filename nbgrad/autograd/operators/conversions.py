@@ -36,6 +36,7 @@ class Conversions(Indexing):
     def _check_cpu(self, what: str) -> None:
         if not on_cpu(self._data):
             if mode.recorder is not None:
+                mode.recorder.leaving("a tensor's values as an array of NumPy's")
                 np.asarray(self._data)  # its error
             raise TypeError(f"{what}: expected a tensor on cpu, got one on {device_name(self._data)}; use .cpu() first")
 
@@ -83,18 +84,24 @@ class Conversions(Indexing):
         """
         if self._data.size != 1:
             raise ValueError(f"item: expected a tensor of one element, got shape {self._data.shape}")
-        return self._data.item()
+        return self._leaving("item(): a tensor's value as a number of Python's").item()
+
+    def _leaving(self, what: str) -> Any:
+        """The array, of which a value is asked for: nothing that `nbgrad.compile` records."""
+        if mode.recorder is not None:
+            mode.recorder.leaving(what)
+        return self._data
 
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers."""
-        return self._data.tolist()
+        return self._leaving("tolist(): a tensor's values as numbers of Python's").tolist()
 
     def __bool__(self) -> bool:
         if self._data.size != 1:
             raise ValueError(
                 f"the truth value of a tensor of shape {self._data.shape} is ambiguous; use .numpy().all() or any()"
             )
-        return bool(self._data)
+        return bool(self._leaving("a decision that depends on a tensor's value"))
 
     def __float__(self) -> float:
         return float(self.item())
@@ -105,7 +112,7 @@ class Conversions(Indexing):
     def __index__(self) -> int:
         if self._data.dtype.kind not in "iu" or self._data.ndim:
             raise TypeError(f"index: expected a 0-d integer tensor, got {self._data.dtype} of shape {self._data.shape}")
-        return int(self._data)
+        return int(self._leaving("a tensor's value as a number of Python's"))
 
     def __format__(self, spec: str) -> str:
         if spec and self._data.size == 1:

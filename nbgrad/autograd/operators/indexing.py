@@ -153,6 +153,8 @@ class Indexing(Arithmetic):
 
     def __getitem__(self, key: Any) -> Self:
         key, basic = _plain_key(key, self._data)
+        if not basic and mode.recorder is not None:
+            mode.recorder.indexing(key, True)
         return view(GetItem(), self, key) if basic else apply(GetItem(), (self,), key)
 
     def __contains__(self, value: Any) -> bool:
@@ -160,6 +162,8 @@ class Indexing(Arithmetic):
         equal = self == value
         if not isinstance(equal, TensorBase):
             raise TypeError(f"in: expected a number, an array or a Tensor, got {type(value).__name__}")
+        if mode.recorder is not None:
+            mode.recorder.leaving("a decision that depends on a tensor's value")
         return bool(equal._data.any())
 
     def _own(self) -> np.ndarray:
@@ -196,9 +200,11 @@ class Indexing(Arithmetic):
 
     def _write(self, key: tuple[Any, ...], basic: bool, value: Any) -> None:
         data = self._own()
+        if not basic and mode.recorder is not None:
+            mode.recorder.indexing(key, False)
         of_graph = isinstance(value, TensorBase) and value._node is not None
         if not (mode.enabled and (of_graph or self._node is not None)):
-            value = self._beside(value)
+            value = self._beside(value, fills=basic)
             check_same_device(data, value)
             write_at(data, key, value)
             note_mutation(data)
@@ -242,11 +248,15 @@ class Indexing(Arithmetic):
             node._retain, node._grad = True, before._grad
             before._retain = False
 
-    def _beside(self, value: Any) -> Any:
-        """What is to be written, as an array or NumPy scalar of the tensor's dtype; numbers on its device."""
+    def _beside(self, value: Any, fills: bool = False) -> Any:
+        """What is to be written, as an array or NumPy scalar of the tensor's dtype; numbers on its device, unless it
+        can be filled with them.
+        """
         data = self._data
         if type(value) in (float, int, bool):
             array = quietly(data.dtype.type, value)  # OverflowError for an integer that does not fit
+            if fills:
+                return array
         else:
             array = as_array(value, copy=False, dtype=data.dtype, name="value")
         if on_cpu(data) or not on_cpu(array) or (hasattr(value, "dtype") and array.ndim):

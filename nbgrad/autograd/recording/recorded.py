@@ -8,6 +8,7 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+import traceback
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
@@ -25,18 +26,27 @@ def where() -> str:
     frame: Any = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_NOT_THE_USERS):
         frame = frame.f_back
-    if frame is None:
-        return "an unknown line"
-    file, line = frame.f_code.co_filename, frame.f_lineno
+    return "an unknown line" if frame is None else _line(frame.f_code.co_filename, frame.f_lineno)
+
+
+def where_of(error: BaseException) -> str:
+    """The user's line that an error comes from."""
+    lines = [(tb.f_code.co_filename, line) for tb, line in traceback.walk_tb(error.__traceback__)]
+    lines = [line for line in lines if not line[0].startswith(_NOT_THE_USERS) and "site-packages" not in line[0]]
+    return _line(*lines[-1]) if lines else "an unknown line"
+
+
+def _line(file: str, line: int) -> str:
     return f"{os.path.basename(file)}, line {line}: {linecache.getline(file, line).strip()}"
 
 
-def refuse(what: str) -> NoReturn:
-    """The error for what cannot be recorded."""
+def refuse(what: str, error: BaseException | None = None) -> NoReturn:
+    """The error for what cannot be recorded, where that is known by an ``error``."""
+    line = where() if error is None else where_of(error)
     raise RuntimeError(
-        f"compile: {what} cannot be recorded ({where()}); do it outside of the compiled function, or with operations "
+        f"compile: {what} cannot be recorded ({line}); do it outside of the compiled function, or with operations "
         "of tensors, such as nbgrad.where"
-    )
+    ) from error
 
 
 class Recorded(NDArrayOperatorsMixin):

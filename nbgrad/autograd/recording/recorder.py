@@ -27,11 +27,15 @@ from nbgrad.autograd.recording.sums import note_sum
 from nbgrad.cpu import blas
 from nbgrad.jit import Loop
 
-__all__ = ["Instruction", "SLOT", "Recorder", "root_of"]
+__all__ = ["Instruction", "OnGpu", "SLOT", "Recorder", "alone", "root_of"]
 
 SLOT: Any = TensorBase.__dict__["_data"]
-_lock = threading.RLock()
+alone = threading.RLock()  # one recording at a time
 _call_loop = Loop.__call__
+
+
+class OnGpu(Exception):  # noqa: N818 (no error)
+    """The function, which has computed nothing so far, computes with tensors on a GPU."""
 
 
 @dataclass(eq=False)
@@ -115,7 +119,7 @@ class Recorder:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """The recording, of this thread; another thread's waits."""
-        with _lock:
+        with alone:
             TensorBase._data, Loop.__call__ = _Data(), _noted_loop  # type: ignore[method-assign, misc]
             mode.recorder = self
             try:
@@ -142,7 +146,11 @@ class Recorder:
     def of_tensor(self, tensor: Any, array: Any) -> Recorded:
         """The array of a tensor from outside."""
         if on_device(array):
-            refuse("a tensor on a GPU")
+            if self.instructions:
+                refuse("a tensor on a GPU beside those in the CPU's memory")
+            for node, before, _ in self.leaves.values():
+                node._grad = before
+            raise OnGpu
         if tensor._node is not None and tensor._node._order is not None:
             refuse("a tensor with a graph from outside")
         if isinstance(array, np.generic):
@@ -160,6 +168,19 @@ class Recorder:
             self.known[id(array)] = found
             self.roots.add(id(root))
         return found
+
+    def leaving(self, what: str) -> None:
+        """A tensor's value is asked for: `Recorded` refuses that."""
+
+    def moving(self, array: Any, device: str) -> None:
+        """An array goes to another device: `nbgrad.autograd.recording.plug_in` refuses that."""
+
+    def indexing(self, parts: Any, reading: bool) -> None:
+        """Elements are picked: `Recorded` refuses masks."""
+
+    def taken(self, array: Any) -> Any:
+        """What stands for an array that a tensor is made of."""
+        return array if on_device(array) else self.given(np.asarray(array))  # its values are read at each replay
 
     def given(self, array: Any) -> Recorded:
         """An array from outside of the recording."""

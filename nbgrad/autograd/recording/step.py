@@ -11,96 +11,45 @@ from typing import Any
 
 import numpy as np
 
+from nbgrad.arrays import on_device
 from nbgrad.autograd.modes import mode
 from nbgrad.autograd.recording import plug_in  # noqa: F401 (what recorded arrays are asked by)
+from nbgrad.autograd.recording.captured import Captures, constant
+from nbgrad.autograd.recording.outcome import Outcome
 from nbgrad.autograd.recording.plan import Plan
 from nbgrad.autograd.recording.recorded import Recorded, refuse
-from nbgrad.autograd.recording.recorder import Recorder
-from nbgrad.autograd.tape import Leaf, mutations, next_order, note_mutation, owner
+from nbgrad.autograd.recording.recorder import OnGpu, Recorder
+from nbgrad.autograd.tape import Leaf, mutations, note_mutation, owner
 from nbgrad.autograd.tensor import Tensor
 
 __all__ = ["Step", "compile"]
 
-_new, _ndarray = object.__new__, np.ndarray
+_ndarray = np.ndarray
 #: Recordings that a step keeps; beyond them the oldest goes.
 MOST = 64
 #: And for one kind of arguments, in different states of gradients and modules.
 STATES = 8
 
 
-class _Recording:
+class _Recording(Outcome):
     """A plan, what must be as it was when it was recorded, and what comes out."""
 
     def __init__(self, recorder: Recorder, given: list[Any], arrays: list[Any], output: Any) -> None:
-        own = {id(value) for value in given}
-        alive = [(ref(), array) for ref, array in recorder.tensors.values()]
-        self.tensors = [(t, array, t._node) for t, array in alive if t is not None and id(t) not in own]
-        known = {id(t) for t, *_ in self.tensors} | own
-        self.modules, self.hooks = list(recorder.modules.values()), recorder.hooks
-        leaves = list(recorder.leaves.values())
-        self.grads = [(node, before) for node, before, reading in leaves if reading]
-        self.set_grads = [(node, node._grad) for node, before, _ in leaves if node._grad is not before]
-        self.lost = [node for node, before, reading in leaves if not reading]
-        self.outputs: list[Any] = []
+        super().__init__(recorder, given)
         apart = functools.partial(recorder.apart, arguments={id(a) for a in arrays})
         kept = []
         for holder in recorder.holders:  # what somebody has kept: what is returned, gradients, attributes
-            if (tensor := holder()) is not None and id(tensor) not in own:
+            if (tensor := holder()) is not None and id(tensor) not in self.own:
                 tensor._data = apart(tensor._data)
                 kept.append(tensor._data)
-        self.tree = self._shape(output, given, known, apart)
+        self.tree = self.shape(output, lambda value: apart(value.array), lambda value: type(value) is Recorded)
         kept += [value for kind, value in self.outputs if kind in ("copy", "array")]
         self.plan = Plan(recorder, arrays, kept)
         written = {recorder.root(a): a for i in self.plan.instructions for a in i.writes}
         self.written = [k for k, a in enumerate(arrays) if id(a) in written]
         lasting = recorder.outside | {recorder.root(a) for a in kept}
         memories = [owner(a) for root, a in written.items() if root in lasting]
-        #: what graphs of others, made before a replay, must not use after it
         self.mutated = [(id(a), weakref.ref(a, functools.partial(mutations.pop, id(a)))) for a in memories]
-
-    def _shape(self, value: Any, given: list[Any], known: set[int], apart: Any) -> Any:
-        """The tree of what is returned, with numbers of `outputs` for tensors."""
-        if isinstance(value, Tensor):
-            for k, one in enumerate(given):
-                if one is value:
-                    return self._output("argument", k)
-            if id(value) in known:
-                return self._output("same", value)
-            node = value._node
-            if node is not None and type(node) is not Leaf and node._edges is not None:
-                raise RuntimeError(
-                    "compile: expected tensors without a graph to be returned, as a replay makes none: call backward() "
-                    "within, return t.detach(), or compute under no_grad()"
-                )
-            return self._output("copy", value._data)
-        if type(value) is Recorded:
-            return self._output("array", apart(value.array))
-        if isinstance(value, dict):
-            return {key: self._shape(one, given, known, apart) for key, one in value.items()}
-        if isinstance(value, tuple | list):
-            parts = [self._shape(one, given, known, apart) for one in value]
-            return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-        return value
-
-    def _output(self, kind: str, value: Any) -> Any:
-        self.outputs.append((kind, value))
-        return _Number(len(self.outputs) - 1)
-
-    def holds(self) -> bool:
-        """Whether the world is still as it was recorded."""
-        for tensor, array, node in self.tensors:
-            if tensor._data is not array or tensor._node is not node:
-                return False
-        for node, before in self.grads:
-            if node._grad is not before:
-                return False
-        for module, training in self.modules:
-            if module.training is not training:
-                return False
-        for hook in self.hooks:
-            if not hook.prepare():
-                return False
-        return True
 
     def replay(self, arrays: list[Any]) -> None:
         try:
@@ -109,44 +58,9 @@ class _Recording:
             for node in self.lost:
                 node._grad = None
             raise
-        for node, grad in self.set_grads:
-            node._grad = grad
-        order = next_order()
-        for key, memory in self.mutated:
-            mutations[key] = memory, order
         for k in self.written:
             note_mutation(arrays[k])
-        for hook in self.hooks:
-            hook.done()
-
-    def result(self, given: list[Any]) -> Any:
-        """What the step returns, in memory of its own."""
-        made = []
-        for kind, value in self.outputs:
-            if kind == "copy":
-                out = _new(Tensor)
-                out._data, out._node, out._view_of = value.copy() if value.ndim else value[()], None, None
-                made.append(out)
-            else:
-                made.append(given[value] if kind == "argument" else value if kind == "same" else value.copy())
-        if type(self.tree) is _Number:
-            return made[self.tree]
-        return _filled(self.tree, made) if made else self.tree
-
-
-class _Number(int):
-    """In a tree of results: the number of one."""
-
-
-def _filled(tree: Any, made: list[Any]) -> Any:
-    if type(tree) is _Number:
-        return made[tree]
-    if isinstance(tree, dict):
-        return {key: _filled(one, made) for key, one in tree.items()}
-    if isinstance(tree, tuple | list):
-        parts = [_filled(one, made) for one in tree]
-        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
-    return tree
+        self.done()
 
 
 class Step:
@@ -157,7 +71,9 @@ class Step:
         self.function = function
         self._recordings: dict[Any, list[_Recording]] = {}
         self._lock = threading.RLock()
-        self._last: _Recording | None = None
+        self._last: Any = None
+        self._captures = Captures(function)
+        self._elsewhere: set[Any] = set()  # kinds of arguments, none on a GPU, with which the function computes on one
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -173,7 +89,9 @@ class Step:
                 data = value._data if isinstance(value, Tensor) else value
                 if type(data) is not _ndarray:
                     if not isinstance(data, np.generic):
-                        key.append(_constant(data))
+                        if on_device(data):
+                            return self._captured(args, keywords, given)
+                        key.append(constant(data))
                         continue
                     data = np.array(data)
                 if isinstance(value, Tensor) and value._node is not None:
@@ -189,14 +107,25 @@ class Step:
             if len(arrays) > 1 and len({*map(id, arrays)}) < len(arrays):
                 key.append(tuple([id(a) == id(b) for a in arrays for b in arrays]))
             key = tuple(key)
+            if key in self._elsewhere:
+                return self._captured(args, keywords, given)
             for recording in self._recordings.get(key, ()):
                 if recording.holds():
                     recording.replay(arrays)
                     break
             else:
-                recording = self._record(key, args, keywords, list(given), arrays)
+                try:
+                    recording = self._record(key, args, keywords, list(given), arrays)
+                except OnGpu:
+                    self._elsewhere.add(key)
+                    return self._captured(args, keywords, given)
             self._last = recording
-            return recording.result(list(given))
+            return recording.result(recording.tree, list(given))
+
+    def _captured(self, args: Any, keywords: Any, given: Any) -> Any:
+        """A call on a GPU."""
+        self._last, result = self._captures(args, keywords, list(given))
+        return result
 
     def _record(self, key: Any, args: Any, keywords: Any, given: list[Any], arrays: list[Any]) -> _Recording:
         recorder = Recorder()
@@ -226,23 +155,11 @@ class Step:
         return recording
 
     @property
-    def plan(self) -> Plan | None:
-        """What the last call ran; None before the first. Printed it has a line for each call of a compiled loop."""
+    def plan(self) -> Any:
+        """What the last call ran; None before the first. Printed it has a line for each call of a compiled loop, on a
+        GPU for each kernel of nbgrad's and each product (CuPy's copies and additions are not told).
+        """
         return None if self._last is None else self._last.plan
-
-
-def _constant(value: Any) -> Any:
-    """A part of the key: a value that is no array, by value, or by identity where it has none."""
-    if isinstance(value, list | dict | set):
-        raise TypeError(
-            f"compile: expected tensors, arrays and constants as arguments, got a {type(value).__name__}; give what is "
-            "in it one by one"
-        )
-    try:
-        hash(value)
-    except TypeError:
-        refuse(f"an argument of type {type(value).__name__}")
-    return type(value), repr(value) if isinstance(value, float) else value
 
 
 def compile(function: Callable[..., Any]) -> Step:

@@ -9,21 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 from numba import config
 
+from nbgrad.cuda.device.noting import here
 from nbgrad.cuda.device.target import cuda
 
 if TYPE_CHECKING or not config.ENABLE_CUDASIM:
     from nbgrad.cuda.device.blas import matmul
     from nbgrad.cuda.device.driver import *
+    from nbgrad.cuda.device.graphs import *
 else:
+    from nbgrad.cuda.device.simulated_graphs import Memory, Room, current, room
     from nbgrad.cuda.device.simulator import *
     from nbgrad.cuda.device.simulator import free_of_races, matmul
 
     free_of_races()
 
 __all__ = [
-    "BLOCK", "FEW", "PER_LANE", "WARP", "address", "adopt", "blocking", "cuda", "device_of", "empty", "get", "guard",
-    "kernel", "launch", "launch_each", "mapped", "matmul", "module", "own_type", "processors", "put", "restore",
-    "synchronize", "to_host", "unwrap", "use",
+    "BLOCK", "FEW", "PER_LANE", "WARP", "Memory", "Room", "address", "adopt", "blocking", "cuda", "current",
+    "device_of", "empty", "get", "guard", "here", "kernel", "launch", "launch_each", "mapped", "matmul", "module",
+    "own_type", "processors", "put", "restore", "room", "synchronize", "to_host", "unwrap", "use",
 ]  # fmt: skip
 
 

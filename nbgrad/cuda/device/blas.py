@@ -13,6 +13,7 @@ import threading
 from typing import Any
 
 from nbgrad.arrays import FLOAT32, FLOAT64
+from nbgrad.cuda.device.noting import here
 
 __all__ = ["gemm", "matmul", "ready"]
 
@@ -169,6 +170,8 @@ def matmul(x: Any, y: Any) -> Any:
         told = gemm(n, k, m, a.strides, b.strides, dtype.itemsize)
         if told is None:
             return x @ y
+    if here.run is not None:
+        here.run.multiplied(a, b)
     out = cupy.empty(shape, dtype)
     handle.product(a, b, out, told)
     return out

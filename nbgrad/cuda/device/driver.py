@@ -21,6 +21,7 @@ import numpy as np
 
 from nbgrad.arrays import ON_DEVICE
 from nbgrad.cuda.device.launches import Loaded, flattened, signature
+from nbgrad.cuda.device.noting import here
 from nbgrad.cuda.device.target import cuda
 
 __all__ = [
@@ -279,6 +280,8 @@ def launch(compiled: Any, blocks: int, threads: int, *arguments: Any) -> None:
     """
     if blocks == 0:
         return
+    if here.run is not None:
+        here.run.launched(compiled, arguments)
     library = module().cuda
     kinds: list[Any] = [library.runtime.getDevice()]
     numbers: list[Any] = []

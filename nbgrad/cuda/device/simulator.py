@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 
 from nbgrad.cuda.device.driver import guard
+from nbgrad.cuda.device.noting import here
+from nbgrad.cuda.device.simulated_graphs import noted, noting
 from nbgrad.cuda.device.target import cuda
 
 __all__ = [
@@ -79,16 +81,47 @@ def kernel(function: Callable[..., Any], bounds: tuple[int, int] | None = None) 
 def launch(compiled: Any, blocks: int, threads: int, *arguments: Any) -> None:
     if blocks == 0:
         return
+    if here.run is not None:
+        here.run.launched(compiled, arguments)
+    run = functools.partial(_launch, compiled, blocks, threads, tuple(map(_argument, arguments)))
+    if (graph := noting()) is not None:
+        graph.changes(*map(unwrap, arguments))
+        graph.calls.append(run)
+    run()
+
+
+def _launch(compiled: Any, blocks: int, threads: int, arguments: tuple[Any, ...]) -> None:
     with warnings.catch_warnings():  # compiled code does not warn either (np.errstate is each thread's own)
         warnings.simplefilter("ignore", RuntimeWarning)
-        compiled[blocks, threads](*map(_argument, arguments))
+        compiled[blocks, threads](*arguments)
 
 
 # The device and its arrays
 
 
+class _NumPy:
+    """NumPy, whose functions are noted."""
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(np, name)
+        if isinstance(value, type):
+            return value
+
+        def call(*args: Any, **keywords: Any) -> Any:
+            args, keywords = _bare(args), {key: _bare(one) for key, one in keywords.items()}
+            return noted(_marked(value(*args, **keywords)), lambda: value(*args, **keywords), args)
+
+        return call if callable(value) else value
+
+
+def _bare(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_bare, value))
+    return value.view(np.ndarray) if isinstance(value, Simulated) else value
+
+
 def module() -> Any:
-    return np
+    return np if noting() is None else _NumPy()
 
 
 def own_type() -> Any:
@@ -132,11 +165,13 @@ def _device_array() -> Any:
 
 def _argument(value: Any) -> Any:
     if isinstance(value, tuple):
-        return tuple(map(unwrap, value))  # Numba's stand-in is for arguments: it would not look into them
+        return _bare(tuple(map(unwrap, value)))  # Numba's stand-in is for arguments: it would not look into them
     return _device_array()(value.view(np.ndarray)) if isinstance(value, np.ndarray) else value
 
 
 def unwrap(value: Any, name: str = "") -> Any:
+    if noting() is not None and isinstance(value, np.ndarray):
+        return value.view(Simulated)  # what is done with it is noted
     return value.view(np.ndarray) if isinstance(value, np.ndarray) else getattr(value, "_ary", value)
 
 
@@ -144,7 +179,7 @@ def restore(result: Any, like: Any) -> Any:
     if isinstance(like, np.ndarray):
         out = np.ndarray.__new__(type(like), np.shape(result), result.dtype)  # not a view: it owns its memory
         out.view(np.ndarray)[...] = result
-        return out
+        return noted(out, lambda: result)
     return _device_array()(np.asarray(result))
 
 
@@ -167,24 +202,44 @@ class Simulated(np.ndarray):
         out = keywords.get("out")
         if out is not None:
             keywords["out"] = tuple(map(_plain, out))
-        result = getattr(ufunc, method)(*map(_plain, inputs), **keywords)
-        return _marked(result) if out is None or out[0] is None else out[0]
+        call = functools.partial(getattr(ufunc, method), *map(_plain, inputs), **keywords)
+        if out is None or out[0] is None:
+            return noted(_marked(call()), call)
+        if (graph := noting()) is not None:
+            graph.changes(*keywords["out"])
+            graph.calls.append(call)
+        call()
+        return out[0]
 
     def __array_function__(self, function: Any, types: Any, args: Any, keywords: Any) -> Any:
         _check(function.__name__, function.__name__ in KNOWN)
-        keywords = {key: _plain(value) for key, value in keywords.items()}
-        return _marked(function(*map(_plain, args), **keywords))
+        plain, keywords = _plain(tuple(args)), {key: _plain(value) for key, value in keywords.items()}
+        return noted(_marked(function(*plain, **keywords)), lambda: function(*plain, **keywords), plain)
 
     def __repr__(self) -> str:
         return f"Simulated({self.view(np.ndarray)!r})"
 
     def __getitem__(self, key: Any) -> Any:
-        return _marked(self.view(np.ndarray)[_key(key)])
+        plain, key = self.view(np.ndarray), _key(key)
+        return noted(_marked(plain[key]), lambda: plain[key], plain)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if isinstance(value, Simulated) and np.may_share_memory(self.view(np.ndarray), value.view(np.ndarray)):
             raise RuntimeError("a copy between parts that overlap: what CuPy makes of it is undefined")
-        self.view(np.ndarray)[_key(key)] = _plain(value)
+        call = functools.partial(self.view(np.ndarray).__setitem__, _key(key), _plain(value))
+        if (graph := noting()) is not None:
+            graph.changes(self)
+            graph.calls.append(call)
+        call()
+
+    def _method(name: str) -> Any:  # type: ignore[misc] # of NumPy's, which may return a copy
+        def method(self: Any, *args: Any, **keywords: Any) -> Any:
+            call = functools.partial(getattr(np.ndarray, name), self.view(np.ndarray), *args, **keywords)
+            return noted(getattr(np.ndarray, name)(self, *args, **keywords), call, self)
+
+        return method
+
+    copy, astype, reshape, ravel, flatten = map(_method, ("copy", "astype", "reshape", "ravel", "flatten"))
 
 
 def _check(name: Any, known: bool) -> None:
@@ -220,11 +275,13 @@ def simulated(array: Any) -> Simulated:
     """A copy on the simulated device, which owns its memory; in the array's order, as CuPy's results are."""
     fortran = isinstance(array, np.ndarray) and array.flags.f_contiguous and not array.flags.c_contiguous
     out = Simulated(np.shape(array), array.dtype, order="F" if fortran else "C")
-    out[...] = array if isinstance(array, np.generic) else array.view(Simulated)
+    out.view(np.ndarray)[...] = array
     return out
 
 
 def matmul(x: Any, y: Any) -> Any:
+    if here.run is not None:
+        here.run.multiplied(x, y)
     return x @ y
 
 
