@@ -85,7 +85,7 @@ def _tests() -> list[Record]:
     return [Record("gpu", "pytest -m gpu", "", "", "tests", "nbgrad", Spread.of([seconds]), details=details)]
 
 
-def _own_epoch(x: Any, labels: Any, batch: int) -> Call:
+def _own_epoch(x: Any, labels: Any, batch: int, compiled: bool) -> Call:
     import nbgrad
     from nbgrad import functional, nn, optim
 
@@ -93,12 +93,18 @@ def _own_epoch(x: Any, labels: Any, batch: int) -> Call:
     optimizer = optim.Adam(net.parameters(), lr=1e-3)
     images = nbgrad.tensor(x)
 
+    def step(pixels: Any, target: Any) -> Any:
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(net(pixels), target)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    run = nbgrad.compile(step) if compiled else step
+
     def epoch() -> Any:
         for start in range(0, len(x), batch):
-            optimizer.zero_grad()
-            loss = functional.cross_entropy(net(images[start : start + batch]), labels[start : start + batch])
-            loss.backward()
-            optimizer.step()
+            loss = run(images[start : start + batch], labels[start : start + batch])
         return loss
 
     return epoch
@@ -128,7 +134,10 @@ def _training(session: Session, batch: int) -> list[Record]:
     n = 6_000 if session.quick else 60_000
     x = session.place.normal((n, 784), "float32")
     labels = session.place.put(np.random.default_rng(0).integers(0, 10, n))
-    calls: dict[Key, Call] = {Key("nbgrad", "epoch", "new"): _own_epoch(x, labels, batch)}
+    calls: dict[Key, Call] = {
+        Key("nbgrad", "epoch", "new"): _own_epoch(x, labels, batch, compiled=True),
+        Key("nbgrad, eager", "epoch", "new"): _own_epoch(x, labels, batch, compiled=False),
+    }
     for peer in session.peers.values():
         calls[Key(peer.title, "epoch", "new")] = _torch_epoch(peer, x, labels, batch)
     case = Case("gpu", "MLP 784-256-256-10, Adam", f"batch {batch}", "float32", calls, size=n, tolerance=None)

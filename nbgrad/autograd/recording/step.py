@@ -181,6 +181,11 @@ def compile(function: Callable[..., Any]) -> Step:
     memory at each replay: ``w.grad`` of an earlier one changes (clone() what is to be kept); where it is not set to
     None inside it is added to, as ever. One thread at a time; the others wait.
 
+    Of tensors on a GPU the step runs eagerly at the first two calls, at the third it is captured as a CUDA graph, which
+    is launched as a whole from then on, in the current stream; results are eager code's to the bit. Arguments are
+    copied into memory of the graph's, from the CPU's memory, too, but what else it computes with lies on the GPU.
+    Labels out of range are told by the next call, as ever there.
+
     Parameters
     ----------
     function : function
@@ -196,7 +201,8 @@ def compile(function: Callable[..., Any]) -> Step:
     ------
     RuntimeError
         At a call, naming the line, where something cannot be recorded: a decision by a tensor's value, ``item()``,
-        ``numpy()``, ``float(t)``; picking by a mask; a tensor on a GPU; where a tensor with a graph is returned.
+        ``numpy()``, ``float(t)``; picking by a mask; a way between CPU and GPU; stacks of matrices in a product on a
+        GPU; where a tensor with a graph is returned.
 
     Examples
     --------
