@@ -154,7 +154,7 @@ class Indexing(Arithmetic):
     def __getitem__(self, key: Any) -> Self:
         key, basic = _plain_key(key, self._data)
         if not basic and mode.recorder is not None:
-            mode.recorder.indexing(key, True)
+            mode.recorder.indexing(key)
         return view(GetItem(), self, key) if basic else apply(GetItem(), (self,), key)
 
     def __contains__(self, value: Any) -> bool:
@@ -201,7 +201,7 @@ class Indexing(Arithmetic):
     def _write(self, key: tuple[Any, ...], basic: bool, value: Any) -> None:
         data = self._own()
         if not basic and mode.recorder is not None:
-            mode.recorder.indexing(key, False)
+            mode.recorder.indexing(key)
         of_graph = isinstance(value, TensorBase) and value._node is not None
         if not (mode.enabled and (of_graph or self._node is not None)):
             value = self._beside(value, fills=basic)

@@ -74,7 +74,7 @@ def _captures() -> Any:
     return captures
 
 
-class DeviceRecorder:
+class DeviceRecorder(Watcher):
     """`Recorder` for tensors on a GPU: what of the world a run depends on."""
 
     def __init__(self, run: Any) -> None:
@@ -126,7 +126,7 @@ class DeviceRecorder:
         if on_device(array) is device.startswith("cpu"):
             refuse("a way between the GPU and the CPU's memory")
 
-    def indexing(self, parts: Any, reading: bool) -> None:
+    def indexing(self, parts: Any) -> None:
         for part in parts:
             if getattr(part, "ndim", 0) and part.dtype.kind == "b":
                 refuse("picking by a mask, which gives a shape that depends on values,")

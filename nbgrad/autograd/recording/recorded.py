@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-__all__ = ["Recorded", "refuse", "where"]
+__all__ = ["OnGpu", "Recorded", "Watcher", "refuse", "where"]
 
 _HOME = os.path.dirname(os.path.dirname(os.path.dirname(__file__))) + os.sep
 _NOT_THE_USERS = _HOME, os.path.dirname(np.__file__) + os.sep, "<the rule", "<derived", "<frozen"
@@ -47,6 +47,23 @@ def refuse(what: str, error: BaseException | None = None) -> NoReturn:
         f"compile: {what} cannot be recorded ({line}); do it outside of the compiled function, or with operations "
         "of tensors, such as nbgrad.where"
     ) from error
+
+
+class OnGpu(Exception):  # noqa: N818 (no error)
+    """The function, which has computed nothing so far, computes with tensors on a GPU."""
+
+
+class Watcher:
+    """What a recorder is told of tensors. On the CPU `Recorded` itself refuses what cannot be recorded."""
+
+    def leaving(self, what: str) -> None:
+        """A tensor's value is asked for."""
+
+    def moving(self, array: Any, device: str) -> None:
+        """An array goes to another device."""
+
+    def indexing(self, parts: Any) -> None:
+        """Elements are picked by arrays."""
 
 
 class Recorded(NDArrayOperatorsMixin):

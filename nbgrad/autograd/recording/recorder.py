@@ -22,20 +22,16 @@ import numpy as np
 from nbgrad.arrays import on_device, quietly
 from nbgrad.autograd.base import TensorBase
 from nbgrad.autograd.modes import mode
-from nbgrad.autograd.recording.recorded import Recorded, refuse
+from nbgrad.autograd.recording.recorded import OnGpu, Recorded, Watcher, refuse
 from nbgrad.autograd.recording.sums import note_sum
 from nbgrad.cpu import blas
 from nbgrad.jit import Loop
 
-__all__ = ["Instruction", "OnGpu", "SLOT", "Recorder", "alone", "root_of"]
+__all__ = ["Instruction", "SLOT", "Recorder", "alone", "root_of"]
 
 SLOT: Any = TensorBase.__dict__["_data"]
 alone = threading.RLock()  # one recording at a time
 _call_loop = Loop.__call__
-
-
-class OnGpu(Exception):  # noqa: N818 (no error)
-    """The function, which has computed nothing so far, computes with tensors on a GPU."""
 
 
 @dataclass(eq=False)
@@ -98,7 +94,7 @@ def _noted_loop(self: Loop, work: int, *args: Any) -> Any:
     return answer
 
 
-class Recorder:
+class Recorder(Watcher):
     """``externals``: arrays from outside, by id, each with the tensors that hold it; ``instructions``: in order."""
 
     def __init__(self) -> None:
@@ -168,15 +164,6 @@ class Recorder:
             self.known[id(array)] = found
             self.roots.add(id(root))
         return found
-
-    def leaving(self, what: str) -> None:
-        """A tensor's value is asked for: `Recorded` refuses that."""
-
-    def moving(self, array: Any, device: str) -> None:
-        """An array goes to another device: `nbgrad.autograd.recording.plug_in` refuses that."""
-
-    def indexing(self, parts: Any, reading: bool) -> None:
-        """Elements are picked: `Recorded` refuses masks."""
 
     def taken(self, array: Any) -> Any:
         """What stands for an array that a tensor is made of."""

@@ -17,8 +17,8 @@ from nbgrad.autograd.recording import plug_in  # noqa: F401 (what recorded array
 from nbgrad.autograd.recording.captured import Captures, constant
 from nbgrad.autograd.recording.outcome import Outcome
 from nbgrad.autograd.recording.plan import Plan
-from nbgrad.autograd.recording.recorded import Recorded, refuse
-from nbgrad.autograd.recording.recorder import OnGpu, Recorder
+from nbgrad.autograd.recording.recorded import OnGpu, Recorded, refuse
+from nbgrad.autograd.recording.recorder import Recorder
 from nbgrad.autograd.tape import Leaf, mutations, note_mutation, owner
 from nbgrad.autograd.tensor import Tensor
 
