@@ -79,6 +79,12 @@ def _random():
     return cuda_random
 
 
+def _captures():
+    from nbgrad.cuda import captures as cuda_captures
+
+    return cuda_captures
+
+
 def _maxout():
     from nbgrad.cuda import maxout as cuda_maxout
 
@@ -145,7 +151,12 @@ KERNELS = {
     "adamw": (False, lambda T, t, a: (_updates("adamw"), (a, a, a, a, UniTuple(t, 7)))),
     "sums_of_picks": (False, lambda T, t, a: (_indexing()._sums_kernel, (L, L, a, a))),
     "last_of_picks": (False, lambda T, t, a: (_indexing()._lasts_kernel, (L, L, L))),
-    "dropout": (False, lambda T, t, a: (_random()._kernel(T), (a, uint64, uint64, uint64, t))),
+    "sgd_captured": (False, lambda T, t, a: (_updates("sgd"), (a, a, a))),
+    "sgd_momentum_captured": (False, lambda T, t, a: (_updates("sgd_momentum"), (a, a, a, a))),
+    "adamw_captured": (False, lambda T, t, a: (_updates("adamw"), (a, a, a, a, a))),
+    "dropout": (False, lambda T, t, a: (_random()._kernel(T), (a, UniTuple(uint64, 2), uint64, t))),
+    "dropout_captured": (False, lambda T, t, a: (_random()._kernel(T), (a, uint64[::1], uint64, t))),
+    "numbers_of_a_step": (False, lambda T, t, a: (_captures()._write(), (a, UniTuple(t, 16)))),
     "maxout": (False, lambda T, t, a: (_maxout().maxout(T), (a, i, i, a, L))),
     "maxout_backward": (False, lambda T, t, a: (_maxout().maxout_backward(T), (a, L, i, i, L, a))),
 }

@@ -18,7 +18,7 @@ from nbgrad.arrays import on_device
 from nbgrad.autograd.base import TensorBase
 from nbgrad.autograd.modes import mode
 from nbgrad.autograd.recording.outcome import Outcome
-from nbgrad.autograd.recording.recorded import refuse
+from nbgrad.autograd.recording.recorded import Watcher, refuse
 from nbgrad.autograd.recording.recorder import SLOT, alone
 from nbgrad.autograd.tape import Leaf, mutations, note_mutation, owner
 from nbgrad.autograd.tensor import Tensor, wrap
