@@ -67,7 +67,7 @@ def _cupy(launch):
     library.cuda = SimpleNamespace(
         runtime=SimpleNamespace(getDevice=lambda: Array.number, getDeviceCount=lambda: Array.number + 1),
         driver=SimpleNamespace(launchKernel=launch),
-        get_current_stream=lambda: SimpleNamespace(ptr=7),
+        get_current_stream=lambda: SimpleNamespace(ptr=7, synchronize=lambda: None),
         Device=Device,
         alloc_pinned_memory=Pinned,
         UnownedMemory=lambda pointer, size, owner, device: owner,
