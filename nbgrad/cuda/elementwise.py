@@ -1,6 +1,6 @@
 """Plain formulas become CUDA kernels over contiguous 1-D arrays.
 
-A thread holds two 16-byte loads of each input in flight and goes on by the size of the grid. Arrays must lie at the
+A thread holds some 16-byte loads of each input in flight and goes on by the size of the grid. Arrays must lie at the
 same place within 16 bytes for that: ``lead`` elements stand before the first whole line, all of them where they do not.
 """
 
@@ -11,42 +11,49 @@ from collections.abc import Callable
 from typing import Any
 
 from nbgrad.cuda.device import BLOCK, address, kernel, launch, processors
-from nbgrad.cuda.device.intrinsics import LINE, block, block_size, blocks, store, thread
-from nbgrad.cuda.device.lines import loads, of_elements, of_lines, size_of
+from nbgrad.cuda.device.intrinsics import LINE, block, block_size, blocks, thread
+from nbgrad.cuda.device.lines import Lines, of_elements, size_of
 from nbgrad.formulas.table import Elementwise, Loss
 from nbgrad.jit import scalar
 
 __all__ = ["KERNELS", "backward", "forward", "lead_of", "loss", "numbers", "run"]
 
 #: Lines of each input that a thread has in flight; blocks for each multiprocessor.
-IN_FLIGHT, PER_PROCESSOR = 2, 8
+IN_FLIGHT, PER_PROCESSOR = 4, 16
 
 
 def elementwise(f: Callable[..., Any], inputs: int, dtype: Any) -> Any:
     """``kernel(*arrays, out, lead, parameters)`` for 1 or 2 arrays: out = f(*arrays, *parameters). (Arrays in a tuple
     would make each launch ask Python for their types.)
     """
-    width = size_of(dtype)
-    at, lines_at = of_elements(f, inputs), loads(inputs)
-    line = of_lines(at, dtype)
+    many, line, width = Lines(dtype, inputs, IN_FLIGHT, full=True), Lines(dtype, inputs, 1, full=True), size_of(dtype)
+    at, read, write, read_line, write_line = (
+        of_elements(f, inputs),
+        many.read(),
+        many.write(f),
+        line.read(),
+        line.write(f),
+    )
+    turn = many.turn
 
     @scalar
     def fill(a, out, lead, parameters):
-        lines, threads, step = (out.size - lead) // width, block_size(), blocks()
-        i = block() * IN_FLIGHT * threads + thread()
-        while i < lines:
-            j = i + threads
-            k = j if j < lines else i  # loaded and computed twice, in the last tile
-            first, second = lines_at(a, lead + i * width), lines_at(a, lead + k * width)
-            store(out, lead + i * width, line(first, parameters))
-            if j < lines:
-                store(out, lead + j * width, line(second, parameters))
-            i += IN_FLIGHT * threads * step
+        lines, threads, step = (out.size - lead) // width, block_size(), block_size() * blocks()
+        tile, t = turn * threads, block()
+        while (t + 1) * tile <= lines:
+            place = (lead, t * tile + thread(), threads, lines)
+            write(read(a, place), out, place, parameters)
+            t += blocks()
+        i = lines // tile * tile + block() * threads + thread()
+        while i < lines:  # less than a tile
+            place = (lead, i, threads, lines)
+            write_line(read_line(a, place), out, place, parameters)
+            i += step
         i = block() * threads + thread()
-        while i < out.size - lines * width:
+        while i < out.size - lines * width:  # what is in no line
             k = i if i < lead else i + lines * width
             out[k] = at(a, k, parameters)
-            i += threads * step
+            i += step
 
     def one(x, out, lead, parameters):
         fill((x,), out, lead, parameters)
@@ -111,6 +118,6 @@ def run(compiled: Any, inputs: list[Any], out: Any, parameters: tuple[Any, ...])
     """Run a kernel of `elementwise` on flat, contiguous arrays of one size and dtype."""
     if out.size == 0:
         return
-    tile = BLOCK * IN_FLIGHT * (LINE // out.dtype.itemsize)
+    tile = BLOCK * IN_FLIGHT * size_of(out.dtype)
     count = min(-(-out.size // tile), PER_PROCESSOR * processors())
     launch(compiled, count, BLOCK, *inputs, out, lead_of(out, *inputs), numbers(parameters, out.dtype))

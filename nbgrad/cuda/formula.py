@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from nbgrad.cuda.device import BLOCK, WARP, cuda, kernel, launch, module
-from nbgrad.cuda.device.intrinsics import block, block_size, load, store, thread
-from nbgrad.cuda.device.lines import size_of
+from nbgrad.cuda.device.intrinsics import block, block_size, blocks, load, store, thread
+from nbgrad.cuda.device.lines import least, size_of, tree
 from nbgrad.cuda.elementwise import lead_of, numbers
 from nbgrad.cuda.losses import finished, no_divisor
 from nbgrad.cuda.reduce import add, group_sum
@@ -20,8 +20,8 @@ from nbgrad.jit import scalar
 
 __all__ = ["Formula"]
 
-#: Lines of a tile for each thread.
-PER_THREAD = 2
+#: Lines of a tile for each thread, and how many of each input it has in flight.
+PER_THREAD, IN_FLIGHT = 8, 2
 
 
 class Formula:
@@ -58,29 +58,36 @@ class Formula:
         partials = [f"p{k}" for k in range(self.sums)]
         width = size_of(dtype)
         results = [f"y{k}" for k in range(self.kept + self.sums)]
-        loads = [f"x{k}" for k in range(self.inputs)]
 
         def added(terms: list[str]) -> list[str]:
             """Those for each sum are added to its two parts."""
-            return [f"            h{k}, l{k} = add(h{k}, l{k}, {term}, T(0))" for k, term in enumerate(terms)]
+            return [f"h{k}, l{k} = add(h{k}, l{k}, {term}, T(0))" for k, term in enumerate(terms)]
 
         def each(result: str) -> list[str]:
             return [f"{result}_{lane}" for lane in range(width)]
 
+        def of_line(k: int) -> list[str]:
+            """What is made of the line that is k·threads behind line i."""
+            loaded = [[f"x{a}_{k}[{lane}]" for a in range(self.inputs)] for lane in range(width)]
+            return [
+                f"        if i + {k} * threads < lines:",
+                *(f"            {line}" for line in (
+                    *(f"{', '.join(f'{y}_{lane}' for y in results)} = f({', '.join(x)}, *parameters)"
+                      for lane, x in enumerate(loaded)),
+                    *(f"store({o}, lead + (i + {k} * threads) * WIDTH, ({', '.join(each(y))}))"
+                      for o, y in zip(outs, results, strict=False)),
+                    *added([tree(each(y)) for y in results[self.kept :]]),
+                )),
+            ]  # fmt: skip
+
         by_lines = [
-            "    for k in range(PER_THREAD):",
-            "        i = (block() * PER_THREAD + k) * threads + thread()",
-            "        if i < lines:",
-            "            i = lead + i * WIDTH",
-            *(f"            {x} = load({a}, i)" for x, a in zip(loads, inputs, strict=True)),
-            *(
-                f"            {', '.join(f'{y}_{lane}' for y in results)} = "
-                f"f({', '.join(f'{x}[{lane}]' for x in loads)}, *parameters)"
-                for lane in range(width)
-            ),
-            *(f"            store({o}, i, ({', '.join(each(y))}))" for o, y in zip(outs, results, strict=False)),
-            *added([f"({') + ('.join(' + '.join(each(y)[j : j + 2]) for j in range(0, width, 2))})"
-                    for y in results[self.kept :]]),
+            f"    for turn in range({PER_THREAD // IN_FLIGHT}):",
+            f"        i = (block() * {PER_THREAD} + turn * {IN_FLIGHT}) * threads + thread()",
+            "        if i >= lines:",
+            "            break",
+            *(f"        x{a}_{k} = load({name}, lead + least(i + {k} * threads, lines - 1) * WIDTH)"
+              for k in range(IN_FLIGHT) for a, name in enumerate(inputs)),
+            *(line for k in range(IN_FLIGHT) for line in of_line(k)),
         ]  # fmt: skip
         lines = [
             f"def run({', '.join([*inputs, *outs, *partials, 'lead', 'parameters'])}):",
@@ -88,13 +95,13 @@ class Formula:
             *(f"    h{k}, l{k} = T(0), T(0)" for k in range(self.sums)),
             "    lines, threads = (a0.size - lead) // WIDTH, block_size()",
             *(by_lines if self.vectorized else []),
-            "    for k in range(PER_THREAD * WIDTH):",  # what is in no line, at most so much for each thread
-            "        i = (block() * PER_THREAD * WIDTH + k) * threads + thread()",
-            "        if i < a0.size - lines * WIDTH:",
-            "            i = i if i < lead else i + lines * WIDTH",
-            f"            {', '.join(results)} = f({', '.join(f'{a}[i]' for a in inputs)}, *parameters)",
-            *(f"            {o}[i] = {y}" for o, y in zip(outs, results, strict=False)),
-            *added(results[self.kept :]),
+            "    k = block() * threads + thread()",  # what is in no line
+            "    while k < a0.size - lines * WIDTH:",
+            "        i = k if k < lead else k + lines * WIDTH",
+            f"        {', '.join(results)} = f({', '.join(f'{a}[i]' for a in inputs)}, *parameters)",
+            *(f"        {o}[i] = {y}" for o, y in zip(outs, results, strict=False)),
+            *(f"        {line}" for line in added(results[self.kept :])),
+            "        k += blocks() * threads",
         ]
         for k in range(self.sums):
             lines += [
@@ -103,8 +110,8 @@ class Formula:
                 f"        p{k}[2 * block()], p{k}[2 * block() + 1] = h{k}, l{k}",
             ]
         scope = {
-            "f": self.f, "T": dtype.type, "PER_THREAD": PER_THREAD, "WIDTH": width, "WARP": WARP, "cuda": cuda,
-            "block": block, "block_size": block_size, "thread": thread, "load": load, "store": store, "add": add,
+            "f": self.f, "T": dtype.type, "WIDTH": width, "WARP": WARP, "cuda": cuda, "block": block, "blocks": blocks,
+            "block_size": block_size, "thread": thread, "load": load, "store": store, "least": least, "add": add,
             "group_sum": group_sum,
         }  # fmt: skip
         exec(compile("\n".join(lines), f"<kernel of {self.name}>", "exec"), scope)

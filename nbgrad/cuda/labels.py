@@ -16,7 +16,7 @@ from nbgrad.cuda.device import WARP, cuda, kernel
 from nbgrad.cuda.device.intrinsics import block, block_size, blocks, thread
 from nbgrad.cuda.device.lines import size_of
 from nbgrad.cuda.reduce import add, exp_sums, group_first, group_sum, total
-from nbgrad.cuda.rows import fill_row, over_rows
+from nbgrad.cuda.rows import Row, bounds, over_rows
 from nbgrad.elementary.division import quotient_one_plus
 from nbgrad.elementary.exponential import exp_minus
 from nbgrad.formulas import rows
@@ -37,71 +37,80 @@ def _scaled(w, divisor):
 
 @functools.cache
 def cross_entropy(grad: bool, dtype: Any) -> Any:
-    """``kernel(labels, weight, ignore_index, divisor, flag, x, n, classes, lines, width, losses[, grad])``; the losses
-    are not divided.
+    """``compiled(ahead, whole)`` makes ``kernel(labels, weight, ignore_index, divisor, flag, x, n, length, width,
+    losses[, grad])``; the losses are not divided.
     """
-    T, sums, size = dtype.type, exp_sums(dtype), size_of(dtype)
+    T, slope = dtype.type, scalar(lambda x, largest, factor: exp_minus(largest - x) * factor)
     nan = T(np.nan)
-    fill = fill_row(scalar(lambda x, largest, factor: exp_minus(largest - x) * factor), 1, dtype)
-    put = fill_row(scalar(lambda x, value: value), 1, dtype)
 
-    @scalar
-    def loss_of(inputs, row, place, room):
-        """(label, whether it counts, its logit, its weight, the row's largest and sum, the loss)"""
-        labels, weight, ignore_index, _, flag, x = inputs
-        start, length, _, lane, _ = place
-        label = labels[row]
-        known = 0 <= label < length
-        counts = known and label != ignore_index
-        if not known and label != ignore_index and lane == 0:
-            flag[0] = row + 1
-        own, w = T(0), T(1)
-        if counts:
-            own = x[start + label]
-            w = weight[label] if weight.size else w
-        largest, others = sums(x, place, room)
-        others = rows.finite(largest, others)
-        loss = T(0) if label == ignore_index else nan
-        if counts:
-            loss = w * rows.nll(own, largest, rows.logarithm(T, others))
-        return label, counts, own, w, largest, others, loss
+    def compiled(ahead: int, whole: bool) -> Any:
+        sums, fill = exp_sums(dtype, ahead, whole), Row(dtype, 1, ahead, whole).fill(slope)
+        unit = size_of(dtype) if whole else 1
 
-    @scalar
-    def value(inputs, results, row, live, place, room):
-        result = loss_of(inputs, row, place, room)
-        if live and place[3] == 0:
-            results[0][row] = result[6]
+        @scalar
+        def counts(inputs, label, length):
+            return 0 <= label < length and label != inputs[2]
 
-    @scalar
-    def value_and_slopes(inputs, results, row, live, place, room):
-        losses, dx = results
-        label, counts, own, w, largest, others, loss = loss_of(inputs, row, place, room)
-        if live:
-            start, _, lines, lane, width = place
-            if lane == 0:
-                losses[row] = loss
-            if counts:
-                scaled = _scaled(w, inputs[3])
-                factor = quotient_one_plus(scaled, others)
-                fill((inputs[5],), dx, place, (largest, factor))
-                line = label // size if label < lines * size else label - lines * size
-                if line % width == lane:  # the thread that has just written the label's entry
-                    e = exp_minus(largest - own)
-                    dx[start + label] = scaled * rows.label_slope(e, own == largest, others)
-            else:
-                put((inputs[5],), dx, place, (loss,))  # 0 or nan
+        @scalar
+        def loss_of(inputs, row, place, room):
+            """(the label's logit, what `exp_sums` returns, the loss)"""
+            labels, weight, ignore_index, _, flag, x = inputs
+            start, length, lane, _ = place
+            own, label = T(0), labels[row]
+            if counts(inputs, label, length):
+                own = x[start + label]
+            elif label != ignore_index and lane == 0:
+                flag[0] = row + 1
+            largest, others, held, i = sums(x, place, room)
+            others = rows.finite(largest, others)
+            label = labels[row]  # not kept in registers meanwhile
+            loss = T(0) if label == ignore_index else nan
+            if counts(inputs, label, length):
+                w = weight[label] if weight.size else T(1)
+                loss = w * rows.nll(own, largest, rows.logarithm(T, others))
+            return own, largest, others, held, i, loss
 
-    over = over_rows(value_and_slopes if grad else value)
+        @scalar
+        def value(inputs, results, row, live, place, room):
+            result = loss_of(inputs, row, place, room)
+            if live and place[2] == 0:
+                results[0][row] = result[5]
 
-    def values(labels, weight, ignore_index, divisor, flag, x, n, length, lines, width, losses):
-        inputs, room = (labels, weight, ignore_index, divisor, flag, x), cuda.shared.array(WARP, T)
-        over(inputs, n, length, lines, width, (losses,), room)
+        @scalar
+        def value_and_slopes(inputs, results, row, live, place, room):
+            labels, weight, _, divisor, _, x = inputs
+            losses, dx = results
+            own, largest, others, held, i, loss = loss_of(inputs, row, place, room)
+            if live:
+                (start, length, lane, width), label = place, labels[row]
+                if lane == 0:
+                    losses[row] = loss
+                if counts(inputs, label, length):
+                    scaled = _scaled(weight[label] if weight.size else T(1), divisor)
+                    fill((x,), dx, place, held, i, (largest, quotient_one_plus(scaled, others)))
+                    label = labels[row]
+                    if label // unit % width == lane:  # the thread that has just written the label's entry
+                        e = exp_minus(largest - own)
+                        dx[start + label] = scaled * rows.label_slope(e, own == largest, others)
+                else:
+                    j = lane
+                    while j < length:
+                        dx[start + j] = loss  # 0 or nan
+                        j += width
 
-    def values_and_slopes(labels, weight, ignore_index, divisor, flag, x, n, length, lines, width, losses, dx):
-        inputs, room = (labels, weight, ignore_index, divisor, flag, x), cuda.shared.array(WARP, T)
-        over(inputs, n, length, lines, width, (losses, dx), room)
+        over = over_rows(value_and_slopes if grad else value)
 
-    return kernel(values_and_slopes if grad else values)
+        def values(labels, weight, ignore_index, divisor, flag, x, n, length, width, losses):
+            inputs, room = (labels, weight, ignore_index, divisor, flag, x), cuda.shared.array(WARP, T)
+            over(inputs, n, length, width, (losses,), room)
+
+        def values_and_slopes(labels, weight, ignore_index, divisor, flag, x, n, length, width, losses, dx):
+            inputs, room = (labels, weight, ignore_index, divisor, flag, x), cuda.shared.array(WARP, T)
+            over(inputs, n, length, width, (losses, dx), room)
+
+        return kernel(values_and_slopes if grad else values, bounds(dtype))
+
+    return functools.cache(compiled)
 
 
 @functools.cache
@@ -145,72 +154,77 @@ def nll(grad: bool, dtype: Any) -> Any:
 
 @functools.cache
 def soft_cross_entropy(grad: bool, dtype: Any) -> Any:
-    """``kernel(skip, q, divisor, x, n, classes, lines, width, losses[, grad])`` with a weight q for every class of
-    every row; rows with ``skip`` count nothing.
+    """``compiled(ahead, whole)`` makes ``kernel(skip, q, divisor, x, n, length, width, losses[, grad])`` with a weight
+    q for every class of every row; rows with ``skip`` count nothing.
     """
-    T, sums = dtype.type, exp_sums(dtype)
+    T = dtype.type
 
-    @scalar
-    def value(inputs, results, row, live, place, room):
-        skip, q, _, x = inputs
-        start, length, _, lane, width = place
-        largest, others = sums(x, place, room[0])
-        log_sum = rows.logarithm(T, rows.finite(largest, others))
-        high, low = T(0), T(0)
-        j = lane
-        while j < length:
-            high, low = add(high, low, rows.soft_term(x[start + j], q[start + j], largest, log_sum), T(0))
-            j += width
-        high, low = group_sum(high, low, width, room[0])
-        if live and lane == 0:
-            results[0][row] = T(0) if skip[row] else total(high, low)
+    def compiled(ahead: int, whole: bool) -> Any:
+        sums = exp_sums(dtype, ahead, whole)
 
-    @scalar
-    def value_and_slopes(inputs, results, row, live, place, room):
-        (skip, q, divisor, x), (losses, dx) = inputs, results
-        start, length, _, lane, width = place
-        largest, others = sums(x, place, room[0])
-        others = rows.finite(largest, others)
-        log_sum = rows.logarithm(T, others)
-        high, low, top = T(0), T(0), length - 1
-        j = lane
-        while j < length:
-            high, low = add(high, low, rows.soft_term(x[start + j], q[start + j], largest, log_sum), T(0))
-            if x[start + j] == largest and j < top:
-                top = j
-            j += width
-        high, low = group_sum(high, low, width, room[0])
-        loss, top = total(high, low), group_first(top, width, room[1])
-        high, low = T(0), T(0)
-        j = lane
-        while j < length:
-            if j != top:
-                high, low = add(high, low, q[start + j], T(0))
-            j += width
-        high, low = group_sum(high, low, width, room[0])
-        other_q, factor, top_q = total(high, low), quotient_one_plus(T(1), others), q[start + top]
-        scale = _scaled(T(1), divisor)
-        if live:
-            if lane == 0:
-                losses[row] = T(0) if skip[row] else loss
+        @scalar
+        def value(inputs, results, row, live, place, room):
+            skip, q, _, x = inputs
+            start, length, lane, width = place
+            largest, others, _, _ = sums(x, place, room[0])
+            log_sum = rows.logarithm(T, rows.finite(largest, others))
+            high, low = T(0), T(0)
             j = lane
             while j < length:
-                e = exp_minus(largest - x[start + j])
-                slope = rows.soft_slope(e, q[start + j], factor, top_q + other_q, scale)
-                if j == top:
-                    slope = rows.top_soft_slope(top_q, others, other_q, factor, scale)
-                dx[start + j] = T(0) if skip[row] else slope
+                high, low = add(high, low, rows.soft_term(x[start + j], q[start + j], largest, log_sum), T(0))
                 j += width
+            high, low = group_sum(high, low, width, room[0])
+            if live and lane == 0:
+                results[0][row] = T(0) if skip[row] else total(high, low)
 
-    over = over_rows(value_and_slopes if grad else value)
+        @scalar
+        def value_and_slopes(inputs, results, row, live, place, room):
+            (skip, q, divisor, x), (losses, dx) = inputs, results
+            start, length, lane, width = place
+            largest, others, _, _ = sums(x, place, room[0])
+            others = rows.finite(largest, others)
+            log_sum = rows.logarithm(T, others)
+            high, low, top = T(0), T(0), length - 1
+            j = lane
+            while j < length:
+                high, low = add(high, low, rows.soft_term(x[start + j], q[start + j], largest, log_sum), T(0))
+                if x[start + j] == largest and j < top:
+                    top = j
+                j += width
+            high, low = group_sum(high, low, width, room[0])
+            loss, top = total(high, low), group_first(top, width, room[1])
+            high, low = T(0), T(0)
+            j = lane
+            while j < length:
+                if j != top:
+                    high, low = add(high, low, q[start + j], T(0))
+                j += width
+            high, low = group_sum(high, low, width, room[0])
+            other_q, factor, top_q = total(high, low), quotient_one_plus(T(1), others), q[start + top]
+            scale = _scaled(T(1), divisor)
+            if live:
+                if lane == 0:
+                    losses[row] = T(0) if skip[row] else loss
+                j = lane
+                while j < length:
+                    e = exp_minus(largest - x[start + j])
+                    slope = rows.soft_slope(e, q[start + j], factor, top_q + other_q, scale)
+                    if j == top:
+                        slope = rows.top_soft_slope(top_q, others, other_q, factor, scale)
+                    dx[start + j] = T(0) if skip[row] else slope
+                    j += width
 
-    def values(skip, q, divisor, x, n, length, lines, width, losses):
-        room = (cuda.shared.array(WARP, T),)
-        over((skip, q, divisor, x), n, length, lines, width, (losses,), room)
+        over = over_rows(value_and_slopes if grad else value)
 
-    def values_and_slopes(skip, q, divisor, x, n, length, lines, width, losses, dx):
-        sums_room = cuda.shared.array(WARP, T)
-        places_room = cuda.shared.array(WARP, np.int64)
-        over((skip, q, divisor, x), n, length, lines, width, (losses, dx), (sums_room, places_room))
+        def values(skip, q, divisor, x, n, length, width, losses):
+            room = (cuda.shared.array(WARP, T),)
+            over((skip, q, divisor, x), n, length, width, (losses,), room)
 
-    return kernel(values_and_slopes if grad else values)
+        def values_and_slopes(skip, q, divisor, x, n, length, width, losses, dx):
+            sums_room = cuda.shared.array(WARP, T)
+            places_room = cuda.shared.array(WARP, np.int64)
+            over((skip, q, divisor, x), n, length, width, (losses, dx), (sums_room, places_room))
+
+        return kernel(values_and_slopes if grad else values, bounds(dtype))
+
+    return functools.cache(compiled)

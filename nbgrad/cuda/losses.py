@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from nbgrad.cuda.device import BLOCK, FEW, WARP, cuda, kernel, launch, module
-from nbgrad.cuda.device.intrinsics import block, block_size, blocks, store, thread
-from nbgrad.cuda.device.lines import added, loads, of_elements, of_lines, size_of
+from nbgrad.cuda.device.intrinsics import block, block_size, blocks, thread
+from nbgrad.cuda.device.lines import Lines, of_elements, size_of, tree, written
 from nbgrad.cuda.elementwise import lead_of, numbers
 from nbgrad.cuda.reduce import add, group_sum, total
 from nbgrad.formulas.table import Elementwise
@@ -24,49 +24,61 @@ __all__ = [
     "array_sum", "array_sums", "count_labels", "finish", "label_count", "loss_sum", "no_divisor", "sums",
 ]  # fmt: skip
 
-#: 16-byte lines that a thread adds up.
-PER_THREAD = 4
+#: 16-byte lines that a thread adds up, and how many of them it has in flight.
+PER_THREAD, IN_FLIGHT = 8, 4
 
 
 def _partial_sums(f: Callable[..., Any], df: Callable[..., Any] | None, dtype: Any) -> Any:
     """``kernel(a, b, partial, lead, parameters)``: partial[2·block] + partial[2·block + 1] = Σ f over the block's tile;
     with ``df`` ``kernel(a, b, partial, grad, lead, parameters, scale)``: grad = scale · df, too.
     """
-    T, size = dtype.type, size_of(dtype)
-    at, lines_at, of_line = of_elements(f, 2), loads(2), added(dtype)
-    line = of_lines(at, dtype)
+    T, many, line = dtype.type, Lines(dtype, 2, IN_FLIGHT, full=True), Lines(dtype, 2, 1, full=True)
+    at, size, turn, turns = of_elements(f, 2), many.size, many.turn, PER_THREAD // IN_FLIGHT
+    read, read_line, line_sum = many.read(), line.read(), line.sum(f)
     if df is None:
-        put = put_line = scalar(lambda grad, place, a, k, parameters: None)
+        write_line = scalar(lambda held, grad, place, terms: None)
+        put = scalar(lambda grad, a, k, terms: None)
     else:
-        slope = scalar(lambda a, k, p: p[0] * df(a[0][k], a[1][k], *p[1]))
-        slopes = of_lines(slope, dtype)
+        slope = scalar(lambda a, b, scale, parameters: scale * df(a, b, *parameters))
+        write_line, slope_at = line.write(slope), of_elements(slope, 2)
 
         @scalar
-        def put(grad, place, a, k, parameters):
-            grad[place] = slope(a, k, parameters)
+        def put(grad, a, k, terms):
+            grad[k] = slope_at(a, k, terms)
 
-        @scalar
-        def put_line(grad, place, a, k, parameters):
-            store(grad, place, slopes(a, parameters))
+    @scalar
+    def of_line(held, grad, place, parameters, scale):
+        result = line_sum(held, place, parameters)
+        write_line(held, grad, place, (scale, parameters))
+        return result
+
+    # Line by line: with all values before all slopes more numbers would be about than registers.
+    each = [f"of_line((held[{k}],), grad, (start, i + {k} * step, step, end), *terms)" for k in range(IN_FLIGHT)]
+    of_lines = written(
+        "held, grad, place, *terms", ["start, i, step, end = place", f"return {tree(each)}"], of_line=of_line
+    )
 
     @scalar
     def tile(a, partial, grad, lead, parameters, scale, room):
         lines, threads = (a[0].size - lead) // size, block_size()
         high, low = T(0), T(0)
-        first = block() * PER_THREAD * threads + thread()
-        for k in range(PER_THREAD):
-            i = first + k * threads
-            if i < lines:
-                place = lead + i * size
-                own = lines_at(a, place)
-                high, low = add(high, low, of_line(line(own, parameters)), T(0))
-                put_line(grad, place, own, 0, (scale, parameters))
-        for k in range(PER_THREAD * size):  # what is in no line, at most so much for each thread
-            i = block() * PER_THREAD * size * threads + k * threads + thread()
-            if i < a[0].size - lines * size:
-                place = i if i < lead else i + lines * size
-                high, low = add(high, low, at(a, place, parameters), T(0))
-                put(grad, place, a, place, (scale, parameters))
+        i = block() * PER_THREAD * threads + thread()
+        if (block() + 1) * PER_THREAD * threads <= lines:
+            for _ in range(turns):
+                place = (lead, i, threads, lines)
+                high, low = add(high, low, of_lines(read(a, place), grad, place, parameters, scale), T(0))
+                i += turn * threads
+        else:
+            while i < lines:  # the last tile, and none behind it
+                place = (lead, i, threads, lines)
+                high, low = add(high, low, of_line(read_line(a, place), grad, place, parameters, scale), T(0))
+                i += threads
+        i = block() * threads + thread()
+        while i < a[0].size - lines * size:  # what is in no line
+            k = i if i < lead else i + lines * size
+            high, low = add(high, low, at(a, k, parameters), T(0))
+            put(grad, a, k, (scale, parameters))
+            i += blocks() * threads
         high, low = group_sum(high, low, threads, room)
         if thread() == 0:
             partial[2 * block()], partial[2 * block() + 1] = high, low

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from nbgrad.cuda.device import BLOCK, PER_LANE, WARP
-from nbgrad.cuda.device.intrinsics import LINE, exchange, load, of_warps
+from nbgrad.cuda.device.intrinsics import exchange, of_warps
+from nbgrad.cuda.device.lines import Lines, tree, written
 from nbgrad.elementary.division import two_sum
 from nbgrad.elementary.exponential import times_exp_minus_sums
 from nbgrad.formulas import rows
@@ -22,15 +23,20 @@ from nbgrad.jit import scalar
 __all__ = ["add", "exp_sums", "group_first", "group_sum", "larger", "total", "width_of"]
 
 
-def width_of(length: int) -> tuple[int, int]:
-    """(threads for each row of ``length``, threads of a block)"""
-    if length > PER_LANE * WARP:
-        block = 2 * BLOCK if length > 8192 else BLOCK  # 1024 threads would have to do with 64 registers each
-        return block, block
-    width = 1
-    while width < WARP and width * 4 < length:
+#: Lines of a row that a thread has in flight, where there are so many (of each of two arrays half as many).
+AHEAD = PER_LANE // 8
+#: Threads that a row has at most: longer blocks take fewer rows at a time, which then stay in the GPU's cache.
+WIDEST = 2 * BLOCK
+
+
+def width_of(length: int, ahead: int = 0, widest: int = 0) -> tuple[int, int, int]:
+    """(threads for each row of ``length``, threads of a block, lines that each has in flight)"""
+    ahead, widest, width = ahead or AHEAD, min(widest or WIDEST, WARP * WARP), 1
+    if length <= 4 * WARP:
+        ahead = 1
+    while width < widest and width * 4 * ahead < length:
         width *= 2
-    return width, BLOCK
+    return width, BLOCK if width <= WARP else width, ahead
 
 
 @scalar
@@ -117,65 +123,60 @@ def lowered(top, equal, high, low, new):
     return times_exp_minus_sums(s, rest + low, d, d_rest if d < T(np.inf) else T(0))
 
 
-def exp_sums(dtype: Any) -> Callable[..., Any]:
-    """``sums(x, place, room)``: (largest, others) of a row, read once. ``place``: its start, length and lines, the
-    thread's lane and the group's width.
+@scalar
+def plus(a, b):
+    return a[0] + b[0], a[1] + b[1]
 
-    Each thread keeps the sums of its entries below the largest it has met, a line of 16 bytes at a time.
+
+def _taken(lines: Lines) -> Callable[..., Any]:
+    """``taken(held, top, equal, high, low)``: the sums of those that are held, too. They are added up plainly first: of
+    32 numbers each goes through 5 roundings.
+    """
+    numbers = [f"held[{k}][0][{n}]" for k, n in lines.places]
+    columns = [f"top{n}" for n in range(lines.size)]
+    body = [
+        f"{', '.join(columns)} = {', '.join(['top'] * lines.size)}",
+        *(f"top{n} = larger({x}, top{n})" for x, (_, n) in zip(numbers, lines.places, strict=True)),  # passes over nan
+        f"new = {tree(columns, 'larger({}, {})')}",
+        "if new > top:",
+        "    high, low, equal, top = lowered(top, equal, high, low, new), zero, zero, new",
+        f"same, other = {tree([f'shifted_exp({x}, top)[1:]' for x in numbers], 'plus({}, {})')}",
+        "high, low = add(high, low, other, zero)",
+        "return top, equal + same, high, low",
+    ]
+    return written(
+        "held, top, equal, high, low", body, zero=lines.zero, larger=larger, lowered=lowered, plus=plus, add=add,
+        shifted_exp=rows.shifted_exp,
+    )  # fmt: skip
+
+
+def exp_sums(dtype: Any, ahead: int, whole: bool) -> Callable[..., Any]:
+    """``sums(x, place, room)``: (largest, others, held, i) of a row, read once. ``place``: its start and length, the
+    thread's lane and the group's width; ``held``, ``i``: what `nbgrad.cuda.device.lines` last read, and where.
+
+    Each thread keeps the sums of its entries below the largest it has met, ``ahead`` lines at a time.
     """
     T: Any = np.dtype(dtype).type
-    width_of_line = LINE // np.dtype(dtype).itemsize
-
-    @scalar
-    def one(x, top, equal, high, low):
-        if x > top:
-            high, low, equal, top = lowered(top, equal, high, low, x), T(0), T(0), x
-        _, same, other = rows.shifted_exp(x, top)
-        high, low = add(high, low, other, T(0))
-        return top, equal + same, high, low
-
-    @scalar
-    def pair(a, top, equal, high, low):
-        new = larger(a[0], larger(a[1], top))
-        if new > top:
-            high, low, equal, top = lowered(top, equal, high, low, new), T(0), T(0), new
-        _, same_0, other_0 = rows.shifted_exp(a[0], top)
-        _, same_1, other_1 = rows.shifted_exp(a[1], top)
-        high, low = add(high, low, other_0 + other_1, T(0))
-        return top, equal + (same_0 + same_1), high, low
-
-    @scalar
-    def four(a, top, equal, high, low):
-        new = larger(larger(a[0], a[1]), larger(a[2], larger(a[3], top)))
-        new = larger(a[1], larger(a[0], new))  # where nan hid one of them
-        if new > top:
-            high, low, equal, top = lowered(top, equal, high, low, new), T(0), T(0), new
-        _, same_0, other_0 = rows.shifted_exp(a[0], top)
-        _, same_1, other_1 = rows.shifted_exp(a[1], top)
-        _, same_2, other_2 = rows.shifted_exp(a[2], top)
-        _, same_3, other_3 = rows.shifted_exp(a[3], top)
-        high, low = add(high, low, (other_0 + other_1) + (other_2 + other_3), T(0))
-        return top, equal + ((same_0 + same_1) + (same_2 + same_3)), high, low
-
-    line = pair if width_of_line == 2 else four
+    lines = Lines(dtype, 1, ahead, whole)
+    read, taken, turn, unit = lines.read(-T(np.inf)), _taken(lines), lines.turn, lines.size if whole else 1
 
     @scalar
     def sums(x, place, room):
-        start, length, lines, lane, width = place
+        start, length, lane, width = place
         top, equal, high, low = -T(np.inf), T(0), T(0), T(0)
-        j = lane
-        while j < lines:
-            top, equal, high, low = line(load(x, start + j * width_of_line), top, equal, high, low)
-            j += width
-        j = lines * width_of_line + lane
-        while j < length:
-            top, equal, high, low = one(x[start + j], top, equal, high, low)
-            j += width
+        i, end = lane, length // unit
+        held = read((x,), (start, i, width, end))
+        while True:
+            top, equal, high, low = taken(held, top, equal, high, low)
+            if i - lane + turn * width >= end:
+                break
+            i += turn * width
+            held = read((x,), (start, i, width, end))
         largest = group_largest(top, width, room)
         if top < largest:
             high, low, equal = lowered(top, equal, high, low, largest), T(0), T(0)
         equal, _ = group_sum(equal, T(0), width, room)
         high, low = group_sum(high, low, width, room)
-        return largest, total(*add(equal - T(1), T(0), high, low))
+        return largest, total(*add(equal - T(1), T(0), high, low)), held, i
 
     return sums

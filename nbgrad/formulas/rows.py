@@ -36,7 +36,7 @@ def shifted_exp(x, largest):
     """
     T = type(x)
     equal = x == largest
-    e = T(1) if equal else exp_minus(largest - x)
+    e = exp_minus(T(0) if equal else largest - x)  # 1 where they are equal, without a branch around it
     return e, T(1) if equal else T(0), T(0) if equal else e
 
 

@@ -103,6 +103,18 @@ def d_quartic(x, a, b, c, d):
 
 FOUR_PARAMETERS = Elementwise(quartic, d_quartic, dict.fromkeys("abcd", 1.0))
 
+# name: (dtype, array) → (what makes a kernel of the lines ahead and whether rows are made of whole lines, its arguments' types)
+ROWS = {
+    **{f"{name}_rows": lambda T, a, name=name: (_rows().forward(name, T), (a, i, i, i, a)) for name in ROW_FUNCTIONS},
+    **{f"{name}_backward_rows": lambda T, a, name=name: (_rows().backward(name, T), (a, a, i, i, i, a)) for name in ROW_FUNCTIONS},
+    "logsumexp": lambda T, a: (_rows().logsumexp(T), (a, i, i, i, a)),
+    "logsumexp_backward": lambda T, a: (_rows().logsumexp_backward(T), (a, a, i, i, i, a)),
+    "cross_entropy": lambda T, a: (_labels().cross_entropy(False, T), (L, a, i, a, L, a, i, i, i, a)),
+    "cross_entropy_and_slope": lambda T, a: (_labels().cross_entropy(True, T), (L, a, i, a, L, a, i, i, i, a, a)),
+    "soft_cross_entropy": lambda T, a: (_labels().soft_cross_entropy(False, T), (B, a, a, a, i, i, i, a)),
+    "soft_cross_entropy_and_slope": lambda T, a: (_labels().soft_cross_entropy(True, T), (B, a, a, a, i, i, i, a, a)),
+}
+
 # name: (whether it loads and stores 16 bytes, (dtype, number, array) → (kernel, its arguments' types))
 KERNELS = {
     **{
@@ -116,34 +128,16 @@ KERNELS = {
         for kind in ("value", "slope", "sum", "sum_and_slope")
     },
     **{f"{name}_target_slope": (True, lambda T, t, a, op=op: elementwise(op, "target_slope")(T, t, a)) for name, op in LOSSES.items() if op.target_derivative},
-    **{f"{name}_rows": (True, lambda T, t, a, name=name: (_rows().forward(name, T), (a, i, i, i, i, a))) for name in ROW_FUNCTIONS},
     **{
-        f"{name}_backward_rows": (
-            True,
-            lambda T, t, a, name=name: (_rows().backward(name, T), (a, a, i, i, i, i, a)),
-        )
-        for name in ROW_FUNCTIONS
+        f"{name}{kind}": (whole, lambda T, t, a, of=of, kind=(ahead, whole): (of(T, a)[0](*kind), of(T, a)[1]))
+        for kind, ahead, whole in (("", 1, True), ("_lines", 4, True), ("_entry", 1, False), ("_entries", 2, False))
+        for name, of in ROWS.items()
     },
-    "logsumexp": (True, lambda T, t, a: (_rows().logsumexp(T), (a, i, i, i, i, a))),
-    "logsumexp_backward": (True, lambda T, t, a: (_rows().logsumexp_backward(T), (a, a, i, i, i, i, a))),
     "array_sums": (True, lambda T, t, a: (_losses().array_sums(T), (a, a, a, i, BaseTuple.from_types([])))),
     "finish": (False, lambda T, t, a: (_losses().finish(T), (a, i, t, a, a))),
     "count_labels": (False, lambda T, t, a: (_losses().count_labels(T), (L, a, i, i, a))),
-    "cross_entropy": (True, lambda T, t, a: (_labels().cross_entropy(False, T), (L, a, i, a, L, a, i, i, i, i, a))),
-    "cross_entropy_and_slope": (
-        True,
-        lambda T, t, a: (_labels().cross_entropy(True, T), (L, a, i, a, L, a, i, i, i, i, a, a)),
-    ),
     "nll": (False, lambda T, t, a: (_labels().nll(False, T), (L, a, i, a, L, a, i, i, a))),
     "nll_and_slope": (False, lambda T, t, a: (_labels().nll(True, T), (L, a, i, a, L, a, i, i, a, a))),
-    "soft_cross_entropy": (
-        True,
-        lambda T, t, a: (_labels().soft_cross_entropy(False, T), (B, a, a, a, i, i, i, i, a)),
-    ),
-    "soft_cross_entropy_and_slope": (
-        True,
-        lambda T, t, a: (_labels().soft_cross_entropy(True, T), (B, a, a, a, i, i, i, i, a, a)),
-    ),
     "sgd": (False, lambda T, t, a: (_updates("sgd"), (a, a, UniTuple(t, 2)))),
     "sgd_momentum": (False, lambda T, t, a: (_updates("sgd_momentum"), (a, a, a, UniTuple(t, 3)))),
     "sgd_nesterov": (False, lambda T, t, a: (_updates("sgd_nesterov"), (a, a, a, UniTuple(t, 3)))),
@@ -181,7 +175,8 @@ def compiled(kernel, types, capability, monkeypatch):
     # device functions are compiled for the current device, also where there is none
     device = SimpleNamespace(compute_capability=capability, id=0)
     monkeypatch.setattr(dispatcher, "get_current_device", lambda: device)
-    return cuda.compile_ptx(kernel.py_func, types, cc=capability)[0]
+    bounds = kernel.targetoptions.get("launch_bounds")
+    return cuda.compile_ptx(kernel.py_func, types, cc=capability, launch_bounds=bounds)[0]
 
 
 @pytest.mark.parametrize("number", [float32, float64], ids=str)
@@ -189,7 +184,7 @@ def compiled(kernel, types, capability, monkeypatch):
 def test_a_row_function_without_formulas_of_an_entry(op, number, monkeypatch, tmp_path):
     """Any plain function of a row, its sums in float64, a thread for each row."""
     for f, count in ((op.forward, 1), (op.backward, 2)):
-        types = (*[number[::1]] * count, i, i, i, i, number[::1])
+        types = (*[number[::1]] * count, i, i, i, number[::1])
         ptx = compiled(_rows().whole_rows(f, count), types, CAPABILITIES[0], monkeypatch)
         assert "call" not in ptx
         assembled(ptx, CAPABILITIES[0], tmp_path)

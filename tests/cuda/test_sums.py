@@ -13,19 +13,18 @@ if np.finfo(np.longdouble).eps > 1e-18:
     pytest.skip("long double is no wider than double here", allow_module_level=True)
 
 
-def compiled(dtype):
-    """``sums(x, whole, lane, width, largest) → others`` of one thread's entries; ``whole``: by lines of 16 bytes."""
+def compiled(dtype, ahead, whole):
+    """``sums(x, lane, width, largest) → others`` of one thread's entries; ``whole``: by lines of 16 bytes."""
     words = {
         "group_largest": scalar(lambda value, width, room: room[0]),
         "group_sum": scalar(lambda high, low, width, room: (high, low)),
     }
-    sums = cuda_groups.exp_sums(np.dtype(dtype))
+    sums = cuda_groups.exp_sums(np.dtype(dtype), ahead, whole)
     alone = scalar(FunctionType(sums.__code__, {**sums.__globals__, **words}, "sums", None, sums.__closure__))
-    lines = 16 // np.dtype(dtype).itemsize
 
     @njit
-    def run(x, whole, lane, width, largest):
-        return alone(x, (0, x.size, x.size // lines if whole else 0, lane, width), largest)[1]
+    def run(x, lane, width, largest):
+        return alone(x, (0, x.size, lane, width), largest)[1]
 
     return run
 
@@ -39,20 +38,19 @@ def check(x, others):
     assert abs(np.longdouble(others) - exact) <= 1.5 * eps * exact + rounded
 
 
-@pytest.fixture
-def sums(dtype):
-    return compiled(dtype)
+@pytest.fixture(params=[(1, False), (1, True), (2, False), (4, True), (8, True)], ids=str)
+def sums(request, dtype):
+    return compiled(dtype, *request.param)
 
 
 def test_one_thread_loses_nothing(sums, dtype):
-    for size, spread in ((1, 1), (7, 20), (1000, 3), (20_000, 1e-3), (20_000, 3)):
+    for size, spread in ((4, 1), (8, 20), (1000, 3), (20_000, 1e-3), (20_000, 3)):
         x = np.random.default_rng(size).standard_normal(size) * spread
         above = x.copy()
         above[size // 2] = x.max() + 12
         for row in (x, np.sort(x)[::-1], np.round(x), above):
             row = row.astype(dtype)
-            for whole in (False, True):
-                check(row, sums(row, whole, 0, 1, row.max(keepdims=True)))
+            check(row, sums(row, 0, 1, row.max(keepdims=True)))
 
 
 @pytest.mark.parametrize("spread", [1e-3, 1])
@@ -61,6 +59,5 @@ def test_a_block_loses_nothing_where_each_entry_is_a_new_maximum(sums, spread, d
     x = np.sort(np.random.default_rng(0).standard_normal(100_000) * spread).astype(dtype)
     width = cuda_groups.width_of(x.size)[0]
     width = max(width, 512)  # the simulator's blocks are small
-    for whole in (False, True):
-        parts = [sums(x, whole, lane, width, x[-1:]) for lane in range(width)]
-        check(x, np.sum(np.array(parts, np.longdouble) + 1) - 1)
+    parts = [sums(x, lane, width, x[-1:]) for lane in range(width)]
+    check(x, np.sum(np.array(parts, np.longdouble) + 1) - 1)
