@@ -26,6 +26,8 @@ __all__ = [
 
 #: 16-byte lines that a thread adds up, and how many of them it has in flight.
 PER_THREAD, IN_FLIGHT = 8, 4
+#: Threads of the one block that adds up what is left.
+LAST = min(4 * BLOCK, WARP * WARP)
 
 
 def _partial_sums(f: Callable[..., Any], df: Callable[..., Any] | None, dtype: Any) -> Any:
@@ -123,7 +125,7 @@ def finish(dtype: Any) -> Any:
         if thread() == 0:
             out[0] = quotient(total(high, low), total(divisor[0], divisor[1]) if divisor.size else count)
 
-    return kernel(run)
+    return kernel(run, (LAST, 1))
 
 
 @functools.cache
@@ -146,7 +148,7 @@ def count_labels(dtype: Any) -> Any:
         if thread() == 0:
             partial[2 * block()], partial[2 * block() + 1] = high, low
 
-    return kernel(run)
+    return kernel(run, (LAST, 1))
 
 
 def tiles(size: int, dtype: Any) -> int:
@@ -158,7 +160,7 @@ def tiles(size: int, dtype: Any) -> int:
 def finished(sums: Any, step: int, count: float, divisor: Any, out: Any = None) -> Any:
     """One block's run of `finish`: an array of no dimension, unless there is an ``out``."""
     out = module().empty((), sums.dtype) if out is None else out
-    launch(finish(sums.dtype), 1, BLOCK, sums, step, sums.dtype.type(count), divisor, out.reshape(-1))
+    launch(finish(sums.dtype), 1, LAST, sums, step, sums.dtype.type(count), divisor, out.reshape(-1))
     return out
 
 
@@ -173,7 +175,8 @@ def label_count(labels: Any, weight: Any, classes: int, ignore_index: int) -> An
     """
     number = 1 if labels.size <= FEW else min(-(-labels.size // (16 * BLOCK)), 1024)
     partial = module().empty(2 * number, weight.dtype)
-    launch(count_labels(weight.dtype), number, BLOCK, labels, weight, classes, ignore_index, partial)
+    threads = LAST if number == 1 else BLOCK
+    launch(count_labels(weight.dtype), number, threads, labels, weight, classes, ignore_index, partial)
     if number == 1:
         return partial
     divisor = module().zeros(2, weight.dtype)

@@ -34,7 +34,7 @@ WARP, BLOCK = 32, 256
 #: A row of up to so many entries for each thread of a warp is a warp's, or a part's of it.
 PER_LANE = 32
 #: Numbers that one block adds up, to save a launch.
-FEW = 16_384
+FEW = 65_536
 #: The oldest GPU: the tests hold the machine code for this compute capability and later ones.
 OLDEST = (8, 0)
 _INSTALL = 'pip install "nbgrad[cuda]"'
