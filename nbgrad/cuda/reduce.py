@@ -7,12 +7,13 @@ a row of 50 000. They are added up in an order that depends on the sizes alone: 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from nbgrad.cuda.device import BLOCK, PER_LANE, WARP
+from nbgrad.cuda.device import BLOCK, WARP
 from nbgrad.cuda.device.intrinsics import exchange, of_warps
 from nbgrad.cuda.device.lines import Lines, tree, written
 from nbgrad.elementary.division import two_sum
@@ -23,15 +24,10 @@ from nbgrad.jit import scalar
 __all__ = ["add", "exp_sums", "group_first", "group_sum", "larger", "total", "width_of"]
 
 
-#: Lines of a row that a thread has in flight, where there are so many (of each of two arrays half as many).
-AHEAD = PER_LANE // 8
-#: Threads that a row has at most: longer blocks take fewer rows at a time, which then stay in the GPU's cache.
-WIDEST = 2 * BLOCK
-
-
-def width_of(length: int, ahead: int = 0, widest: int = 0) -> tuple[int, int, int]:
-    """(threads for each row of ``length``, threads of a block, lines that each has in flight)"""
-    ahead, widest, width = ahead or AHEAD, min(widest or WIDEST, WARP * WARP), 1
+@functools.cache
+def width_of(length: int, ahead: int, widest: int) -> tuple[int, int, int]:
+    """(threads for each row of ``length``, at most ``widest``; threads of a block; lines that each reads ahead)"""
+    widest, width = min(widest, WARP * WARP), 1
     if length <= 4 * WARP:
         ahead = 1
     while width < widest and width * 4 * ahead < length:

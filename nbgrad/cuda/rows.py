@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from nbgrad.cuda.device import BLOCK, WARP, address, cuda, kernel, launch, module, processors
+from nbgrad.cuda.device import AHEAD, BLOCK, WARP, address, cuda, kernel, launch, module, processors
 from nbgrad.cuda.device.intrinsics import LINE, block, block_size, blocks, thread
 from nbgrad.cuda.device.lines import Lines, size_of, written
-from nbgrad.cuda.reduce import WIDEST, add, exp_sums, group_sum, total, width_of
+from nbgrad.cuda.reduce import add, exp_sums, group_sum, total, width_of
 from nbgrad.elementary.exponential import exp_minus
 from nbgrad.formulas import rows, softmax
 from nbgrad.formulas.table import ROW_FUNCTIONS
@@ -24,6 +24,11 @@ from nbgrad.jit import scalar
 __all__ = [
     "Row", "backward", "bounds", "forward", "logsumexp", "logsumexp_backward", "over_rows", "run", "whole_rows",
 ]  # fmt: skip
+
+
+#: Threads that a row has at most, of two arrays twice as many: long blocks take few rows at a time, which then stay in
+#: the GPU's cache.
+WIDEST = 2 * BLOCK
 
 
 def over_rows(body: Callable[..., Any]) -> Callable[..., Any]:
@@ -247,7 +252,7 @@ def run(compiled: Any, before: tuple[Any, ...], n: int, length: int, *results: A
         return
     x = before[-1]
     both = len(before) > 1 and before[0].dtype == x.dtype and before[0].size == x.size  # a gradient's two arrays
-    width, threads, ahead = width_of(length, widest=2 * WIDEST if both else WIDEST)
+    width, threads, ahead = width_of(length, AHEAD, 2 * WIDEST if both else WIDEST)
     whole = in_lines(
         length, *(a for a in (*before, *results) if getattr(a, "size", 0) == x.size and a.dtype == x.dtype)
     )

@@ -57,7 +57,6 @@ def test_one_thread_loses_nothing(sums, dtype):
 def test_a_block_loses_nothing_where_each_entry_is_a_new_maximum(sums, spread, dtype):
     """The sums are scaled anew 200 times."""
     x = np.sort(np.random.default_rng(0).standard_normal(100_000) * spread).astype(dtype)
-    width = cuda_groups.width_of(x.size)[0]
-    width = max(width, 512)  # the simulator's blocks are small
+    width = 512  # the simulator's blocks are small
     parts = [sums(x, lane, width, x[-1:]) for lane in range(width)]
     check(x, np.sum(np.array(parts, np.longdouble) + 1) - 1)

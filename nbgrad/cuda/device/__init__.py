@@ -24,7 +24,7 @@ else:
     free_of_races()
 
 __all__ = [
-    "BLOCK", "FEW", "PER_LANE", "WARP", "Memory", "Room", "address", "adopt", "blocking", "cuda", "current",
+    "AHEAD", "BLOCK", "FEW", "WARP", "Memory", "Room", "address", "adopt", "blocking", "cuda", "current",
     "device_of", "empty", "get", "guard", "here", "kernel", "launch", "launch_each", "mapped", "matmul", "module",
     "own_type", "processors", "put", "restore", "room", "synchronize", "to_host", "unwrap", "use",
 ]  # fmt: skip

@@ -25,14 +25,15 @@ from nbgrad.cuda.device.noting import here
 from nbgrad.cuda.device.target import cuda
 
 __all__ = [
-    "BLOCK", "FEW", "PER_LANE", "WARP", "address", "adopt", "blocking", "device_of", "empty", "get", "guard", "kernel",
+    "AHEAD", "BLOCK", "FEW", "WARP", "address", "adopt", "blocking", "device_of", "empty", "get", "guard", "kernel",
     "launch", "mapped", "module", "own_type", "processors", "put", "restore", "synchronize", "to_host", "unwrap", "use",
 ]  # fmt: skip
 
 #: Threads that exchange numbers without shared memory, and threads of a block.
 WARP, BLOCK = 32, 256
-#: A row of up to so many entries for each thread of a warp is a warp's, or a part's of it.
-PER_LANE = 32
+#: Lines of a row that a thread reads ahead, where there are so many (of each of two arrays, and of entries that are no
+#: lines, half as many).
+AHEAD = 4
 #: Numbers that one block adds up, to save a launch.
 FEW = 65_536
 #: The oldest GPU: the tests hold the machine code for this compute capability and later ones.

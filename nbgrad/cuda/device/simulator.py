@@ -25,12 +25,12 @@ from nbgrad.cuda.device.simulated_graphs import noted, noting
 from nbgrad.cuda.device.target import cuda
 
 __all__ = [
-    "BLOCK", "FEW", "PER_LANE", "WARP", "address", "adopt", "blocking", "device_of", "empty", "get", "guard", "kernel",
+    "AHEAD", "BLOCK", "FEW", "WARP", "address", "adopt", "blocking", "device_of", "empty", "get", "guard", "kernel",
     "launch", "mapped", "module", "own_type", "processors", "put", "restore", "synchronize", "to_host", "unwrap", "use",
 ]  # fmt: skip
 
 # Few threads are enough to meet every branch.
-WARP, BLOCK, PER_LANE, FEW = 4, 16, 8, 32
+WARP, BLOCK, AHEAD, FEW = 4, 16, 2, 32
 #: NumPy's functions of arrays that rules may call with a GPU's: CuPy has each (``tests/cuda/test_ptx.py`` asks it).
 KNOWN = frozenset(
     """all amax amin any argmax argmin argsort around broadcast_arrays broadcast_to clip column_stack concatenate
