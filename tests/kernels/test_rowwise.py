@@ -57,7 +57,7 @@ def spread(x, axis=-1):
 
 # one column, one row, no row, no column; on CUDA parts of a warp, a warp, a block for each row; with whole lines and without
 SHAPES = [
-    (7, 1), (1, 3), (0, 5), (5, 0), (9, 2), (6, 5), (3, 16), (2, 33), (2, 64), (9,),
+    (7, 1), (1, 3), (0, 5), (5, 0), (9, 2), (6, 5), (3, 16), (2, 33), (2, 64), (2, 300), (2, 301), (9,),
     *unless_simulated((3, 1000)), *on_a_gpu((1000, 10), (5, 1024), (4, 4097), (3, 32_768), (2, 100_000)),
 ]  # fmt: skip
 
