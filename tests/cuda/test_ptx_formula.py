@@ -117,7 +117,7 @@ def kernel(formula, scalars, kind, number):
         summed = [0, *(1 + k for k, n in enumerate(reals) if order.index(n) >= arrays)]
     kept = [k for k in outs if k not in summed]
     program.results = [program.results[k] for k in (*kept, *summed)]
-    f = Formula(write.function(program, formula.__name__, order), formula.__name__, arrays, len(kept), len(summed), not has_loop(program))
+    f = Formula(write.function(program, formula.__name__, order), formula.__name__, arrays, len(kept), len(summed), len(order) - arrays, not has_loop(program))
     given = [number if formula.kinds[n] == "real" else int64 for n in order[arrays:]]
     a = number[::1]
     types = (*[a] * (arrays + len(kept) + len(summed)), int64, BaseTuple.from_types(given))
