@@ -57,8 +57,9 @@ def code(kernel, types, capability, bounds=None):
 
 
 @pytest.mark.parametrize("case", FAST + OTHERS, ids=lambda c: "-".join(map(str, c)))
-def test_passes(case, capability, tmp_path):
-    if case in OTHERS and capability != CAPABILITIES[0]:
+@pytest.mark.parametrize("once", [False, True])
+def test_passes(case, capability, once, tmp_path):
+    if (case in OTHERS or once) and capability != CAPABILITIES[0]:
         return
     from nbgrad.cuda.regression import one_pass as cuda_regression
     from nbgrad.cuda.regression.staged import staged_kernel
@@ -68,8 +69,10 @@ def test_passes(case, capability, tmp_path):
     dtype, x, numbers = np.dtype(name), getattr(numba, x_dtype)[::1], getattr(numba, name)[::1]
     tile = cuda_regression.tile_of(classes, features, dtype, x_dtype, True)
     staged = isinstance(tile, Staged)
-    make = (staged_kernel, (dtype, np.dtype(x_dtype), tile, 512)) if staged else (cuda_regression.pass_kernel, (dtype, tile))
-    kernel = make[0](model, hessian, *make[1])
+    if staged:
+        kernel = staged_kernel(model, hessian, dtype, np.dtype(x_dtype), tile, 512, once)
+    else:
+        kernel = cuda_regression.pass_kernel(model, hessian, dtype, tile, once)
     target = L if model == "softmax" else numbers
     threads, side_by_side = bounds = kernel.targetoptions["launch_bounds"]
     ptx = code(kernel, (x, i, i, target, numbers, numbers, x, L, numbers), capability, bounds)
@@ -101,7 +104,7 @@ def test_what_is_around_them(number, capability, tmp_path):
         assembled(ptx, capability, tmp_path)
     for kernel, types in (  # with float64 numbers, which are few there
         (packing.pack_kernel(dtype), (a, a, a, UniTuple(i, 5), float64, a)),
-        (packing.answer_kernel(dtype), (a, i, UniTuple(i, 8), float64, float64, a, a)),
+        (packing.answer_kernel(dtype), (a, i, UniTuple(i, 9), float64, float64, a, a)),
     ):
         bounds = kernel.targetoptions.get("launch_bounds")
         assembled(code(kernel, types, capability, bounds), capability, tmp_path, 64 if bounds else 128)

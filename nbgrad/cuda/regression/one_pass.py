@@ -73,13 +73,14 @@ def bounds(tile: Tile, hessian: bool, dtype: Any) -> tuple[int, int]:
 
 
 @functools.cache
-def pass_kernel(model: str, hessian: bool, dtype: Any, tile: Tile) -> Any:
+def pass_kernel(model: str, hessian: bool, dtype: Any, tile: Tile, once: bool) -> Any:
     """``kernel(x, n, features, target, weight, coefficients, nothing, flag, sums)``
 
     ``coefficients``: w (classes, pitch) and a warp's numbers that begin with the intercepts and the model's own
     parameters (lines remain lines); with ``hessian`` the same of the direction. ``weight`` may be empty. ``sums``: (2,
-    groups, its length), in two parts; behind it (groups, classes · pitch) of scratch. The place + 1 of a
-    bad target goes to ``flag[0]``, and its row's numbers are nan.
+    groups, its length), in two parts; behind it (groups, classes · pitch) of scratch. With ``once`` no group has more
+    than `FLUSH` rows: its slopes have no second part, and there is no scratch. The place + 1 of a bad target goes to
+    ``flag[0]``, and its row's numbers are nan.
     """
     T: Any = dtype.type
     (is_good, terms), parameters = terms_of(model, hessian), parameters_of(model)
@@ -135,8 +136,9 @@ def pass_kernel(model: str, hessian: bool, dtype: Any, tile: Tile) -> Any:
         loss, loss_low, slope, slope_low = T(0), T(0), T(0), T(0)
         here = load_rows(x, first, n, features, own, nothing)
         g = zeros(here)
-        put(g, sums, group * length, own)
-        put(g, sums, (groups + group) * length, own)
+        if not once:
+            put(g, sums, group * length, own)
+            put(g, sums, (groups + group) * length, own)
         for k in range(rounds):
             ahead = load_rows(x, first + step, n, features, own, nothing)
             s = over_warps(scatter(dots(here, coefficients, own)), parts, 0 if hessian else k % 2) + b
@@ -156,11 +158,13 @@ def pass_kernel(model: str, hessian: bool, dtype: Any, tile: Tile) -> Any:
             loss, loss_low = add(loss, loss_low, value, T(0))
             slope, slope_low = add(slope, slope_low, change, T(0))
             g = outer(g, broadcast(change), here)
-            if (k + 1) % often == 0 or k + 1 == rounds:
+            if not once and ((k + 1) % often == 0 or k + 1 == rounds):
                 flush(g, sums, group, own, groups)
                 g = zeros(here)
             here = ahead
             first += step
+        if once:
+            put(g, sums, group * length, own)
         if own < WARP:
             place, plane = group * length + size + own, groups * length
             sums[place], sums[plane + place] = slope, slope_low
@@ -172,18 +176,19 @@ def pass_kernel(model: str, hessian: bool, dtype: Any, tile: Tile) -> Any:
 def one_pass(
     model: str, hessian: bool, tile: Tile | Staged, x: Any, n: int, features: int, target: Any, weight: Any,
     coefficients: Any, nothing: Any, flag: Any,
-) -> tuple[Any, int]:  # fmt: skip
-    """(the groups' sums, their number); n > 0."""
-    dtype, x_dtype = coefficients.dtype, nothing.dtype
+) -> tuple[Any, int, bool]:  # fmt: skip
+    """(the groups' sums, their number, whether their slopes have one part alone); n > 0."""
+    dtype, x_dtype, staged = coefficients.dtype, nothing.dtype, isinstance(tile, Staged)
     if isinstance(tile, Staged):
-        compiled = staged_kernel(model, hessian, dtype, x_dtype, tile, FLUSH)
-        threads, per_processor, rows = WARP, resident(tile, hessian, dtype, x_dtype), WARP
+        threads, per_processor, rows, at_once = WARP, resident(tile, hessian, dtype, x_dtype), WARP, tile.parts
     else:
-        compiled, rows = pass_kernel(model, hessian, dtype, tile), tile.rows
         threads, per_processor = bounds(tile, hessian, dtype)
-        rows *= threads // tile.threads
+        at_once = threads // tile.threads
+        rows = tile.rows * at_once
     number = max(1, min(-(-n // (TILES * rows)), per_processor * processors()))
-    groups = number * (tile.parts if isinstance(tile, Staged) else threads // tile.threads)
-    sums = module().empty(groups * (2 * tile.length + tile.classes * tile.pitch), dtype)
+    groups, once = number * at_once, -(-n // (number * rows)) * (rows // at_once) <= FLUSH
+    sums = module().empty(groups * (2 * tile.length + (0 if once else tile.classes * tile.pitch)), dtype)
+    kernel_of = functools.partial(staged_kernel, x_dtype=x_dtype, flush=FLUSH) if staged else pass_kernel
+    compiled = kernel_of(model, hessian, dtype, tile=tile, once=once)
     launch(compiled, number, threads, x, n, features, target, weight, coefficients, nothing, flag, sums)
-    return sums, groups
+    return sums, groups, once

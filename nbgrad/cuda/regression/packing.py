@@ -82,33 +82,34 @@ def answer_kernel(dtype: Any) -> Any:
     """``kernel(sums, groups, shape, x_scale, scale, value, gradient)``: the sum, in two parts, over the groups. A block
     takes a warp's columns, each of its warps some of the groups. ``shape``: numbers of a group, classes, pitch,
     features, columns of the gradient; lanes of residuals (0: the column behind the features has their sums) and of
-    losses, and lanes of a row's residuals.
+    losses, lanes of a row's residuals; whether slopes have one part alone.
     """
     T: Any = dtype.type
     warps, double = COLLECTORS // WARP, np.float64
 
     @scalar
-    def of_group(sums, group, groups, length, column):
+    def of_group(sums, group, groups, length, column, in_two):
         place = group * length + column
-        return (sums[place], sums[groups * length + place]) if group < groups else (T(0), T(0))
+        high = sums[place] if group < groups else T(0)
+        return high, sums[groups * length + place] if in_two and group < groups else T(0)
 
     @scalar
     def total(high, low):
         return double(high) + (double(low) if low == low else double(0))  # the rest of an infinite sum is nan
 
     def run(sums, groups, shape, x_scale, scale, value, gradient):
-        length, classes, pitch, features, columns, residuals, losses, class_lanes = shape
+        length, classes, pitch, features, columns, residuals, losses, class_lanes, once = shape
         highs = cuda.shared.array(COLLECTORS, T)
         lows = cuda.shared.array(COLLECTORS, T)
         lane, own = thread() % WARP, thread() // WARP
         column = block() * WARP + lane
-        high, low = T(0), T(0)
+        high, low, in_two = T(0), T(0), not once or column >= classes * pitch
         if column < length:
             for group in range(own, groups, 4 * warps):  # four at a time are on their way
-                a, a_low = of_group(sums, group, groups, length, column)
-                b, b_low = of_group(sums, group + warps, groups, length, column)
-                c, c_low = of_group(sums, group + 2 * warps, groups, length, column)
-                d, d_low = of_group(sums, group + 3 * warps, groups, length, column)
+                a, a_low = of_group(sums, group, groups, length, column, in_two)
+                b, b_low = of_group(sums, group + warps, groups, length, column, in_two)
+                c, c_low = of_group(sums, group + 2 * warps, groups, length, column, in_two)
+                d, d_low = of_group(sums, group + 3 * warps, groups, length, column, in_two)
                 a, a_low = add(a, a_low, b, b_low)
                 c, c_low = add(c, c_low, d, d_low)
                 a, a_low = add(a, a_low, c, c_low)
@@ -142,11 +143,11 @@ def answer_kernel(dtype: Any) -> Any:
 
 
 def answer(
-    sums: Any, groups: int, tile: Any, features: int, columns: int, x_scale: float, scale: Any, dtype: Any
+    sums: Any, groups: int, once: bool, tile: Any, features: int, columns: int, x_scale: float, scale: Any, dtype: Any
 ) -> Any:
     """Σ loss, and behind it its gradient (classes, columns), times ``scale``, of this dtype."""
     out, length = module().empty(1 + tile.classes * columns, dtype), tile.length
-    shape = length, tile.classes, tile.pitch, features, columns, *tile.lanes_of_sums
+    shape = length, tile.classes, tile.pitch, features, columns, *tile.lanes_of_sums, int(once)
     value, gradient = out[:1], out[1:]
     launch(
         answer_kernel(sums.dtype), -(-length // WARP), COLLECTORS, sums, groups, shape, np.float64(x_scale),

@@ -59,7 +59,7 @@ def resident(tile: Staged, hessian: bool, dtype: Any, x_dtype: Any) -> int:
 
 
 @functools.cache
-def staged_kernel(model: str, hessian: bool, dtype: Any, x_dtype: Any, tile: Staged, flush: int) -> Any:
+def staged_kernel(model: str, hessian: bool, dtype: Any, x_dtype: Any, tile: Staged, flush: int, once: bool) -> Any:
     """As `nbgrad.cuda.regression.one_pass.pass_kernel`, for blocks of one warp; the intercepts' slopes are in the
     column behind the features'.
     """
@@ -110,8 +110,9 @@ def staged_kernel(model: str, hessian: bool, dtype: Any, x_dtype: Any, tile: Sta
         first, step, k = block() * WARP, blocks() * WARP, 0
         loss, loss_low = T(0), T(0)
         g = zeros(room)
-        put(g, sums, group * length, own)
-        put(g, sums, (groups + group) * length, own)
+        if not once:
+            put(g, sums, group * length, own)
+            put(g, sums, (groups + group) * length, own)
         while first < n:
             r = 0
             while r < rows:
@@ -142,10 +143,12 @@ def staged_kernel(model: str, hessian: bool, dtype: Any, x_dtype: Any, tile: Sta
                 r += together
             first += step
             k += 1
-            if k == often or first >= n:
+            if not once and (k == often or first >= n):
                 flush_slopes(g, sums, group, own, groups)
                 g, k = zeros(room), 0
             barrier()
+        if once:
+            put(g, sums, group * length, own)
         place = group * length + slopes + own
         sums[place], sums[groups * length + place] = loss, loss_low
 

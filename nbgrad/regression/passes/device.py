@@ -143,10 +143,10 @@ class DevicePasses(Passes):
                 packing.packed_on_host(matrices, self._parameters, tile, features, self._x_scale, self._dtype)
             )
         x, y, weight, nothing = self._flat, self._y, self._weight, self._nothing
-        sums, groups = cuda_regression.one_pass(
+        found = cuda_regression.one_pass(
             self.model, len(matrices) > 1, tile, x, self.rows, features, y, weight, packed, nothing, flag
         )
-        answer = packing.answer(sums, groups, tile, features, columns, self._x_scale, scale, dtype)
+        answer = packing.answer(*found, tile, features, columns, self._x_scale, scale, dtype)
         answer = answer if stays else target.to_host(answer)
         return answer[0], answer[1:]
 
