@@ -181,6 +181,7 @@ class _Run:
             data.train_images.reshape(len(data.train_images), -1), data.train_labels.astype(np.int64),
             min(settings["batch_size"], len(data.train_images)), data.max_value, settings["device"],
         )  # fmt: skip
+        models.one_hot(self.feed.labels[:1], classes)  # what losses look up: there before a step is recorded
         self.step = compile(self._step)
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0

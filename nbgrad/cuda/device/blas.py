@@ -7,6 +7,7 @@ bitwise the same in every run.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import threading
@@ -100,13 +101,15 @@ def _check(status: int, name: str) -> None:
 
 @functools.cache
 def _library() -> Any:
-    """cuBLAS, where NVIDIA's own finder finds it; None where there is none."""
-    try:
+    """cuBLAS, where NVIDIA's own finder finds it, or as CuPy has loaded it; None where there is none."""
+    with contextlib.suppress(ImportError, OSError, RuntimeError):
         from cuda.pathfinder import load_nvidia_dynamic_lib
 
         return typed(ctypes.CDLL(load_nvidia_dynamic_lib("cublas").abs_path))
-    except (ImportError, OSError, RuntimeError):
-        return None
+    for name in ("libcublas.so.13", "libcublas.so.12"):
+        with contextlib.suppress(OSError):
+            return typed(ctypes.CDLL(name))
+    return None
 
 
 def typed(library: Any) -> Any:
