@@ -109,6 +109,7 @@ def test_sums_of_many_rows_are_passed_on(dtype, monkeypatch, place, request):
     if place == "registers":
         request.getfixturevalue("in_registers")
     monkeypatch.setattr(cuda_regression, "FLUSH", 8)
+    monkeypatch.setattr(cuda_regression, "TILES", 1000)  # one block takes all rows
     cuda_regression.pass_kernel.cache_clear()
     params, X, y = example("logistic", 300, 3, dtype=dtype)
     value, grad = on_gpu("logistic", X, y).value_and_grad(params.astype(np.float64))

@@ -67,13 +67,16 @@ def test_sums_and_rows(shuffled, dtype):
     near(kernels.softmax_backward(put(t), put(kernels.softmax(x))), kernels.softmax_backward(t, kernels.softmax(x)), 1)
 
 
-def test_regression(shuffled, dtype):
-    from nbgrad.regression import softmax_value_and_grad
+@pytest.mark.parametrize("room", [26_000, 0])  # rows in shared memory, in registers
+def test_regression(shuffled, monkeypatch, room, dtype):
+    from nbgrad import regression
+    from nbgrad.cuda.regression import staged
 
+    monkeypatch.setattr(staged, "ROOM", room)
     rng = np.random.default_rng(0)
-    x, y = rng.standard_normal((37, 5)).astype(dtype), rng.integers(0, 3, 37)
-    parameters = rng.standard_normal(3 * 6)
-    value, grad = softmax_value_and_grad(parameters, put(x), put(y))
-    want, want_grad = softmax_value_and_grad(parameters, x, y)
-    assert value == pytest.approx(want, rel=1e-5)
-    np.testing.assert_allclose(grad, want_grad, rtol=1e-4, atol=1e-6)
+    X, y, params = rng.standard_normal((21, 5)).astype(dtype), rng.integers(0, 3, 21), rng.standard_normal((3, 6)).astype(dtype)
+    for ending, given in (("value_and_grad", (params,)), ("hessp", (params, params[::-1].copy()))):
+        function = getattr(regression, f"softmax_{ending}")
+        got, want = function(*map(put, given), put(X), put(y)), function(*given, X, y)
+        for a, b in zip(got, want, strict=True) if ending == "value_and_grad" else [(got, want)]:
+            np.testing.assert_allclose(get(a), b, atol=1e-5 if dtype == np.float32 else 1e-12)
