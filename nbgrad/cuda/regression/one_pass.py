@@ -39,6 +39,7 @@ WARPS = (1, 2, 4, 8)
 TILES = 2
 
 
+@functools.cache
 def tile_of(classes: int, features: int, dtype: Any, x_dtype: Any, aligned: bool) -> Tile | Staged | None:
     """How a group takes rows of X; None where it cannot. ``aligned``: whether X begins on 16 bytes."""
     staged = staged_of(classes, features, dtype, x_dtype, aligned)
@@ -61,6 +62,7 @@ def tile_of(classes: int, features: int, dtype: Any, x_dtype: Any, aligned: bool
     return None
 
 
+@functools.cache
 def bounds(tile: Tile, hessian: bool, dtype: Any) -> tuple[int, int]:
     """(threads of a block, blocks that a multiprocessor holds at a time): its 65 536 registers are shared out, and the
     compiler told so (the tests hold it to do without memory).

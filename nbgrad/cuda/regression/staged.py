@@ -48,6 +48,7 @@ def _room(tile: Staged, hessian: bool, dtype: Any, x_dtype: Any) -> int:
     return tile.room * np.dtype(x_dtype).itemsize + tile.scores * np.dtype(dtype).itemsize * (2 if hessian else 1)
 
 
+@functools.cache
 def resident(tile: Staged, hessian: bool, dtype: Any, x_dtype: Any) -> int:
     """Blocks that a multiprocessor holds at a time."""
     size = np.dtype(dtype).itemsize // 4

@@ -10,6 +10,7 @@ Each word is a plain function, which says what it means and which the simulator 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -36,36 +37,36 @@ class Tile:
     width: int
     threads: int
 
-    @property
+    @functools.cached_property
     def class_lanes(self) -> int:
         """The classes, filled up."""
         return 1 << (self.classes - 1).bit_length()
 
-    @property
+    @functools.cached_property
     def slots(self) -> int:
         return self.rows * self.class_lanes
 
-    @property
+    @functools.cached_property
     def pitch(self) -> int:
         """The features, filled up."""
         return self.lines * self.threads * self.width
 
-    @property
+    @functools.cached_property
     def size(self) -> int:
         """Coefficients of all classes."""
         return self.classes * self.pitch
 
-    @property
+    @functools.cached_property
     def length(self) -> int:
         """Numbers of a group's sums: slopes (classes, pitch), a warp's lanes of residuals, a warp's lanes of losses."""
         return self.classes * self.pitch + 2 * WARP
 
-    @property
+    @functools.cached_property
     def lanes_of_sums(self) -> tuple[int, int, int]:
         """In a group's sums: lanes of residuals, of losses, of a row's residuals."""
         return WARP, self.slots, self.class_lanes
 
-    @property
+    @functools.cached_property
     def own(self) -> int:
         """Numbers that a thread has of a row."""
         return self.lines * self.width
@@ -81,60 +82,60 @@ class Staged:
     lines: int
     width: int
 
-    @property
+    @functools.cached_property
     def lanes(self) -> int:
         """Threads that share a row's lines, and one line of ones, whose slopes are the intercepts'."""
         return max(WARP // 4, min(WARP, 1 << self.lines.bit_length()))
 
-    @property
+    @functools.cached_property
     def own(self) -> int:
         """Lines of a thread."""
         return -(-(self.lines + 1) // self.lanes)
 
-    @property
+    @functools.cached_property
     def parts(self) -> int:
         """Into which the rows are parted, for slopes: a group of threads for each."""
         return WARP // self.lanes
 
-    @property
+    @functools.cached_property
     def together(self) -> int:
         """Rows whose slopes are added at a time: their residuals are a line."""
         return min(4, WARP // self.parts)
 
-    @property
+    @functools.cached_property
     def pitch(self) -> int:
         return self.own * self.lanes * self.width
 
-    @property
+    @functools.cached_property
     def split(self) -> int:
         """A thread takes as many rows as there are parts of the classes: a coefficient is read once for them."""
         return 1 if self.classes == 1 else 2
 
-    @property
+    @functools.cached_property
     def of_part(self) -> int:
         return -(-self.classes // self.split)
 
-    @property
+    @functools.cached_property
     def size(self) -> int:
         """Coefficients, the classes filled up."""
         return self.split * self.of_part * self.pitch
 
-    @property
+    @functools.cached_property
     def room(self) -> int:
         """Numbers of the tile, and a line behind it."""
         return WARP * self.lines * self.width + max(self.width, 4)
 
-    @property
+    @functools.cached_property
     def scores(self) -> int:
         """Numbers of the table of scores."""
         return self.split * self.of_part * WARP
 
-    @property
+    @functools.cached_property
     def length(self) -> int:
         """Numbers of a group's sums: slopes (classes, pitch), its threads' losses."""
         return self.classes * self.pitch + self.lanes
 
-    @property
+    @functools.cached_property
     def lanes_of_sums(self) -> tuple[int, int, int]:
         """In a group's sums: lanes of residuals, of losses, of a row's residuals."""
         return 0, self.lanes, 1
