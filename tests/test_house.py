@@ -219,6 +219,7 @@ def test_a_name_that_one_plug_in_lacks_is_found(copy, file, old, new):
 
 #: What stands above the switch and imports CUDA's plug-in nevertheless.
 BESIDE_THE_SWITCH = {
+    "nbgrad.autograd.recording.captured": "captures CUDA graphs, for which the CPU has nothing",
     "nbgrad.regression.passes.device": "is the other device's half of regression/passes/host.py",
 }
 

@@ -1,5 +1,6 @@
 """Streams around a capture, with a stand-in for CuPy's that notes what is asked of it; and what is kept for a graph."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -48,7 +49,7 @@ def cuda(monkeypatch):
     cuda = SimpleNamespace(
         said=said, current=None, runtime=SimpleNamespace(getDevice=lambda: 0), using_allocator=using_allocator,
         Device=lambda number: contextmanager(lambda: iter([None]))(), get_current_stream=lambda: cuda.current, Stream=lambda non_blocking: stream("own"),
-        MemoryPool=lambda: SimpleNamespace(malloc=lambda size: SimpleNamespace(ptr=1000)),
+        set_pinned_memory_allocator=lambda allocator: setattr(cuda, "pinned", allocator), MemoryPool=lambda: SimpleNamespace(malloc=lambda size: SimpleNamespace(ptr=1000)),
     )  # fmt: skip
 
     def stream(name):
@@ -57,7 +58,9 @@ def cuda(monkeypatch):
         return made
 
     cuda.stream, cuda.current = stream, stream("first")
-    monkeypatch.setattr(graphs, "module", lambda: SimpleNamespace(cuda=cuda, ndarray=np.ndarray))
+    monkeypatch.setattr(
+        graphs, "module", lambda: SimpleNamespace(cuda=cuda, ndarray=np.ndarray, get_default_pinned_memory_pool=lambda: SimpleNamespace(malloc=abs))
+    )
     monkeypatch.setattr(graphs.blas, "ready", lambda number: SimpleNamespace(use=lambda stream: said.append(f"cuBLAS in {stream}")))
     return cuda
 
@@ -68,7 +71,11 @@ def test_the_streams_wait_for_each_other(cuda):
         assert cuda.current.ptr == "own"
         with room.capture(run):
             assert run.capturing
-    assert not run.capturing and cuda.current.ptr == "first"
+            with pytest.raises(RuntimeError, match="captured takes numbers from the CPU"):
+                cuda.pinned(8)
+            with ThreadPoolExecutor(1) as other:
+                assert other.submit(cuda.pinned, 8).result() == 8
+    assert not run.capturing and cuda.current.ptr == "first" and cuda.pinned is abs
     assert cuda.said == [
         "own waits for event of first", "memory of its own", "cuBLAS in own", "own captures", "own ends", "memory of all", "first waits for event of own",
     ]  # fmt: skip

@@ -73,9 +73,13 @@ class Room:
 
     @contextlib.contextmanager
     def capture(self, run: Any) -> Iterator[None]:
-        """What is done is not done but becomes ``run.graph``."""
+        """What is done is not done but becomes ``run.graph``. Numbers and arrays from the CPU's memory, which CuPy
+        copies from pinned memory that it uses anew, cannot become a part of it.
+        """
+        cupy = module()
         if (handle := blas.ready(self.number)) is not None:
             handle.use(self.stream.ptr)
+        cupy.cuda.set_pinned_memory_allocator(functools.partial(self._pinned, threading.get_ident()))
         self.stream.begin_capture()
         run.capturing = True
         try:
@@ -88,6 +92,14 @@ class Room:
             run.graph = self.stream.end_capture()
         finally:
             run.capturing = False
+            cupy.cuda.set_pinned_memory_allocator(cupy.get_default_pinned_memory_pool().malloc)
+
+    @staticmethod
+    def _pinned(thread: int, size: int) -> Any:
+        """Pinned memory, for other threads than the one that captures."""
+        if threading.get_ident() == thread:
+            raise RuntimeError("what is captured takes numbers from the CPU's memory")
+        return module().get_default_pinned_memory_pool().malloc(size)
 
     def copy(self, target: Any, source: Any) -> None:
         """``target[...] = source``, of one shape and dtype, in the current stream."""
