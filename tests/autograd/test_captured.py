@@ -351,7 +351,7 @@ def test_a_capture_leaves_memory_as_it_was():
 
     x, there = CUDA.tensor([1.0, 2.0]), room(0)
     F.relu(x * 3)  # compiled before it is captured
-    run = Run(Memory())
+    run = Run(Memory(0))
     with there.within(run.memory), running(run), there.capture(run):
         x[...] = x * 3
         y = F.relu(x)

@@ -49,7 +49,7 @@ def cuda(monkeypatch):
     cuda = SimpleNamespace(
         said=said, current=None, runtime=SimpleNamespace(getDevice=lambda: 0), using_allocator=using_allocator,
         Device=lambda number: contextmanager(lambda: iter([None]))(), get_current_stream=lambda: cuda.current, Stream=lambda non_blocking: stream("own"),
-        set_pinned_memory_allocator=lambda allocator: setattr(cuda, "pinned", allocator), MemoryPool=lambda: SimpleNamespace(malloc=lambda size: SimpleNamespace(ptr=1000)),
+        set_pinned_memory_allocator=lambda allocator: setattr(cuda, "pinned", allocator), MemoryPool=lambda: SimpleNamespace(malloc=lambda size: SimpleNamespace(ptr=1000), free_all_blocks=lambda: None, used_bytes=lambda: 0),
     )  # fmt: skip
 
     def stream(name):
@@ -66,7 +66,7 @@ def cuda(monkeypatch):
 
 
 def test_the_streams_wait_for_each_other(cuda):
-    room, memory, run = graphs.Room(0), graphs.Memory(), SimpleNamespace(capturing=False, graph=None)
+    room, memory, run = graphs.Room(0), graphs.Memory(0), SimpleNamespace(capturing=False, graph=None)
     with room.within(memory):
         assert cuda.current.ptr == "own"
         with room.capture(run):
@@ -92,7 +92,7 @@ def test_the_streams_wait_for_each_other(cuda):
 def test_a_capture_that_fails_is_ended(cuda):
     room, run = graphs.Room(0), SimpleNamespace(capturing=False, graph=None)
     for error in (KeyError, KeyboardInterrupt):
-        with pytest.raises(error), room.within(graphs.Memory()), room.capture(run):
+        with pytest.raises(error), room.within(graphs.Memory(0)), room.capture(run):
             raise error
         assert cuda.said[-1] == "first waits for event of own"
         assert "own ends" in cuda.said and not run.capturing and run.graph is None and cuda.current.ptr == "first"
@@ -100,8 +100,22 @@ def test_a_capture_that_fails_is_ended(cuda):
 
 
 def test_memory_from_elsewhere_is_kept(cuda):
-    memory = graphs.Memory()
+    memory = graphs.Memory(0)
     own = memory.malloc(8)
     inside, outside = (SimpleNamespace(data=SimpleNamespace(mem=SimpleNamespace(ptr=ptr))) for ptr in (own.ptr, 5))
     memory.keep(inside, 3, np.float32(1), (outside, 2.0))
     assert list(memory.foreign.values()) == [outside.data.mem]
+
+
+def test_a_pool_lives_as_long_as_its_arrays(cuda):
+    memory = graphs.Memory(0)
+    pool, freed, used = memory.pool, [], [8]
+    pool.free_all_blocks, pool.used_bytes = lambda: freed.append(True), lambda: used[0]
+    graphs.Memory(0)
+    assert freed == []  # its graph lives
+    del memory
+    other = graphs.Memory(0)
+    assert freed == [True] and pool in [entry[2] for entry in graphs._pools]
+    used[0] = 0
+    graphs.Memory(0)
+    assert pool not in [entry[2] for entry in graphs._pools] and other.pool in [entry[2] for entry in graphs._pools]

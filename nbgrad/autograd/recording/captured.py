@@ -241,7 +241,7 @@ class Captures:
     ) -> _Captured:
         """Run it eagerly, or where that was done often enough capture it, and run the graph."""
         args, keywords, given = call
-        memory = captures.device.Memory() if before is None else before.run.memory
+        memory = captures.device.Memory(key[0]) if before is None else before.run.memory
         run = captures.Run(memory)
         recorder, capturing = DeviceRecorder(run), before is not None and before.runs >= WARM
         with room.within(memory):

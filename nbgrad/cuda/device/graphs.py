@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,9 +18,11 @@ __all__ = ["Memory", "Room", "current", "room"]
 class Memory:
     """The memory of one graph and of the runs before it: nobody else is handed any of it while the graph lives."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
         self.pool, self.own = module().cuda.MemoryPool(), set[int]()
         self.foreign: dict[int, Any] = {}  # what lies elsewhere and is used: kept alive
+        _pools[:] = [entry for entry in _pools if _used(*entry)]
+        _pools.append((number, weakref.ref(self), self.pool))
 
     def malloc(self, size: int) -> Any:
         pointer = self.pool.malloc(size)
@@ -34,6 +37,18 @@ class Memory:
             elif (data := getattr(value, "data", None)) is not None and hasattr(data, "mem"):
                 if data.mem.ptr not in self.own:
                     self.foreign[data.mem.ptr] = data.mem
+
+
+#: A pool outlives its graph as long as an array lies in it: an optimiser's memory, a gradient.
+_pools: list[tuple[int, Any, Any]] = []
+
+
+def _used(number: int, memory: Any, pool: Any) -> bool:
+    if memory() is not None:
+        return True
+    with module().cuda.Device(number):
+        pool.free_all_blocks()
+        return bool(pool.used_bytes())
 
 
 class Room:

@@ -79,6 +79,9 @@ def _share(a: Any, b: Any) -> bool:
 
 
 class Memory:
+    def __init__(self, number: int) -> None:
+        pass
+
     def keep(self, *values: Any) -> None:
         pass
 
