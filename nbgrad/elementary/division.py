@@ -12,7 +12,7 @@ import numpy as np
 
 from nbgrad.elementary.choose import choose, quiet
 from nbgrad.jit.intrinsics import fma as _fma
-from nbgrad.jit.intrinsics import product
+from nbgrad.jit.intrinsics import product, reciprocal
 
 __all__ = [
     "copysign", "divide", "fma", "quotient", "quotient_one_plus", "quotient_squared", "two_product", "two_sum",
@@ -71,10 +71,8 @@ def _build_fma(c: SimpleNamespace) -> Any:
 
 
 def _build_divide(c: SimpleNamespace) -> Any:
-    T = c.T
-
     def divide(n, d, error):
-        r = T(1) / d
+        r = reciprocal(d)
         y = n * r
         return _fma(_fma(-y, error, _fma(-y, d, n)), r, y)
 

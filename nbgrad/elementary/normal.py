@@ -10,7 +10,7 @@ import numpy as np
 from nbgrad.elementary.choose import choose, quiet
 from nbgrad.elementary.division import two_product
 from nbgrad.elementary.exponential import times_exp_minus, times_exp_minus_sums
-from nbgrad.jit.intrinsics import fma, horner
+from nbgrad.jit.intrinsics import fma, horner, reciprocal
 
 __all__ = ["erf", "erfc", "normal_center", "normal_ratio"]
 
@@ -79,7 +79,7 @@ def _build_normal_ratio(c: SimpleNamespace) -> Any:
         low = fma(t, horner(t, others), rest)
         p = first + low
         d = fma(T(1.25), x, T(1))
-        r = T(1) / d
+        r = reciprocal(d)
         y = p * r
         return y, r * (fma(-y, d, p) + fma(-y, fma(T(1.25), x, T(1) - d), low - (p - first)))
 

@@ -130,7 +130,7 @@ KERNELS = {
     **{f"{name}_target_slope": (True, lambda T, t, a, op=op: elementwise(op, "target_slope")(T, t, a)) for name, op in LOSSES.items() if op.target_derivative},
     **{
         f"{name}{kind}": (whole, lambda T, t, a, of=of, kind=(ahead, whole): (of(T, a)[0](*kind), of(T, a)[1]))
-        for kind, ahead, whole in (("", 1, True), ("_lines", 4, True), ("_entry", 1, False), ("_entries", 2, False))
+        for kind, ahead, whole in (("", 4, True), ("_entries", 2, False))
         for name, of in ROWS.items()
     },
     "array_sums": (True, lambda T, t, a: (_losses().array_sums(T), (a, a, a, i, BaseTuple.from_types([])))),
