@@ -47,9 +47,9 @@ class Place(Arrays):
         loop, dtype = elementwise.LOOPS[part](op), inputs[0].dtype
         vectors = [contiguous(a, shape).ravel() for a in inputs]
         result = fresh_or(out, shape, dtype)
-        if not loop(result.size, *vectors, result.ravel(), *parameters):  # it overlaps an input
+        if not loop(elementwise.work_of(result), *vectors, result.ravel(), *parameters):  # it overlaps an input
             result = np.empty(shape, dtype)
-            loop(result.size, *vectors, result.ravel(), *parameters)
+            loop(elementwise.work_of(result), *vectors, result.ravel(), *parameters)
         return result
 
     #: A derived function on arrays of one size.

@@ -58,24 +58,24 @@ class Kernel:
             values = parameters
             if values and not (type(values[0]) is type(values[-1]) is float and values == self.defaults):
                 values = self.parameters(values, dtype)
-            loop, size = self.forward_loop, x.size
+            loop, work = self.forward_loop, x.nbytes >> 2
             if type(out) is _ndarray:
                 if out.dtype is dtype and out.flags.carray:
                     if x.ndim == out.ndim == 1:
-                        if size <= loop.threshold:
+                        if work <= loop.threshold:
                             if loop.serial_of[dtype](x, out, values):
                                 return out
-                        elif loop.of_dtype(dtype, size, x, out, values):
+                        elif loop.of_dtype(dtype, work, x, out, values):
                             return out
-                    elif x.shape == out.shape and loop.of_dtype(dtype, size, x.ravel(), out.ravel(), values):
+                    elif x.shape == out.shape and loop.of_dtype(dtype, work, x.ravel(), out.ravel(), values):
                         return out
             elif out is None and x.ndim:
                 if x.ndim == 1:
-                    out = np.empty(size, dtype)
-                    loop.of_dtype(dtype, size, x, out, values)
+                    out = np.empty(x.size, dtype)
+                    loop.of_dtype(dtype, work, x, out, values)
                 else:
                     out = np.empty(x.shape, dtype)
-                    loop.of_dtype(dtype, size, x.ravel(), out.ravel(), values)
+                    loop.of_dtype(dtype, work, x.ravel(), out.ravel(), values)
                 return out
         if type(x) is _ndarray and (out is None or type(out) is _ndarray):
             place = CPU
@@ -97,20 +97,20 @@ class Kernel:
             values = parameters
             if values and not (type(values[0]) is type(values[-1]) is float and values == self.defaults):
                 values = self.parameters(values, dtype)
-            loop, size = self.backward_loop, x.size
+            loop, work = self.backward_loop, x.nbytes >> 2
             if type(out) is _ndarray:
                 if out.dtype is dtype and out.flags.carray and x.ndim == grad_output.ndim == out.ndim == 1:
-                    if size <= loop.threshold:
+                    if work <= loop.threshold:
                         if loop.serial_of[dtype](grad_output, x, out, values):
                             return out
-                    elif loop.of_dtype(dtype, size, grad_output, x, out, values):
+                    elif loop.of_dtype(dtype, work, grad_output, x, out, values):
                         return out
             elif out is None and x.ndim and x.shape == grad_output.shape:
                 out = np.empty(x.shape, dtype)
                 if x.ndim == 1:
-                    loop.of_dtype(dtype, size, grad_output, x, out, values)
+                    loop.of_dtype(dtype, work, grad_output, x, out, values)
                 else:
-                    loop.of_dtype(dtype, size, grad_output.ravel(), x.ravel(), out.ravel(), values)
+                    loop.of_dtype(dtype, work, grad_output.ravel(), x.ravel(), out.ravel(), values)
                 return out
         if type(x) is type(grad_output) is _ndarray and (out is None or type(out) is _ndarray):
             place = CPU

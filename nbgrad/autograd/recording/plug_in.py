@@ -81,7 +81,7 @@ class Place(Arrays):
         wrapped = self.recorder.of(result)
         formula = (_PREFIX[part] + op.name, (*plain, *map(float, parameters)))
         if len(fitting) == len(plain):
-            self.recorder.note(loop.name, loop, args, [result], formula=formula, work=result.size)
+            self.recorder.note(loop.name, loop, args, [result], formula=formula, work=elementwise.work_of(result))
         else:  # operands that are broadcast or lie in another order
             call = CPU.elementwise
             self.recorder.note(
