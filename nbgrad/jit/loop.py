@@ -21,7 +21,9 @@ from nbgrad.jit.c_function import prebound
 from nbgrad.jit.locks import compiler_lock, lazy
 from nbgrad.jit.modes import mode
 from nbgrad.jit.options import REDUCTION, SCALAR
+from nbgrad.jit.parts import WHOLE
 from nbgrad.jit.sources import source_hash
+from nbgrad.jit.start import start
 
 __all__ = ["Loop"]
 
@@ -48,11 +50,12 @@ def _compile(function: Callable[..., Any], name: str, options: dict[str, Any]) -
     # Under the lock, for the sake of forks (`nbgrad.jit.locks`): what Numba makes and imports when it is first used. It
     # asks for an array's type outside of its lock, and that imports a module.
     with compiler_lock:
+        start()
         numba.typeof(_ARRAY)
         try:
-            compiled = numba.njit(cache=True, nogil=True, **options)(function)
+            compiled = numba.njit(cache=True, nogil=True, **options, **WHOLE)(function)
         except RuntimeError:  # no folder for the cache can be written: compile for this process alone
-            return numba.njit(nogil=True, **options)(function)
+            return numba.njit(nogil=True, **options, **WHOLE)(function)
         cache.attach(compiled)
         return compiled
 

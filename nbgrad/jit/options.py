@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 from numba.extending import overload, register_jitable
 
+from nbgrad.jit.parts import PART
+
 # Private to Numba, see `_compile_once`.
 try:
     from numba.core.compiler import Flags
@@ -30,7 +32,7 @@ __all__ = ["REDUCTION", "SCALAR", "array_overload", "outlined", "overload_scalar
 SCALAR: dict[str, Any] = {"error_model": "numpy", "fastmath": False, "no_cfunc_wrapper": True}
 # LLVM must not weigh the cost of inlining a scalar function: a call left in a loop keeps it from being
 # vectorised. Left to itself it called tanh in float64 and ln(1 + e^-|x|), 7 and 17 times slower.
-_INLINE: dict[str, Any] = {**SCALAR, "forceinline": True}
+_INLINE: dict[str, Any] = {**SCALAR, **PART, "forceinline": True}
 # Sums may be reordered, which is what lets them be vectorised; nan and inf keep their meaning.
 REDUCTION: dict[str, Any] = {
     "error_model": "numpy",
@@ -52,7 +54,7 @@ def outlined(function: F) -> F:
     """`scalar` for functions with loops of their own, which are called, not inlined: LLVM would optimise them anew in
     each caller and in the caller's caller.
     """
-    register_jitable(**SCALAR)(function)
+    register_jitable(**SCALAR, **PART)(function)
     _compile_once(function)
     return function
 

@@ -133,6 +133,35 @@ print(len(counts) > 5, [(f.__qualname__, args) for (f, args), n in counts.items(
     assert run(code, tmp_path / "cache") == "True []"
 
 
+def test_helpers_are_compiled_into_what_calls_them(tmp_path):
+    """LLVM optimises and makes machine code of the loop alone, not of each function in it; meanwhile no garbage is collected."""
+    code = """
+import gc, numpy as np
+from numba.core import codegen
+from nbgrad import kernels
+made, optimise = [], codegen.CPUCodeLibrary._optimize_final_module
+def counted(self):
+    made.append((self.name, gc.isenabled()))
+    optimise(self)
+codegen.CPUCodeLibrary._optimize_final_module = counted
+kernels.softmax(np.zeros((3, 4))), kernels.cross_entropy(np.zeros((3, 4)), np.zeros(3, np.int64))
+own = [(name.partition("-")[0], *rest) for name, *rest in made if not name.startswith(("ol_", "_ol_", "_call_", "np_", "nrt"))]
+print(sorted(own), gc.isenabled())
+"""
+    assert run(code, tmp_path / "cache") == "[('cross_entropy_short_rows', False), ('softmax_short_rows', False)] True"
+
+
+def test_a_first_call_imports_no_scipy(tmp_path):
+    """Numba's first compilation would; compiled products have their BLAS nevertheless."""
+    code = """
+import sys, numpy as np
+from numba import njit
+from nbgrad import kernels
+print(kernels.sigmoid(np.zeros(3))[0], "scipy.linalg" in sys.modules, njit(lambda x: np.dot(x, x))(np.eye(2) + 1)[0, 0])
+"""
+    assert run(code, tmp_path / "cache") == "0.5 False 5.0"
+
+
 def test_every_compiled_source_is_hashed():
     """A module that compiled code may come from is named, or lies in a folder that is."""
     named = {PACKAGE / entry for entry in jit.sources.COMPILED_SOURCES}
