@@ -44,12 +44,12 @@ class Spread:
 class Record:
     """One measurement of one candidate.
 
-    ``value`` is in ``unit``: "s" for a call, "ulp" for an error, "%" for an accuracy. ``ratio`` is the peer's time by
-    nbgrad's, round by round: above 1 nbgrad is faster. ``fraction``: what part of the physical limit named ``limit``
-    ("copy", "read", "products") was reached, measured in the same rounds. ``first`` is the first call's time, which
-    compiles, where it was the first of its kind in the process; ``first_from`` says whether nbgrad's was "compiled" or
-    came "from disk". ``memory``: "out" if the results are written where the caller says, "new" if they are allocated; a
-    peer is compared with nbgrad of the same kind.
+    ``value`` is in ``unit``: "s" for a call, "ulp" for an error, "%" for an accuracy, "MB" for what is installed.
+    ``ratio`` is the peer's time by nbgrad's, round by round: above 1 nbgrad is faster. ``fraction``: what part of the
+    physical limit named ``limit`` ("copy", "read", "products") was reached, measured in the same rounds. ``first`` is
+    the first call's time, which compiles, where it was the first of its kind in the process; ``first_from`` says
+    whether nbgrad's was "compiled" or came "from disk". ``memory``: "out" if the results are written where the caller
+    says, "new" if they are allocated; a peer is compared with nbgrad of the same kind.
     """
 
     suite: str

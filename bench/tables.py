@@ -70,6 +70,11 @@ def seconds(value: float) -> str:
     return f"{number(value)} s"
 
 
+def _amount(record: Record) -> str:
+    value = record.value.median
+    return seconds(value) if record.unit == "s" else f"{number(value)} {record.unit}"
+
+
 def _ordered(values: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
@@ -114,7 +119,7 @@ def timed(title: str, cases: list[list[Record]], with_shape: bool) -> Table:
         own, peers = _own(case), _peers(case)
         if own is None:
             continue
-        row = [_label(own, with_shape), seconds(own.value.median)]
+        row = [_label(own, with_shape), _amount(own)]
         if limited:
             row.append(f"{100 * own.fraction.median:.0f} %" if own.fraction else "")
         ratios = [peers[w].ratio for w in columns if w in peers]

@@ -1,17 +1,22 @@
-"""Whole processes: importing, the first call of a kernel, compiled and from the disk cache, and `nbgrad train` on the
-digits with a cold and with a warm disk cache.
+"""Whole processes: the time to the first result (imports and first call) and what is installed for it, beside the
+peers; the first call of a kernel alone; `nbgrad train` on the digits. Each with an empty disk cache ("compiled") and
+with a filled one ("from disk"); the peers have none, as they come.
 """
 
 from __future__ import annotations
 
 import argparse
+import configparser
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 
 from bench.method import Timing
 from bench.record import Record, Spread
@@ -38,18 +43,66 @@ _SETUP = """
 x = np.linspace(-3, 3, {size}).astype(np.float32)
 rows, labels = x.reshape(-1, 10), np.zeros(x.size // 10, np.int64)
 """
-_CALLS = (
-    "relu(x)",
-    "sigmoid(x)",
-    "sigmoid_backward(x, x)",
-    "elu(x)",
-    "elu_backward(x, x)",
-    "softmax(rows)",
-    "mse_loss_value_and_grad(x, x)",
-    "cross_entropy(rows, labels)",
-    "cross_entropy_value_and_grad(rows, labels)",
-)
-_PEERS = {"torch": "torch", "jax": "jax", "sklearn": "sklearn.linear_model"}
+_CALLS = ("sigmoid(x)", "softmax(rows)", "cross_entropy_value_and_grad(rows, labels)")
+
+# The first result of a process: the same task by each library, as its users write it.
+_FIRST_RESULT = """
+import time
+begin = time.perf_counter()
+import numpy as np
+{imports}
+imported = time.perf_counter()
+x = np.linspace(-3, 3, 1000).astype(np.float32)
+rows, labels = x.reshape(-1, 10), np.arange(100) % 10
+y = np.arange(100) % 2
+{call}
+print(imported - begin, time.perf_counter() - begin)
+"""
+_TORCH = """
+a = torch.from_numpy({x}).requires_grad_()
+F.{loss}.backward()
+"""
+_JAX = """
+f = lambda w: {loss}
+jax.block_until_ready(jax.jit(jax.value_and_grad(f))({x}))
+"""
+_OF_LOSS = {
+    "nbgrad": "kernels.cross_entropy_value_and_grad(rows, labels)",
+    "torch": _TORCH.format(x="rows", loss="cross_entropy(a, torch.from_numpy(labels))"),
+    "jax": _JAX.format(x="rows", loss="-jnp.mean(jax.nn.log_softmax(w)[jnp.arange(100), labels])"),
+}
+_OF_MODEL = {
+    "nbgrad": "regression.logistic_value_and_grad(np.zeros(11, np.float32), rows, y)",
+    "torch": _TORCH.format(
+        x="np.zeros(10, np.float32)",
+        loss="binary_cross_entropy_with_logits(torch.from_numpy(rows) @ a, torch.from_numpy(y).float())",
+    ),
+    "jax": _JAX.format(x="jnp.zeros(10)", loss="jnp.mean(jax.nn.softplus(rows @ w) - y * (rows @ w))"),
+    "sklearn": """
+loss = LinearModelLoss(base_loss=HalfBinomialLoss(), fit_intercept=True)
+loss.loss_gradient(np.zeros(11, np.float32), rows, y.astype(np.float32), l2_reg_strength=0.0)
+""",
+}
+#: task: {who: code}
+_TASKS = {
+    "sigmoid": {
+        "nbgrad": "kernels.sigmoid(x)",
+        "torch": "torch.sigmoid(torch.from_numpy(x))",
+        "jax": "jax.block_until_ready(jax.nn.sigmoid(x))",
+    },
+    "cross_entropy, value and gradient": _OF_LOSS,
+    "logistic regression, value and gradient": _OF_MODEL,
+}
+_IMPORTS = {
+    "nbgrad": "from nbgrad import kernels, regression",
+    "torch": "import torch\nimport torch.nn.functional as F",
+    "jax": "import jax\nimport jax.numpy as jnp",
+    "sklearn": (
+        "import sklearn.linear_model\nfrom sklearn._loss import HalfBinomialLoss\n"
+        "from sklearn.linear_model._linear_loss import LinearModelLoss"
+    ),
+}
+_INSTALLED_AS = {"sklearn": "scikit-learn"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,25 +143,72 @@ def _kernel(session: Session, call: str, size: int) -> list[Record]:
     return first_calls(session, "startup", call.partition("(")[0], f"{size:,}", "kernels." + call, setup)
 
 
-def _imports(session: Session) -> list[Record]:
-    """Whole processes that import and end."""
-    everything = "from nbgrad import datasets, elementary, functional, kernels, nn, optim, regression, tensor"
-    codes = {"nbgrad": everything, "Numba alone": "import numba"}
-    for peer, module in _PEERS.items():
+def _first_result(session: Session, task: str) -> list[Record]:
+    """Import and first call in a new process, everybody in turn."""
+    rounds, codes = session.rounds or (1 if session.quick else 3), _TASKS[task]
+    peers = [peer for peer in _IMPORTS if peer in codes and peer in session.peers]
+    times: dict[str, list[tuple[float, float]]] = {who: [] for who in ("compiled", "from disk", *peers)}
+    with tempfile.TemporaryDirectory() as folder:
+        for k in range(rounds):
+            for who, several in times.items():
+                library = who if who in peers else "nbgrad"
+                code = _FIRST_RESULT.format(imports=_IMPORTS[library], call=codes[library])
+                environment = {**os.environ, "NUMBA_CACHE_DIR": os.path.join(folder, str(k))}
+                done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
+                imported, whole = map(float, done.stdout.split())
+                several.append((imported, whole))
+
+    def records(name: str, kind: str, direction: str, of: Callable[[tuple[float, float]], float]) -> Iterable[Record]:
+        own = Timing([of(pair) for pair in times[kind]])
+        for who in ("nbgrad", *peers):
+            found = own if who == "nbgrad" else Timing([of(pair) for pair in times[who]])
+            yield Record(
+                "startup", name, "", "", direction, session.peers[who].title if who in peers else who,
+                Spread.of(found.rounds), rounds=rounds, threads=session.threads,
+                ratio=Spread.of(own.ratios_to(found)) if who in peers else None,
+            )  # fmt: skip
+
+    name = f"first result, {task}"
+    found = [r for kind in ("compiled", "from disk") for r in records(name, kind, kind, lambda t: t[1])]
+    return found + (list(records("import", "from disk", "", lambda t: t[0])) if codes is _OF_MODEL else [])
+
+
+def _megabytes(package: str) -> float:
+    """What is installed for a package: its files and those of all that it needs."""
+    sizes: dict[str, int] = {}
+
+    def add(name: str) -> None:
+        name = re.sub("[-_.]+", "-", name).lower()
+        if name in sizes:
+            return
+        try:
+            files, needs = distribution(name).files or [], distribution(name).requires or []
+            sizes[name] = sum(Path(f.locate()).stat().st_size for f in files if Path(f.locate()).is_file())
+        except PackageNotFoundError:
+            if name != "nbgrad":
+                return  # of another platform
+            settings, root = configparser.ConfigParser(), Path(__file__).parents[2]
+            settings.read(root / "setup.cfg")
+            needs = settings["options"]["install_requires"].split("\n")
+            sizes[name] = sum(file.stat().st_size for file in (root / "nbgrad").rglob("*.py*"))
+        for requirement in needs:
+            if (match := re.match(r"[\w.-]+", requirement)) and "extra ==" not in requirement:
+                add(match[0])
+
+    add(package)
+    return sum(sizes.values()) / 1e6
+
+
+def _installed(session: Session) -> list[Record]:
+    """Megabytes on the disk; a ratio above 1 is a peer that needs more."""
+    own, found = _megabytes("nbgrad"), {}
+    for peer in _IMPORTS:
         if peer in session.peers:
-            codes[session.peers[peer].title] = f"import {module}"
-    rounds = session.rounds or (1 if session.quick else 5)
-    times: dict[str, list[float]] = {who: [] for who in codes}
-    for code in codes.values():
-        _seconds("-c", code)  # its files are read once
-    for _ in range(rounds):
-        for who, code in codes.items():
-            times[who].append(_seconds("-c", code))
-    own = Timing(times["nbgrad"])
+            found[session.peers[peer].title] = _megabytes(_INSTALLED_AS.get(peer, peer))
     return [
-        Record("startup", "import", "", "", "", who, Spread.of(several), rounds=rounds, threads=session.threads,
-               ratio=Spread.of(own.ratios_to(Timing(several))) if who != "nbgrad" else None)
-        for who, several in times.items()
+        Record("startup", "installed", "", "", "", who, Spread.of([size]), unit="MB",
+               ratio=Spread.of([size / own]) if who != "nbgrad" else None)
+        for who, size in {"nbgrad": own, **found}.items()
     ]  # fmt: skip
 
 
@@ -127,8 +227,10 @@ def _train(session: Session) -> list[Record]:
 
 def jobs(session: Session, arguments: argparse.Namespace) -> Iterable[Job]:
     if not arguments.only_first_calls:
-        yield Job("imports", partial(_imports, session))
+        yield Job("installed", partial(_installed, session))
+        for task in _TASKS:
+            yield Job(f"first result, {task}", partial(_first_result, session, task))
         yield Job("nbgrad train", partial(_train, session))
-    for call in _CALLS[1:2] if session.quick else _CALLS:
+    for call in _CALLS[:1] if session.quick else _CALLS:
         for size in (1000,) if session.quick else (1000, 200_000):
             yield Job(f"first call, {call}, {size}", partial(_kernel, session, call, size))

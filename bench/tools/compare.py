@@ -68,7 +68,7 @@ def _measures(result: Result) -> dict[tuple[object, ...], dict[str, Spread]]:
             if own[key].unit == "%":
                 measures["accuracy"] = value
             elif value.median > 0:  # an error of nothing cannot be compared by its inverse
-                name = "time" if own[key].unit == "s" else "error"
+                name = {"s": "time", "MB": "size"}.get(own[key].unit, "error")
                 measures[name] = Spread(1 / value.median, 1 / value.high, 1 / max(value.low, 1e-300))
     return found
 
