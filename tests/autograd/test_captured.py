@@ -216,7 +216,7 @@ def test_parameters_whose_steps_come_to_differ(device):
     same(device, seen[1], seen[0])
 
 
-@pytest.mark.parametrize("kind", ["soft", "mse", "smooth", "rows", "maxout", "nll", "embedding"])
+@pytest.mark.parametrize("kind", ["soft", "mse", "smooth", "rows", "maxout", "nll", "embedding", "write"])
 def test_functions(kind, device):
     rng = np.random.default_rng(0)
     w = device.tensor(rng.normal(size=(4, 6)).astype(np.float32), requires_grad=True)
@@ -228,6 +228,7 @@ def test_functions(kind, device):
         "rows": lambda x, labels: (F.softmax(x @ w, 0) * F.logsumexp(x @ w, 1, keepdim=True)).sum(),
         "maxout": lambda x, labels: F.maxout(x @ w, 2).sum(),
         "nll": lambda x, labels: F.nll_loss(F.log_softmax(x @ w, 1), labels),
+        "write": lambda x, labels: written(x @ w, labels % 3, q),
         "embedding": lambda x, labels: (w[labels] ** 2).sum(),
     }
     results = []
@@ -246,6 +247,12 @@ def test_functions(kind, device):
             loss = step(device.tensor(rng.normal(size=(3, 4)).astype(np.float32)), device.tensor(rng.integers(0, 4, 3)))
             results[-1] += [loss.item(), *w.grad.cpu().numpy().ravel()]
     same(device, results[1], results[0])
+
+
+def written(y, rows, q):
+    y[rows] = 0.5
+    y[:, 1] = 2
+    return (y * q).sum()
 
 
 REFUSED = {
@@ -315,6 +322,10 @@ def test_arguments_of_other_kinds(device):
         for power in (2, 3):
             assert step(device.tensor([1.0, k]), power).item() == 1 + k**power
             assert step(device.tensor([1.0, k]), power=power, scale=np.float32(k)).item() == k * (1 + k**power)
+    first = nbgrad.compile(lambda scale, x, axis: (x * scale).sum(axis))
+    for k in range(5):
+        for kind in (np.float32, np.float64):
+            assert first(kind(k), device.tensor([[1.0, 2.0], [3.0, k]]), np.int64(k % 2)).tolist() == [[4 * k, (2 + k) * k], [3 * k, (3 + k) * k]][k % 2]
     gradient = nbgrad.compile(lambda w, x: (w * w * x).sum().backward())
     a, b = leaf(device, 1.0, 2.0), leaf(device, 3.0)
     for k in range(1, 6):

@@ -13,6 +13,7 @@ from nbgrad.autograd.devices import (
     add_at,
     check_same_device,
     device_name,
+    empty,
     last,
     move,
     on_cpu,
@@ -89,7 +90,7 @@ class SetItem(Node):
                 b = np.where(staying == numbers, b, 0)
         if a:
             a = np.array(g) if isinstance(g, np.generic) else g.copy()
-            a[key] = 0
+            a[key] = 0 if on_cpu(a) else zeros((), a)
         return a, b
 
 
@@ -261,7 +262,11 @@ class Indexing(Arithmetic):
             array = as_array(value, copy=False, dtype=data.dtype, name="value")
         if on_cpu(data) or not on_cpu(array) or (hasattr(value, "dtype") and array.ndim):
             return array
-        return move(array, device_name(data))
+        if array.ndim:
+            return move(array, device_name(data))
+        number = empty((), data)  # filled: nothing is copied from the CPU's memory
+        number[...] = array[()]
+        return number
 
     def __iadd__(self, other: Any) -> Self:
         return self._replace(self + other)

@@ -204,7 +204,8 @@ class Captures:
         places: list[int] = []
         for k, value in enumerate(given):
             data = value._data if isinstance(value, Tensor) else value
-            if not (isinstance(data, np.ndarray | np.generic) or on_device(data)):
+            numbers = np.floating if data is value else np.generic
+            if not (isinstance(data, np.ndarray | numbers) or on_device(data)):
                 key.append(constant(data))
             elif isinstance(value, Tensor) and value._node is not None:
                 if type(value._node) is not Leaf:

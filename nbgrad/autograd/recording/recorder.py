@@ -269,7 +269,7 @@ class Recorder(Watcher):
     def write(self, x: Recorded, key: Any, value: Any) -> None:
         """``x[key] = value``"""
         plain, value = self._plain(key), self._plain(value)
-        if plain is Ellipsis or (isinstance(plain, tuple) and plain == (...,)):
+        if plain is Ellipsis or (isinstance(plain, tuple) and len(plain) == 1 and plain[0] is Ellipsis):
             self.store(x.array, value, "fill" if np.ndim(value) == 0 else "copy")
             return
         quietly(x.array.__setitem__, plain, value)

@@ -88,7 +88,7 @@ class Step:
             for value in given:
                 data = value._data if isinstance(value, Tensor) else value
                 if type(data) is not _ndarray:
-                    if not isinstance(data, np.generic):
+                    if not isinstance(data, np.generic) or (data is value and not isinstance(data, np.floating)):
                         if on_device(data):
                             return self._captured(args, keywords, given)
                         key.append(constant(data))
@@ -99,7 +99,7 @@ class Step:
                         raise ValueError("compile: expected tensors without a graph as arguments; use detach()")
                     key.append(value)
                     continue
-                key += (data.shape, data.dtype, type(value) is _ndarray)
+                key += (data.shape, data.dtype, isinstance(value, Tensor))
                 if not data.flags.carray:
                     data = data.copy()
                     key.append("copied")
@@ -134,7 +134,7 @@ class Step:
             values, left = [], iter(own)
             for value in given:
                 of_tensor = isinstance(value, Tensor)
-                if not (of_tensor and value._node is None) and type(value) is not _ndarray:
+                if not (of_tensor and value._node is None) and not isinstance(value, np.ndarray | np.floating):
                     values.append(value)
                     continue
                 wrapped = recorder.given(next(left))
@@ -168,7 +168,8 @@ def compile(function: Callable[..., Any]) -> Step:
     The function may go forward, backward and an optimiser's step, or a part of that. While it is recorded it runs
     eagerly; what it does to arrays becomes a list of calls of compiled functions on memory that stays: chains of
     elementwise operations as one loop, products in BLAS, updates in place. Arguments of other shapes and dtypes are
-    recorded anew, as are other values of arguments that are no tensors or arrays. ``print(step.plan)`` shows what runs.
+    recorded anew, as are other values of arguments that are no tensors or arrays (NumPy's floats count as arrays).
+    ``print(step.plan)`` shows what runs.
 
     Tensors and arrays that the function reads from globals, closures and attributes are a part of the recording: their
     values at each replay are used, also of parameters changed in between (a parameter that is another object, or holds
