@@ -35,8 +35,8 @@ def _write() -> Any:
 
 
 class _Page:
-    def __init__(self, dtype: Any) -> None:
-        self.array, self.values, self.used = device.empty((WORDS,), dtype), [dtype.type(0)] * WORDS, 0
+    def __init__(self, array: Any) -> None:
+        self.array, self.values, self.used = array, [array.dtype.type(0)] * WORDS, 0
 
     def write(self) -> None:
         launch(_write(), 1, WORDS, self.array, tuple(self.values))
@@ -78,7 +78,7 @@ class Run:
         dtype, count = values[0].dtype, len(values)
         page = next((p for p in self.pages if p.array.dtype == dtype and p.used + count <= WORDS), None)
         if page is None:
-            page = _Page(dtype)
+            page = _Page(self.memory.apart(WORDS, dtype))
             self.pages.append(page)
         slot = Slot(page, page.used, count)
         page.used += count

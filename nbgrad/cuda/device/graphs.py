@@ -9,10 +9,15 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from nbgrad.cuda.device import blas
 from nbgrad.cuda.device.driver import guard, module
 
 __all__ = ["Memory", "Room", "current", "room"]
+
+#: Bytes of numbers that are written between runs of a graph, and of what lies together of them.
+WORDS, LINE = 1 << 14, 128
 
 
 class Memory:
@@ -20,6 +25,8 @@ class Memory:
 
     def __init__(self, number: int) -> None:
         self.pool, self.own = module().cuda.MemoryPool(), set[int]()
+        with module().cuda.Device(number):
+            self.words, self.used = module().empty(WORDS, np.uint8), 0
         self.foreign: dict[int, Any] = {}  # what lies elsewhere and is used: kept alive
         _pools[:] = [entry for entry in _pools if _used(*entry)]
         _pools.append((number, weakref.ref(self), self.pool))
@@ -28,6 +35,15 @@ class Memory:
         pointer = self.pool.malloc(size)
         self.own.add(pointer.ptr)
         return pointer
+
+    def apart(self, count: int, dtype: Any) -> Any:
+        """An array that is written between runs of the graph. Not of the pool's: there a capture hands out what is free
+        by then, and each run of the graph writes to it before, as to whatever had it then.
+        """
+        start, self.used = self.used, self.used + -(-count * dtype.itemsize // LINE) * LINE
+        if self.used > WORDS:
+            raise RuntimeError(f"compile: expected at most {WORDS} bytes of numbers that differ from step to step")
+        return self.words[start : start + count * dtype.itemsize].view(dtype)
 
     def keep(self, *values: Any) -> None:
         """Keep the memory of arrays, which a graph knows by their addresses."""

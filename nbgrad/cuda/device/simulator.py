@@ -286,7 +286,10 @@ def matmul(x: Any, y: Any) -> Any:
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Any:
-    return Simulated(shape, dtype)
+    out = Simulated(shape, dtype)
+    if (graph := noting()) is not None:
+        graph.fresh.append(out)
+    return out
 
 
 def adopt(data: Any) -> Any:
