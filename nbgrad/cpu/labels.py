@@ -21,14 +21,11 @@ from nbgrad.cpu.lanes import (
     block_of,
     gather,
     lane_block,
-    put_results,
-    result_at,
-    row_at,
     row_sums_kept,
     scatter,
-    tile_size,
     total,
 )  # fmt: skip
+from nbgrad.cpu.transpose import put_results, result_at, row_at, tile_size
 from nbgrad.elementary.exponential import exp_minus
 from nbgrad.formulas import rows
 from nbgrad.jit import Loop, scalar

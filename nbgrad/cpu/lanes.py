@@ -1,11 +1,12 @@
-"""Many rows at a time, or a long row many columns at a time: what the loops of `nbgrad.cpu.rows` are
-made of.
+"""Many rows at a time, or a long row many columns at a time: what the loops of `nbgrad.cpu.rows` are made of.
 
 A *lane block* is `LANES` numbers side by side, one a lane. Two ways to see rows as lane blocks:
 
-* few columns (up to `FEW`): `LANES` rows are transposed into a scratch array in which column j is block j.
-  Maximum, exponentials and sums of all these rows are then made lane by lane, without a horizontal sum.
-* more: the row itself is cut into blocks, the last filled up with −inf; the lanes' sums are added at its end.
+* few columns (up to `FEW`): `LANES` rows are transposed into a scratch array in which column j is block j (rows that
+  lie side by side are read where they are). Maximum, exponentials and sums of all these rows are then made lane by
+  lane, without a horizontal sum.
+* more: the row itself is cut into blocks, the last filled up with −inf; the lanes' sums are added at its end. Where
+  rows lie side by side they are lanes again, in the order of these sums (`column_others`).
 
 So one pair of functions, `largest` and `exp_sums`, serves both, and every loop that is heavy has `LANES`
 turns, no remainder. What a row gives depends on its entries and its length alone, not on its place among the
@@ -21,15 +22,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from nbgrad.cpu.transpose import transpose
+from nbgrad.cpu.transpose import TOGETHER, start_of, transpose
 from nbgrad.formulas import rows
 from nbgrad.jit import scalar
 from nbgrad.jit.memory import LINE, move, prefetch_to_read, prefetch_to_write, unchecked_view
 from nbgrad.jit.vector_map import vector_map
 
 __all__ = [
-    "COLUMNS", "FEW", "LANES", "TILE", "WORK", "block_of", "exp_sums", "gather", "lane_block", "largest", "put_results",
-    "result_at", "row_at", "row_sums_alone", "row_sums_kept", "scatter", "sums", "tile_size", "total",
+    "COLUMNS", "FEW", "LANES", "WORK", "block_of", "column_others", "column_sums", "exp_sums", "gather", "lane_block",
+    "lanes_at", "largest", "others", "row_sums_alone", "row_sums_kept", "scatter", "side_by_side", "sums", "total",
 ]  # fmt: skip
 
 LANES = 64
@@ -56,14 +57,13 @@ def _largest(a, b, top):
 
 
 @scalar
-def largest(x, blocks, top):
-    """top[r] = max(top[r], the largest of lane r)"""
+def largest(x, step, blocks, top):
+    """top[r] = max(top[r], the largest of lane r); block j is ``x[step·j:]``."""
     # Two blocks a turn. With one, LLVM turns "store one of the two, where one is what stood there" into a
     # masked store: 12 cycles on AMD's Zen 3, 8 times slower than all of this.
     for j in range(0, blocks, 2):
-        first = lane_block(x, j)
-        j = min(j + 1, blocks - 1)
-        vector_map(_largest, (first, lane_block(x, j), top), 0, LANES, (top,), 0, ())
+        first, second = unchecked_view(x, j * step, LANES), unchecked_view(x, min(j + 1, blocks - 1) * step, LANES)
+        vector_map(_largest, (first, second, top), 0, LANES, (top,), 0, ())
 
 
 @scalar
@@ -78,13 +78,13 @@ def _add_wide(part, rest):
 
 
 @scalar
-def exp_sums(x, blocks, top, e, step, work, rest, after, result):
+def exp_sums(x, step, blocks, top, e, e_step, work, rest, after, result):
     """count[r] += how many of lane r equal top[r], rest[r] += Σ e^(x − top[r]) over those that do not. ``count`` is the
     first block of ``work``.
 
-    The exponentials of block j go to ``e[step·j:]``: over x, beside it, or with step 0 where they may be lost.
-    Meanwhile memory is asked for what comes next: ``after``, of x's length, and ``result`` to write to (or None). At
-    (4096, 1000) cross_entropy takes 1.1 ns an entry so, 1.65 without.
+    Block j is ``x[step·j:]``; its exponentials go to ``e[e_step·j:]``: over x, beside it, or with step 0 where they may
+    be lost. Meanwhile memory is asked for what comes next: ``after``, which lies as x does, and ``result`` to write to
+    (or None). At (4096, 1000) cross_entropy takes 1.1 ns an entry so, 1.65 without.
     """
     T = x.dtype.type
     count, part = lane_block(work, 0), lane_block(work, 1)
@@ -92,8 +92,8 @@ def exp_sums(x, blocks, top, e, step, work, rest, after, result):
         for r in range(LANES):
             part[r] = T(0)
         for j in range(first, min(first + GROUP, blocks)):
-            lane, kept = lane_block(x, j), unchecked_view(e, j * step, LANES)
-            for r in range(j * LANES, (j + 1) * LANES, LINE // x.itemsize):
+            lane, kept = unchecked_view(x, j * step, LANES), unchecked_view(e, j * e_step, LANES)
+            for r in range(j * step, j * step + LANES, LINE // x.itemsize):
                 if after is not None:
                     prefetch_to_read(after, r)
                 if result is not None:
@@ -103,19 +103,19 @@ def exp_sums(x, blocks, top, e, step, work, rest, after, result):
 
 
 @scalar
-def sums(add, a, b, blocks, partial, total):
-    """total[r] += Σ term(a, b) over lane r; ``add(a, b, partial)`` = partial + term(a, b). What follows
-    a and b comes next: memory is asked for it.
+def sums(add, a, b, step, blocks, partial, total, ahead):
+    """total[r] += Σ term(a, b) over lane r; ``add(a, b, partial)`` = partial + term(a, b). Block j is ``a[step·j:]``.
+    Memory is asked for what lies ``ahead``.
     """
     T = a.dtype.type
     for first in range(0, blocks, GROUP):
         for r in range(LANES):
             partial[r] = T(0)
         for j in range(first, min(first + GROUP, blocks)):
-            inputs = (lane_block(a, j), lane_block(b, j), partial)
-            for r in range(j * LANES, (j + 1) * LANES, LINE // a.itemsize):
-                prefetch_to_read(a, a.size + r)
-                prefetch_to_read(b, b.size + r)
+            inputs = (unchecked_view(a, j * step, LANES), unchecked_view(b, j * step, LANES), partial)
+            for r in range(j * step, j * step + LANES, LINE // a.itemsize):
+                prefetch_to_read(a, r + ahead)
+                prefetch_to_read(b, r + ahead)
             vector_map(add, inputs, 0, LANES, (partial,), 0, ())
         vector_map(_add_wide, (partial, total), 0, LANES, (total,), 0, ())
 
@@ -130,7 +130,7 @@ def gather(x, i, count, length, inner, t):
         return
     r = 0
     while r < count:
-        start, several = _start(i + r, length, inner), min(inner - (i + r) % inner, count - r)
+        start, several = start_of(i + r, length, inner), min(inner - (i + r) % inner, count - r)
         for j in range(length):
             move(x, start + j * inner, t, j * LANES + r, several)
         r += several
@@ -144,46 +144,105 @@ def scatter(t, i, count, length, inner, y):
         return
     r = 0
     while r < count:
-        start, several = _start(i + r, length, inner), min(inner - (i + r) % inner, count - r)
+        start, several = start_of(i + r, length, inner), min(inner - (i + r) % inner, count - r)
         for j in range(length):
             move(t, j * LANES + r, y, start + j * inner, several)
         r += several
 
 
 @scalar
-def _start(i, length, inner):
-    """Where row i of an array (outer, length, inner) starts."""
-    return i // inner * (length * inner) + i % inner
-
-
-#: Long rows that do not lie contiguous are copied so many at a time: a cache line across.
-TILE = 16
+def side_by_side(i, count, inner):
+    """Whether rows i, i + 1, ... of an array (outer, length, inner) fill a lane block where they lie."""
+    return count == LANES and inner - i % inner >= LANES
 
 
 @scalar
-def gather_rows(x, i, count, length, inner, t):
-    """Rows i, i + 1, ... (``count`` ≤ TILE) of an array (outer, length, inner), one after the other."""
-    r = 0
-    while r < count:
-        several = min(inner - (i + r) % inner, count - r)
-        transpose(x, _start(i + r, length, inner), inner, length, several, t, r * length, length)
-        r += several
+def lanes_at(x, i, count, length, inner, t, copied):
+    """(array, step): the lane blocks of rows i, i + 1, ..., block j at step·j: in x if they lie side by side there and
+    are not to be ``copied``, else gathered in ``t``.
+    """
+    if side_by_side(i, count, inner) and not copied:
+        return unchecked_view(x, start_of(i, length, inner), (length - 1) * inner + LANES), inner
+    gather(x, i, count, length, inner, t)
+    return t, LANES
 
 
 @scalar
-def scatter_rows(t, i, count, length, inner, y):
-    """`gather_rows` backwards."""
-    r = 0
-    while r < count:
-        several = min(inner - (i + r) % inner, count - r)
-        transpose(t, r * length, length, several, length, y, _start(i + r, length, inner), inner)
-        r += several
+def others(x, step, length, e, e_step, work, parts, rests):
+    """Rows in the lanes: their largest entries to block 3 of ``work``, count − 1 + rest to the first block of
+    ``rests``; the exponentials as in `exp_sums`.
+    """
+    T, count, top, rest = x.dtype.type, lane_block(work, 0), lane_block(work, 3), lane_block(rests, 0)
+    for r in range(LANES):
+        top[r], count[r], rest[r] = -T(np.inf), T(0), 0.0
+    largest(x, step, length, top)
+    exp_sums(x, step, length, top, e, e_step, work, rest, None, None)
+    for r in range(LANES):
+        rest[r] = (np.float64(count[r]) - 1.0) + rest[r]
+
+
+# Long rows in the lanes are summed up in the order of `row_sums`: entry j is of lane j mod `LANES` there, here of block
+# j mod `LANES` of ``parts`` and ``rests``. So a row gives the same bits along every axis.
+@scalar
+def _ends(j, length):
+    """Whether entry j is the last of a group of blocks; the row's tail is a group of its own."""
+    return (j + 1) % (GROUP * LANES) == 0 or j + 1 == length // LANES * LANES or j + 1 == length
 
 
 @scalar
-def _past(x):
-    """An empty view past the row, to prefetch the next."""
-    return unchecked_view(x, x.size, 0)
+def _put_by(parts, rests):
+    """A group is summed up: rests += parts, parts = 0."""
+    for r in range(LANES):
+        part, rest = lane_block(parts, r), lane_block(rests, r)
+        vector_map(_add_wide, (part, rest), 0, LANES, (rest,), 0, ())
+        for q in range(LANES):
+            part[q] = part.dtype.type(0)
+
+
+@scalar
+def _fold(rests):
+    """The sum of all blocks, to the first, as `total` does it."""
+    for r in range(4, LANES):
+        sum_, block = lane_block(rests, r % 4), lane_block(rests, r)
+        for q in range(LANES):
+            sum_[q] += block[q]
+    a, b, c, d = lane_block(rests, 0), lane_block(rests, 1), lane_block(rests, 2), lane_block(rests, 3)
+    for q in range(LANES):
+        a[q] = (a[q] + b[q]) + (c[q] + d[q])
+
+
+@scalar
+def column_others(x, step, length, e, e_step, work, parts, rests):
+    """`others` of long rows of fewer than 2²⁴ entries; ``parts`` and ``rests`` have `LANES` blocks."""
+    T, count, top = x.dtype.type, lane_block(work, 0), lane_block(work, 3)
+    for r in range(LANES):
+        top[r], count[r] = -T(np.inf), T(0)
+    for r in range(LANES * LANES):
+        parts[r], rests[r] = T(0), 0.0
+    largest(x, step, length, top)
+    for j in range(length):
+        lane, kept = unchecked_view(x, j * step, LANES), unchecked_view(e, j * e_step, LANES)
+        part = lane_block(parts, j % LANES)
+        vector_map(_add_exp, (lane, top, count, part), 0, LANES, (kept, count, part), 0, ())
+        if _ends(j, length):
+            _put_by(parts, rests)
+    _fold(rests)
+    for r in range(LANES):
+        rests[r] = (np.float64(count[r]) - 1.0) + rests[r]
+
+
+@scalar
+def column_sums(add, a, b, step, length, parts, rests):
+    """`sums` of long rows in the lanes, to the first block of ``rests``."""
+    for r in range(LANES * LANES):
+        parts[r], rests[r] = parts.dtype.type(0), 0.0
+    for j in range(length):
+        part = lane_block(parts, j % LANES)
+        inputs = (unchecked_view(a, j * step, LANES), unchecked_view(b, j * step, LANES), part)
+        vector_map(add, inputs, 0, LANES, (part,), 0, ())
+        if _ends(j, length):
+            _put_by(parts, rests)
+    _fold(rests)
 
 
 def _row_sums(keep):
@@ -195,17 +254,16 @@ def _row_sums(keep):
     @scalar
     def row_sums(x, e, result, work, wide):
         T = x.dtype.type
-        whole = x.size // LANES
+        whole, after = x.size // LANES, unchecked_view(x, x.size, 0)  # the next row
         end = whole * LANES
         count = lane_block(work, 0)
-        top, tail = lane_block(work, 3), lane_block(work, 4)
-        tail_e = lane_block(work, 5)
+        top, tail, tail_e = lane_block(work, 3), lane_block(work, 4), lane_block(work, 5)
         for r in range(LANES):
             count[r], top[r], tail[r], wide[r] = T(0), -T(np.inf), -T(np.inf), 0.0
         for j in range(end, x.size):
             tail[j - end] = x[j]
-        largest(x, whole, top)
-        largest(tail, 1, top)
+        largest(x, LANES, whole, top)
+        largest(tail, LANES, 1, top)
         maximum = top_of(top)
         for r in range(LANES):
             top[r] = maximum
@@ -213,7 +271,7 @@ def _row_sums(keep):
             source, target = (x, e) if part == 0 else (tail, tail_e)
             blocks = whole if part == 0 else min(1, x.size - end)
             place = target if keep else tail_e
-            exp_sums(source, blocks, top, place, LANES if keep else 0, work, wide, _past(x), result)
+            exp_sums(source, LANES, blocks, top, place, LANES if keep else 0, work, wide, after, result)
         if keep:
             for j in range(end, x.size):
                 e[j] = tail_e[j - end]
@@ -255,48 +313,7 @@ def total(lanes):
 
 
 @scalar
-def tile_size(length, inner, same):
-    """How many numbers `row_at` needs; ``same``: the result goes where the row stands."""
-    return TILE * length if inner > 1 else (length if same else 0)
-
-
-@scalar
-def row_at(x, i, first, last, length, inner, same, tile):
-    """Row i of first..last − 1 (taken in order), contiguous: in x, or copied to ``tile`` where it lies apart
-    or will be written over.
-    """
-    if inner == 1:
-        row = unchecked_view(x, i * length, length)
-        if not same:
-            return row
-        for j in range(length):
-            tile[j] = row[j]
-        return tile
-    place = (i - first) % TILE
-    if place == 0:
-        gather_rows(x, i, min(TILE, last - i), length, inner, tile)
-    return unchecked_view(tile, place * length, length)
-
-
-@scalar
-def result_at(y, i, first, length, inner, tile):
-    """Where the result of row i is to be written."""
-    if inner == 1:
-        return unchecked_view(y, i * length, length)
-    place = (i - first) % TILE
-    return unchecked_view(tile, place * length, length)
-
-
-@scalar
-def put_results(tile, i, first, last, length, inner, y):
-    """After row i: bring a full tile of results to its place."""
-    place = (i - first) % TILE
-    if inner > 1 and (place == TILE - 1 or i == last - 1):
-        scatter_rows(tile, i - place, place + 1, length, inner, y)
-
-
-@scalar
 def block_of(length, inner):
     """How many rows one thread takes at a time: about 16 384 elements, in whole blocks."""
-    step = LANES if length <= FEW else (TILE if inner > 1 else 1)
+    step = LANES if length <= FEW or inner >= LANES else (TOGETHER if inner > 1 else 1)
     return step * max(1, 16_384 // (step * max(1, length)))

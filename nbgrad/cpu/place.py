@@ -15,7 +15,6 @@ from nbgrad.cpu import elementwise, losses, maxout, rows
 from nbgrad.cpu import label_losses as labelled
 from nbgrad.cpu.arrays import Arrays, flat, fresh_or, split
 from nbgrad.cpu.derived import loops as formula
-from nbgrad.cpu.lanes import FEW
 from nbgrad.formulas.table import Elementwise
 
 __all__ = ["CPU", "Place"]
@@ -76,7 +75,7 @@ class Place(Arrays):
             along = _together(x, axes)
             return _apart(self.rows(name, along, (along.ndim - 1,), None), x.shape, axes)
         n, length, inner = split(x.shape, axes[0])
-        loop, vector = rows.forward(name, length > FEW), flat(x)
+        loop, vector = rows.forward(name, rows.form(length, inner)), flat(x)
         y = fresh_or(out, x.shape, x.dtype)
         if not loop(x.size, vector, n, length, inner, y.ravel()):
             y = np.empty(x.shape, x.dtype)
@@ -92,7 +91,7 @@ class Place(Arrays):
             grad_x = self.rows_backward(name, _together(grad_output, axes), along, (along.ndim - 1,), None)
             return _apart(grad_x, y.shape, axes)
         n, length, inner = split(y.shape, axes[0])
-        loop, vectors = rows.backward(name, length > FEW), (flat(grad_output), flat(y))
+        loop, vectors = rows.backward(name, rows.form(length, inner)), (flat(grad_output), flat(y))
         grad_x = fresh_or(out, y.shape, y.dtype)
         if not loop(y.size, *vectors, n, length, inner, grad_x.ravel()):
             grad_x = np.empty(y.shape, y.dtype)
@@ -103,7 +102,7 @@ class Place(Arrays):
         """logsumexp along these axes together, in the result's ``shape``."""
         along = x if len(axes) == 1 else _together(x, axes)
         n, length, inner = split(along.shape, axes[0] if len(axes) == 1 else along.ndim - 1)
-        loop, vector = rows.logsumexp(length > FEW), flat(along)
+        loop, vector = rows.logsumexp(rows.form(length, inner)), flat(along)
         y = fresh_or(out, shape, x.dtype)
         if not loop(x.size, vector, n, length, inner, y.ravel()):
             y = np.empty(shape, x.dtype)
@@ -118,7 +117,7 @@ class Place(Arrays):
             along = _together(x, axes)
             return _apart(self.logsumexp_backward(grad_output, along, (along.ndim - 1,), None), x.shape, axes)
         n, length, inner = split(x.shape, axes[0])
-        loop, vectors = rows.logsumexp_backward(length > FEW), (flat(grad_output), flat(x))
+        loop, vectors = rows.logsumexp_backward(rows.form(length, inner)), (flat(grad_output), flat(x))
         grad_x = fresh_or(out, x.shape, x.dtype)
         if not loop(x.size, *vectors, n, length, inner, grad_x.ravel()):
             grad_x = np.empty(x.shape, x.dtype)

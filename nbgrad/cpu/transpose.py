@@ -2,7 +2,8 @@
 
 Row functions of few columns are computed with rows in the vector's lanes: (rows, columns) becomes (columns,
 rows) and back. As a plain loop that is a load and a store for each element, 1 to 2 cycles each way, as much
-as the exponential itself; as blocks of 8x8 (float64: 4x4) in registers it is 0.3.
+as the exponential itself; as blocks of 8x8 (float64: 4x4) in registers it is 0.3. Long rows that do not lie contiguous
+are brought together likewise, a few at a time.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from nbgrad.jit import Loop, scalar
 from nbgrad.jit.memory import prefetch_to_read, unchecked_view
 from nbgrad.jit.transpose_block import block_width, transpose_block
 
-__all__ = ["Rows", "transpose"]
+__all__ = ["TOGETHER", "Rows", "put_results", "result_at", "row_at", "start_of", "tile_size", "transpose"]
 
 
 @scalar
@@ -37,6 +38,77 @@ def transpose(source, at, stride, rows, columns, target, to, target_stride):
         line = source[at + i * stride : at + i * stride + columns]
         for j in range(columns):
             target[to + j * target_stride + i] = line[j]
+
+
+@scalar
+def start_of(i, length, inner):
+    """Where row i of an array (outer, length, inner) starts."""
+    return i // inner * (length * inner) + i % inner
+
+
+#: Long rows that do not lie contiguous are copied so many at a time: a cache line across.
+TOGETHER = 16
+
+
+@scalar
+def gather_rows(x, i, count, length, inner, t):
+    """Rows i, i + 1, ... (``count`` ≤ TOGETHER) of an array (outer, length, inner), one after the other."""
+    r = 0
+    while r < count:
+        several = min(inner - (i + r) % inner, count - r)
+        transpose(x, start_of(i + r, length, inner), inner, length, several, t, r * length, length)
+        r += several
+
+
+@scalar
+def scatter_rows(t, i, count, length, inner, y):
+    """`gather_rows` backwards."""
+    r = 0
+    while r < count:
+        several = min(inner - (i + r) % inner, count - r)
+        transpose(t, r * length, length, several, length, y, start_of(i + r, length, inner), inner)
+        r += several
+
+
+@scalar
+def tile_size(length, inner, same):
+    """How many numbers `row_at` needs; ``same``: the result goes where the row stands."""
+    return TOGETHER * length if inner > 1 else (length if same else 0)
+
+
+@scalar
+def row_at(x, i, first, last, length, inner, same, tile):
+    """Row i of first..last − 1 (taken in order), contiguous: in x, or copied to ``tile`` where it lies apart
+    or will be written over.
+    """
+    if inner == 1:
+        row = unchecked_view(x, i * length, length)
+        if not same:
+            return row
+        for j in range(length):
+            tile[j] = row[j]
+        return tile
+    place = (i - first) % TOGETHER
+    if place == 0:
+        gather_rows(x, i, min(TOGETHER, last - i), length, inner, tile)
+    return unchecked_view(tile, place * length, length)
+
+
+@scalar
+def result_at(y, i, first, length, inner, tile):
+    """Where the result of row i is to be written."""
+    if inner == 1:
+        return unchecked_view(y, i * length, length)
+    place = (i - first) % TOGETHER
+    return unchecked_view(tile, place * length, length)
+
+
+@scalar
+def put_results(tile, i, first, last, length, inner, y):
+    """After row i: bring a full tile of results to its place."""
+    place = (i - first) % TOGETHER
+    if inner > 1 and (place == TOGETHER - 1 or i == last - 1):
+        scatter_rows(tile, i - place, place + 1, length, inner, y)
 
 
 #: Rows at a time, and the columns ahead of those at hand that memory is asked for: each is another page.

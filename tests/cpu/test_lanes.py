@@ -14,6 +14,7 @@ from strategies import DTYPES, dtypes, same_bits
 
 from nbgrad import kernels
 from nbgrad.cpu.lanes import FEW, LANES
+from nbgrad.cpu.rows import TILE_BYTES
 from nbgrad.cpu.transpose import transpose
 from nbgrad.jit import serial_loops
 
@@ -83,6 +84,25 @@ def test_any_axis_gives_the_same(dtype, width):
         ]
         for one, other in zip(got, results(x, g, labels), strict=True):
             same_bits(np.moveaxis(one, 1, 2).reshape(other.shape) if one.ndim == 3 else one.ravel(), other)
+
+
+@precisions
+def test_columns_of_which_no_tile_is_copied(dtype):
+    """Longer than `TILE_BYTES` lets them be; with a tile that lies across the end of the columns side by side."""
+    inner, width = LANES + 6, TILE_BYTES // (LANES * np.dtype(dtype).itemsize) + 5
+    x, g, _ = problem(dtype, 2 * inner, width)
+    apart = [np.ascontiguousarray(np.moveaxis(a.reshape(2, inner, width), 2, 1)) for a in (x, g)]
+    for name in ("softmax", "log_softmax"):
+        f, df = getattr(kernels, name), getattr(kernels, name + "_backward")
+        y, expected = f(apart[0], axis=1), f(x)
+        same_bits(np.moveaxis(y, 1, 2).reshape(expected.shape), expected)
+        dx, inside = df(apart[1], y, axis=1), apart[0].copy()
+        same_bits(np.moveaxis(dx, 1, 2).reshape(expected.shape), df(g, expected))
+        same_bits(f(inside, axis=1, out=inside), y)
+    sums = kernels.logsumexp(x)
+    same_bits(kernels.logsumexp(apart[0], axis=1).ravel(), sums)
+    dx = kernels.logsumexp_backward(sums.reshape(2, inner), apart[0], axis=1)
+    same_bits(np.moveaxis(dx, 1, 2).reshape(x.shape), kernels.logsumexp_backward(sums, x))
 
 
 @pytest.mark.parametrize("width", [10, FEW, FEW + 1, 1000])
