@@ -19,7 +19,7 @@ from nbgrad.jit import scalar
 __all__ = ["KERNELS", "backward", "forward", "lead_of", "loss", "numbers", "run"]
 
 #: Lines of each input that a thread has in flight; blocks for each multiprocessor.
-IN_FLIGHT, PER_PROCESSOR = 4, 16
+IN_FLIGHT, PER_PROCESSOR = 4, 64
 
 
 def elementwise(f: Callable[..., Any], inputs: int, dtype: Any) -> Any:

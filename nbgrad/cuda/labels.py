@@ -37,7 +37,7 @@ def _scaled(w, divisor):
 
 @functools.cache
 def cross_entropy(grad: bool, dtype: Any) -> Any:
-    """``compiled(ahead, whole)`` makes ``kernel(labels, weight, ignore_index, divisor, flag, x, n, length, width,
+    """``compiled(ahead, whole)`` makes ``kernel(labels, weight, ignore_index, divisor, flag, x, n, length, shift,
     losses[, grad])``; the losses are not divided.
     """
     T, slope = dtype.type, scalar(lambda x, largest, factor: exp_minus(largest - x) * factor)
@@ -89,7 +89,7 @@ def cross_entropy(grad: bool, dtype: Any) -> Any:
                     scaled = _scaled(weight[label] if weight.size else T(1), divisor)
                     fill((x,), dx, place, held, i, (largest, quotient_one_plus(scaled, others)))
                     label = labels[row]
-                    if label // unit % width == lane:  # the thread that has just written the label's entry
+                    if (label // unit) & (width - 1) == lane:  # the thread that has just written the label's entry
                         e = exp_minus(largest - own)
                         dx[start + label] = scaled * rows.label_slope(e, own == largest, others)
                 else:
@@ -100,13 +100,13 @@ def cross_entropy(grad: bool, dtype: Any) -> Any:
 
         over = over_rows(value_and_slopes if grad else value)
 
-        def values(labels, weight, ignore_index, divisor, flag, x, n, length, width, losses):
+        def values(labels, weight, ignore_index, divisor, flag, x, n, length, shift, losses):
             inputs, room = (labels, weight, ignore_index, divisor, flag, x), cuda.shared.array(WARP, T)
-            over(inputs, n, length, width, (losses,), room)
+            over(inputs, n, length, shift, (losses,), room)
 
-        def values_and_slopes(labels, weight, ignore_index, divisor, flag, x, n, length, width, losses, dx):
+        def values_and_slopes(labels, weight, ignore_index, divisor, flag, x, n, length, shift, losses, dx):
             inputs, room = (labels, weight, ignore_index, divisor, flag, x), cuda.shared.array(WARP, T)
-            over(inputs, n, length, width, (losses, dx), room)
+            over(inputs, n, length, shift, (losses, dx), room)
 
         return kernel(values_and_slopes if grad else values, bounds(dtype))
 
@@ -154,7 +154,7 @@ def nll(grad: bool, dtype: Any) -> Any:
 
 @functools.cache
 def soft_cross_entropy(grad: bool, dtype: Any) -> Any:
-    """``compiled(ahead, whole)`` makes ``kernel(skip, q, divisor, x, n, length, width, losses[, grad])`` with a weight
+    """``compiled(ahead, whole)`` makes ``kernel(skip, q, divisor, x, n, length, shift, losses[, grad])`` with a weight
     q for every class of every row; rows with ``skip`` count nothing.
     """
     T = dtype.type
@@ -216,14 +216,14 @@ def soft_cross_entropy(grad: bool, dtype: Any) -> Any:
 
         over = over_rows(value_and_slopes if grad else value)
 
-        def values(skip, q, divisor, x, n, length, width, losses):
+        def values(skip, q, divisor, x, n, length, shift, losses):
             room = (cuda.shared.array(WARP, T),)
-            over((skip, q, divisor, x), n, length, width, (losses,), room)
+            over((skip, q, divisor, x), n, length, shift, (losses,), room)
 
-        def values_and_slopes(skip, q, divisor, x, n, length, width, losses, dx):
+        def values_and_slopes(skip, q, divisor, x, n, length, shift, losses, dx):
             sums_room = cuda.shared.array(WARP, T)
             places_room = cuda.shared.array(WARP, np.int64)
-            over((skip, q, divisor, x), n, length, width, (losses, dx), (sums_room, places_room))
+            over((skip, q, divisor, x), n, length, shift, (losses, dx), (sums_room, places_room))
 
         return kernel(values_and_slopes if grad else values, bounds(dtype))
 

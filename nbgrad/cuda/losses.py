@@ -25,7 +25,7 @@ __all__ = [
 ]  # fmt: skip
 
 #: 16-byte lines that a thread adds up, and how many of them it has in flight.
-PER_THREAD, IN_FLIGHT = 8, 4
+PER_THREAD, IN_FLIGHT = 16, 4
 #: Threads of the one block that adds up what is left.
 LAST = min(4 * BLOCK, WARP * WARP)
 

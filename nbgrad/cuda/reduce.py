@@ -27,7 +27,7 @@ __all__ = ["add", "exp_sums", "group_first", "group_sum", "larger", "total", "wi
 @functools.cache
 def width_of(length: int, ahead: int, widest: int) -> tuple[int, int, int]:
     """(threads for each row of ``length``, at most ``widest``; threads of a block; lines that each reads ahead)"""
-    widest, width = min(widest, WARP * WARP), 1
+    widest, width = min(widest, WARP * WARP) if length > 32 * WARP else WARP, 1
     if length <= 4 * WARP:
         ahead = 1
     while width < widest and width * 4 * ahead < length:

@@ -26,24 +26,25 @@ __all__ = [
 ]  # fmt: skip
 
 
-#: Threads that a row has at most, of two arrays twice as many: long blocks take few rows at a time, which then stay in
-#: the GPU's cache.
-WIDEST = 2 * BLOCK
+#: Threads that a row of one array has at most, and of two: blocks of many take few rows at a time, which then stay in
+#: the GPU's cache; of few more blocks come side by side, some at work while others read.
+WIDEST = BLOCK, 4 * BLOCK
 
 
 def over_rows(body: Callable[..., Any]) -> Callable[..., Any]:
-    """``run(inputs, n, length, width, results, room)``: ``body(inputs, results, row, live, place, room)`` for each
-    row, by a group of ``width`` threads. ``place``: the row's start and length, the thread's lane and ``width``;
-    ``room``: shared memory. Beyond the last row the last is done again, not ``live``: all threads of a block go round
-    together, because they meet in the sums.
+    """``run(inputs, n, length, shift, results, room)``: ``body(inputs, results, row, live, place, room)`` for each
+    row, by a group of ``width`` = 2^shift threads. ``place``: the row's start and length, the thread's lane and
+    ``width``; ``room``: shared memory. Beyond the last row the last is done again, not ``live``: all threads of a block
+    go round together, because they meet in the sums.
     """
 
     @scalar
-    def run(inputs, n, length, width, results, room):
-        lane, groups = thread() % width, block_size() // width
+    def run(inputs, n, length, shift, results, room):
+        width = 1 << shift  # a division of 64 bits takes 100 instructions
+        lane, groups = thread() & (width - 1), block_size() >> shift
         first = block() * groups
         while first < n:
-            i = first + thread() // width
+            i = first + (thread() >> shift)
             row = i if i < n else n - 1
             body(inputs, results, row, i < n, (row * length, length, lane, width), room)
             first += groups * blocks()
@@ -52,14 +53,14 @@ def over_rows(body: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def rows_kernel(body: Callable[..., Any], inputs: int, dtype: Any) -> Any:
-    """``kernel(*arrays, n, length, width, y)`` for 1 or 2 arrays: `over_rows`."""
+    """``kernel(*arrays, n, length, shift, y)`` for 1 or 2 arrays: `over_rows`."""
     T, over = dtype.type, over_rows(body)
 
-    def one(x, n, length, width, y):
-        over((x,), n, length, width, y, cuda.shared.array(WARP, T))
+    def one(x, n, length, shift, y):
+        over((x,), n, length, shift, y, cuda.shared.array(WARP, T))
 
-    def two(g, x, n, length, width, y):
-        over((g, x), n, length, width, y, cuda.shared.array(WARP, T))
+    def two(g, x, n, length, shift, y):
+        over((g, x), n, length, shift, y, cuda.shared.array(WARP, T))
 
     return kernel(one if inputs == 1 else two, bounds(dtype))
 
@@ -125,18 +126,18 @@ class Row:
 
 
 def whole_rows(f: Callable[..., Any], inputs: int) -> Any:
-    """``kernel(*arrays, n, length, width, y)`` for 1 or 2 arrays: f(*their rows, row of y), as it is, of a row
+    """``kernel(*arrays, n, length, shift, y)`` for 1 or 2 arrays: f(*their rows, row of y), as it is, of a row
     function that has no formulas of an entry. A thread for each row; y lies apart from the inputs.
     """
 
-    def one(x, n, length, width, y):
+    def one(x, n, length, shift, y):
         i = block() * block_size() + thread()
         while i < n and length:
             start, stop = i * length, (i + 1) * length
             f(x[start:stop], y[start:stop])
             i += block_size() * blocks()
 
-    def two(g, x, n, length, width, y):
+    def two(g, x, n, length, shift, y):
         i = block() * block_size() + thread()
         while i < n and length:
             start, stop = i * length, (i + 1) * length
@@ -151,7 +152,7 @@ def whole_rows(f: Callable[..., Any], inputs: int) -> Any:
 
 @functools.cache
 def forward(name: str, dtype: Any) -> Any:
-    """``kernel(x, n, length, width, y)``"""
+    """``kernel(x, n, length, shift, y)``"""
     op, of = ROW_FUNCTIONS[name], ROW_FUNCTIONS[name].sums
     if of is None:
         plain = whole_rows(op.forward, 1)
@@ -178,7 +179,7 @@ def forward(name: str, dtype: Any) -> Any:
 
 @functools.cache
 def logsumexp(dtype: Any) -> Any:
-    """``kernel(x, n, length, width, y)``: y[i] for row i."""
+    """``kernel(x, n, length, shift, y)``: y[i] for row i."""
 
     def compiled(ahead: int, whole: bool) -> Any:
         sums = exp_sums(dtype, ahead, whole)
@@ -196,7 +197,7 @@ def logsumexp(dtype: Any) -> Any:
 
 @functools.cache
 def logsumexp_backward(dtype: Any) -> Any:
-    """``kernel(g, x, n, length, width, y)``: g[i]·softmax(row i)"""
+    """``kernel(g, x, n, length, shift, y)``: g[i]·softmax(row i)"""
     T = dtype.type
     entry = scalar(lambda x, largest, b, g: softmax.logsumexp_backward_entry(rows.shifted_exp(x, largest)[0], b, b, g))
 
@@ -217,7 +218,7 @@ def logsumexp_backward(dtype: Any) -> Any:
 
 @functools.cache
 def backward(name: str, dtype: Any) -> Any:
-    """``kernel(grad_output, y, n, length, width, grad_x)``"""
+    """``kernel(grad_output, y, n, length, shift, grad_x)``"""
     op, of = ROW_FUNCTIONS[name], ROW_FUNCTIONS[name].sums
     if of is None:
         plain = whole_rows(op.backward, 2)
@@ -245,19 +246,19 @@ def in_lines(length: int, *arrays: Any) -> bool:
 
 
 def run(compiled: Any, before: tuple[Any, ...], n: int, length: int, *results: Any) -> None:
-    """``kernel(*before, n, length, width, *results)``: ``before`` ends with an array of the rows; so does ``results``
+    """``kernel(*before, n, length, shift, *results)``: ``before`` ends with an array of the rows; so does ``results``
     begin, where it is one of rows.
     """
     if n == 0 or not any(a.size for a in results):
         return
     x = before[-1]
     both = len(before) > 1 and before[0].dtype == x.dtype and before[0].size == x.size  # a gradient's two arrays
-    width, threads, ahead = width_of(length, AHEAD, 2 * WIDEST if both else WIDEST)
+    width, threads, ahead = width_of(length, AHEAD, min(WIDEST[both], bounds(x.dtype)[0]))
     whole = in_lines(
         length, *(a for a in (*before, *results) if getattr(a, "size", 0) == x.size and a.dtype == x.dtype)
     )
     if length == 0:
         before = (*before[:-1], module().zeros(LINE, x.dtype))  # what is beyond a row's end is read, and left out
     ahead = ahead if whole else max(1, ahead // 2)  # elements take more registers
-    groups = -(-n // (threads // width))
-    launch(compiled(ahead, whole), min(groups, 32 * processors()), threads, *before, n, length, width, *results)
+    blocks_of_rows, shift = min(-(-n // (threads // width)), 32 * processors()), width.bit_length() - 1
+    launch(compiled(ahead, whole), blocks_of_rows, threads, *before, n, length, shift, *results)
