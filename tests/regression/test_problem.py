@@ -56,7 +56,8 @@ def test_shapes_of_every_kind(model, shape, dtype, device):
     close(value, want, dtype)
     close(grad, want_grad, dtype)
     close(product, here.hessp(params, v), dtype, 10.0)
-    assert there.weight_sum == here.weight_sum
+    # float64 sums of up to some thousand numbers, each device's in an order of its own
+    assert abs(there.weight_sum - here.weight_sum) <= 2.0**-49 * here.weight_sum
     if not shape[0]:
         return
     weight = options(shape[0])

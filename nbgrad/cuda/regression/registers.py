@@ -18,7 +18,7 @@ from nbgrad.cuda.device.intrinsics import thread
 from nbgrad.cuda.regression.tiles import Tile, plain_words
 from nbgrad.jit import overload_scalar
 
-__all__ = ["converted", "data_of", "load_line", "numbers_of", "store_line", "words"]
+__all__ = ["converted", "data_of", "load_line", "numbers_of", "shuffled", "store_line", "words"]
 
 
 # A tuple of equal numbers is an array in LLVM.
@@ -66,7 +66,7 @@ def converted(builder: Any, number: Any, kind: Any) -> Any:
     return (builder.fpext if str(kind) == "double" else builder.fptrunc)(number, kind)
 
 
-def _shuffled(builder: Any, number: Any, mode: int, lane: int) -> Any:
+def shuffled(builder: Any, number: Any, mode: int, lane: int) -> Any:
     """The number of another thread of the warp: of ``lane`` (mode 0), or of own number ^ ``lane`` (mode 3)."""
     word, one = ir.IntType(32), ir.IntType(1)
     kind = ir.FunctionType(ir.LiteralStructType([word, one]), [word] * 5)
@@ -161,12 +161,12 @@ def words(tile: Tile, dtype: Any) -> SimpleNamespace:
                     a, b = sums[i], sums[i + distance]
                     if empty[i] and empty[i + distance]:
                         continue
-                    moved = _shuffled(builder, builder.select(up, a, b), 3, distance)
+                    moved = shuffled(builder, builder.select(up, a, b), 3, distance)
                     sums[i], empty[i] = builder.fadd(builder.select(up, b, a), moved), False
                 distance //= 2
             distance, value = slots, sums[0]
             while distance < WARP:
-                value = builder.fadd(value, _shuffled(builder, value, 3, distance))
+                value = builder.fadd(value, shuffled(builder, value, 3, distance))
                 distance *= 2
             return value
 
@@ -178,7 +178,7 @@ def words(tile: Tile, dtype: Any) -> SimpleNamespace:
             zero = context.get_constant(number, 0.0)
             return made(
                 context, builder,
-                [_shuffled(builder, args[0], 0, i) if i % class_lanes < C else zero for i in range(slots)],
+                [shuffled(builder, args[0], 0, i) if i % class_lanes < C else zero for i in range(slots)],
             )  # fmt: skip
 
         return tuples[slots](number), generate

@@ -18,7 +18,8 @@ from numba.extending import intrinsic
 from numba.np import numpy_support
 
 from nbgrad.cuda.device import WARP
-from nbgrad.cuda.regression.registers import converted, data_of, load_line, numbers_of, store_line
+from nbgrad.cuda.device.intrinsics import exchange, thread
+from nbgrad.cuda.regression.registers import converted, data_of, load_line, numbers_of, shuffled, store_line
 from nbgrad.cuda.regression.tiles import Staged
 from nbgrad.jit import overload_scalar
 
@@ -45,11 +46,11 @@ def _copy(builder: Any, source: Any, place: Any, width: int, size: int, there: A
 def room_words(tile: Staged, dtype: Any, x_dtype: Any) -> SimpleNamespace:
     """The words for tiles of this kind, with numbers of these dtypes."""
     T: Any = np.dtype(dtype).type
-    C, V, K, R, H, P = tile.classes, tile.width, tile.own, tile.together, tile.split, tile.of_part
-    lanes, pitch, row_size, apart = tile.lanes, tile.pitch, tile.lines * V, WARP // H
+    C, V, K, R, Q = tile.classes, tile.width, tile.own, tile.together, tile.split
+    lanes, pitch, row_size, apart = tile.lanes, tile.pitch, tile.lines * V, WARP // Q
     ones, size = WARP * row_size, V * np.dtype(x_dtype).itemsize
     number = numpy_support.from_dtype(np.dtype(dtype))
-    sums, some = types.UniTuple(number, C * K * V), types.UniTuple(number, H * P)
+    sums, some = types.UniTuple(number, C * K * V), types.UniTuple(number, Q * C)
     integer, wide = types.int64, ir.IntType(64)
 
     def fetch(x, start, left, features, tile, row, own):
@@ -67,26 +68,34 @@ def room_words(tile: Staged, dtype: Any, x_dtype: Any) -> SimpleNamespace:
     def landed():
         """Wait for what the thread has begun to copy."""
 
-    def start(w, part):
-        """The intercepts of a part's classes, for each of the thread's rows."""
-        return tuple(T(w[tile.size + part * P + c]) for _ in range(H) for c in range(P))
+    def no_scores(x):
+        """Zeros, for each of the thread's rows and classes (``x``: a tile)."""
+        return (T(0),) * (Q * C)
 
     def dot(scores, tile, w, place, begin):
         """scores + Σ x·w over the line at ``place`` of the tile, those of the rows `WARP` / split.. below it, and the
-        lines at ``begin`` of w and those of the part's next classes.
+        lines at ``begin`` of w and those of the next classes.
         """
         answer = list(scores)
-        for q in range(H):
-            for c in range(P):
+        for q in range(Q):
+            for c in range(C):
                 for v in range(V):
-                    answer[q * P + c] += T(tile[place + q * apart * row_size + v]) * w[begin + c * pitch + v]
+                    answer[q * C + c] += T(tile[place + q * apart * row_size + v]) * w[begin + c * pitch + v]
         return tuple(answer)
 
-    def keep(scores, table, start, row, part):
-        """Write scores into the table behind ``start``."""
-        for q in range(H):
-            for c in range(P):
-                table[start + (part * P + c) * WARP + row + q * apart] = scores[q * P + c]
+    def keep(scores, w, table, start):
+        """Add up what the threads of one part of the features after the other have of the rows; with the intercepts
+        each writes those of its row into the table behind ``start``.
+        """
+        numbers, half, lane = list(scores), Q // 2, thread() % WARP
+        while half:
+            up = lane & (half * apart) != 0
+            for i in range(half * C):
+                keep, send = (i + half * C, i) if up else (i, i + half * C)
+                numbers[i] = numbers[keep] + exchange(numbers[send], half * apart)
+            half //= 2
+        for c in range(C):
+            table[start + c * WARP + lane] = numbers[c] + w[tile.size + c]
 
     def zeros(x):
         """Slopes of nothing."""
@@ -163,39 +172,46 @@ def room_words(tile: Staged, dtype: Any, x_dtype: Any) -> SimpleNamespace:
         return types.none(), generate
 
     @intrinsic
-    def _start(typingctx: Any, w: Any, part: Any) -> Any:
+    def _no_scores(typingctx: Any, x: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            data, begin = data_of(context, builder, w, args[0]), times(builder, args[1], P)
-            numbers = [builder.load(at(builder, data, begin, tile.size + c)) for c in range(P)]
-            return context.make_tuple(builder, some, numbers * H)
+            return context.make_tuple(builder, some, [context.get_constant(number, 0.0)] * (Q * C))
 
-        return some(w, integer), generate
+        return some(x), generate
 
     @intrinsic
     def _dot(typingctx: Any, scores: Any, tile: Any, w: Any, place: Any, begin: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             scores, room = numbers_of(builder, args[0]), data_of(context, builder, tile, args[1])
             factors, (_, _, _, place, begin) = data_of(context, builder, w, args[2]), args
-            rows = [load_numbers(context, builder, at(builder, room, place, q * apart * row_size), V) for q in range(H)]
-            for c in range(P):
+            rows = [load_numbers(context, builder, at(builder, room, place, q * apart * row_size), V) for q in range(Q)]
+            for c in range(C):
                 line = load_line(builder, at(builder, factors, begin, c * pitch), V)
-                for q in range(H):
-                    scores[q * P + c] = fma_line(builder, scores[q * P + c], rows[q], line)
+                for q in range(Q):
+                    scores[q * C + c] = fma_line(builder, scores[q * C + c], rows[q], line)
             return context.make_tuple(builder, some, scores)
 
         return some(scores, tile, w, integer, integer), generate
 
     @intrinsic
-    def _keep(typingctx: Any, scores: Any, table: Any, start: Any, row: Any, part: Any) -> Any:
+    def _keep(typingctx: Any, scores: Any, w: Any, table: Any, start: Any, lane: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            data = data_of(context, builder, table, args[1])
-            begin = builder.add(builder.add(args[2], args[3]), times(builder, args[4], P * WARP))
-            for i, value in enumerate(numbers_of(builder, args[0])):
-                q, c = divmod(i, P)
-                builder.store(value, at(builder, data, begin, c * WARP + q * apart))
+            sums, half = numbers_of(builder, args[0]), Q // 2
+            _, _, _, start, lane = args
+            while half:
+                bit = builder.and_(lane, wide(half * apart))
+                up = builder.icmp_unsigned("!=", bit, wide(0))
+                for i in range(half * C):
+                    a, b = sums[i], sums[i + half * C]
+                    moved = shuffled(builder, builder.select(up, a, b), 3, half * apart)
+                    sums[i] = builder.fadd(builder.select(up, b, a), moved)
+                half //= 2
+            places, intercepts = data_of(context, builder, table, args[2]), data_of(context, builder, w, args[1])
+            for c in range(C):
+                value = builder.fadd(sums[c], builder.load(at(builder, intercepts, wide(tile.size + c))))
+                builder.store(value, at(builder, places, start, lane, c * WARP))
             return context.get_dummy_value()
 
-        return types.none(scores, table, integer, integer, integer), generate
+        return types.none(scores, w, table, integer, integer), generate
 
     @intrinsic
     def _zeros(typingctx: Any, x: Any) -> Any:
@@ -251,14 +267,12 @@ def room_words(tile: Staged, dtype: Any, x_dtype: Any) -> SimpleNamespace:
         )
     )
     overload_scalar(landed)(lambda: lambda: _landed())
-    overload_scalar(start)(lambda w, part: lambda w, part: _start(w, part))
+    overload_scalar(no_scores)(lambda x: lambda x: _no_scores(x))
     overload_scalar(dot)(
         lambda scores, tile, w, place, begin: lambda scores, tile, w, place, begin: _dot(scores, tile, w, place, begin)
     )
     overload_scalar(keep)(
-        lambda scores, table, start, row, part: (
-            lambda scores, table, start, row, part: _keep(scores, table, start, row, part)
-        )
+        lambda scores, w, table, start: lambda scores, w, table, start: _keep(scores, w, table, start, thread() % WARP)
     )
     overload_scalar(zeros)(lambda x: lambda x: _zeros(x))
     overload_scalar(outer)(
@@ -268,6 +282,6 @@ def room_words(tile: Staged, dtype: Any, x_dtype: Any) -> SimpleNamespace:
     )
     overload_scalar(put)(lambda g, array, start, own: lambda g, array, start, own: _put(g, array, start, own))
     return SimpleNamespace(
-        fetch=fetch, landed=landed, start=start, dot=dot, keep=keep, zeros=zeros, outer=outer,
+        fetch=fetch, landed=landed, no_scores=no_scores, dot=dot, keep=keep, zeros=zeros, outer=outer,
         put=put,
     )  # fmt: skip

@@ -6,8 +6,10 @@ multiprocessor work. For its scores a thread has rows of its own, and then all c
 thread to thread but through the table of scores. Then threads own features, and add up residuals times rows.
 
 Counted in machine code for float32, 100 features, 10 classes, by row on a multiprocessor of an H200, which at full
-bandwidth brings one in 21 clocks: 29 clocks to issue 116 instructions, 80 of them the products, and 23 to 30 of shared
-memory. With a row's features spread over a warp (registers) it were 57 and 52, most of it shuffles. One class: 8, 14.
+bandwidth brings one in 21 clocks: 30 clocks to issue 119 instructions, 80 of them the products, and 34 in which shared
+memory and L1 bring 128 bytes a clock into registers, where every thread's copy of a number counts. (A thread for two
+rows and half of the classes: 29 and 43; 59 were measured. A row's features spread over a warp, in registers: 57 and
+more than 60; 105 were measured.) One class: 8 and 14.
 """
 
 from __future__ import annotations
@@ -52,9 +54,7 @@ def _room(tile: Staged, hessian: bool, dtype: Any, x_dtype: Any) -> int:
 def resident(tile: Staged, hessian: bool, dtype: Any, x_dtype: Any) -> int:
     """Blocks that a multiprocessor holds at a time."""
     size = np.dtype(dtype).itemsize // 4
-    needed = (
-        116 + (40 if size == 2 or hessian else 0) + size * (tile.own * tile.width * tile.classes + 2 * tile.of_part)
-    )
+    needed = 123 + (40 if size == 2 or hessian else 0) + size * tile.own * tile.width * tile.classes
     by_registers = 4 * max(1, 65536 // (4 * WARP * needed))  # each quarter of a multiprocessor has its own
     return max(1, min(32, SHARED // (_room(tile, hessian, dtype, x_dtype) + BESIDE), by_registers))
 
@@ -69,23 +69,22 @@ def staged_kernel(model: str, hessian: bool, dtype: Any, x_dtype: Any, tile: Sta
     of = room_words(tile, dtype, x_dtype)
     fetch, landed, put = of.fetch, of.landed, of.put
     room_size, table_size, X = tile.room, tile.scores * (2 if hessian else 1), x_dtype.type
-    start, dot, keep, zeros, outer = of.start, of.dot, of.keep, of.zeros, of.outer
+    no_scores, dot, keep, zeros, outer = of.no_scores, of.dot, of.keep, of.zeros, of.outer
     classes, lanes, split, tile_width, together = tile.classes, tile.lanes, tile.split, tile.width, tile.together
-    row_size, part_size = tile.lines * tile.width, tile.of_part * tile.pitch
+    row_size, apart = tile.lines * tile.width, WARP // tile.split
     rows, ones, length, size, scores = WARP // tile.parts, WARP * row_size, tile.length, tile.size, tile.scores
     slopes, often, nan, own_lines = classes * tile.pitch, max(1, flush // (WARP // tile.parts)), T(np.nan), tile.own
 
     @scalar
     def write_scores(tile, coefficients, table, behind, features):
-        row, part = thread() // split, thread() % split
-        s = start(coefficients, part)
-        place, begin = row * row_size, part * part_size
-        end = begin + features
-        while begin < end:
+        s = no_scores(tile)
+        begin = thread() // apart * tile_width
+        place = thread() % apart * row_size + begin
+        while begin < features:
             s = dot(s, tile, coefficients, place, begin)
-            place += tile_width
-            begin += tile_width
-        keep(s, table, behind, row, part)
+            place += split * tile_width
+            begin += split * tile_width
+        keep(s, coefficients, table, behind)
 
     @scalar
     def flush_slopes(g, sums, group, own, groups):

@@ -108,17 +108,13 @@ class Staged:
 
     @functools.cached_property
     def split(self) -> int:
-        """A thread takes as many rows as there are parts of the classes: a coefficient is read once for them."""
-        return 1 if self.classes == 1 else 2
-
-    @functools.cached_property
-    def of_part(self) -> int:
-        return -(-self.classes // self.split)
+        """Rows for whose scores a thread reads a coefficient once, and parts into which it leaves their features."""
+        return 1 if self.classes == 1 else max(1, min(4, WARP, 1 << (48 // self.classes).bit_length() - 1))
 
     @functools.cached_property
     def size(self) -> int:
-        """Coefficients, the classes filled up."""
-        return self.split * self.of_part * self.pitch
+        """Coefficients of all classes."""
+        return self.classes * self.pitch
 
     @functools.cached_property
     def room(self) -> int:
@@ -128,7 +124,7 @@ class Staged:
     @functools.cached_property
     def scores(self) -> int:
         """Numbers of the table of scores."""
-        return self.split * self.of_part * WARP
+        return self.classes * WARP
 
     @functools.cached_property
     def length(self) -> int:
