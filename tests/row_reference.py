@@ -118,7 +118,7 @@ def cross_entropy_by_definition(logits, target, weight=None, ignore_index=-100, 
     target = np.asarray(target)
     probabilities = target.dtype.kind == "f"
     targets = np.moveaxis(target, axis, -1).reshape(-1, classes) if probabilities else target.reshape(-1)
-    losses, divisor = [], 0.0
+    losses, divisors = [], []
     for row, t in zip(rows, targets, strict=True):
         if not probabilities and t == ignore_index:
             losses.append(0.0)
@@ -129,8 +129,8 @@ def cross_entropy_by_definition(logits, target, weight=None, ignore_index=-100, 
         q = [float(v) for v in t] if probabilities else [float(j == t) for j in range(classes)]
         q = [(1 - label_smoothing) * v + label_smoothing / classes for v in q]
         losses.append(math.fsum(wj * qj * (largest - v + log_sum) for wj, qj, v in zip(w, q, row, strict=True) if wj * qj))
-        divisor += 1.0 if probabilities else w[t]
+        divisors.append(1.0 if probabilities else w[t])
     if reduction == "none":
         return np.reshape(losses, x.shape[:axis] + x.shape[axis + 1 :])
-    total = math.fsum(losses)
+    total, divisor = math.fsum(losses), math.fsum(divisors)
     return total if reduction == "sum" else (total / divisor if divisor else math.nan)

@@ -88,6 +88,24 @@ def labels_of(shape, classes):
     return labels
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_sums_of_many_rows_are_as_near_as_of_few(reduction, weighted):
+    """Against long double: weights and losses of many rows are added up without their roundings."""
+    rng = np.random.default_rng(0)
+    x, labels = rng.standard_normal((30_000, 10)), rng.integers(0, 10, 30_000)
+    weight = rng.random(10) + 0.1 if weighted else None
+    wide = x.astype(np.longdouble)
+    largest = wide.max(axis=1)
+    own = wide[np.arange(len(x)), labels]
+    each = (np.ones(10) if weight is None else weight)[labels].astype(np.longdouble)
+    divisor = each.sum() if reduction == "mean" else 1
+    for function, terms in ((cross_entropy, largest - own + np.log(np.exp(wide - largest[:, None]).sum(axis=1))), (nll_loss, -own)):
+        true = (each * terms).sum() / divisor
+        unit = np.finfo(float).eps * np.abs(each * terms).sum() / divisor
+        assert abs(function(x, labels, weight=weight, reduction=reduction) - true) <= 2 * unit
+
+
 @pytest.mark.parametrize("shape", [(6, 10), (3, 33), (2, 3, 4), (5,), (40, 1), *unless_simulated((1000, 10)), *on_a_gpu((70, 5000))], ids=str)
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @precisions

@@ -152,6 +152,8 @@ def ready(number: int) -> Handle | None:
 def matmul(x: Any, y: Any) -> Any:
     """``x @ y``: of vectors and matrices of one float dtype by cuBLAS, else as CuPy makes it."""
     dtype = x.dtype
+    if type(x) is not type(y):  # one of them in the CPU's memory: CuPy's error
+        return x @ y
     if dtype not in _one or y.dtype != dtype or not (0 < x.ndim <= 2 >= y.ndim > 0) or x.shape[-1] != y.shape[0]:
         return x @ y
     import cupy
