@@ -201,7 +201,9 @@ class PyTorch(Peer):
         return lambda *tensors: body(m, *tensors).sum()
 
     def _of_formula(self, f: Callable[..., Any], arguments: list[Any]) -> Callable[[], Any]:
-        leaves = [self.torch.tensor(a, dtype=self.torch.float32, requires_grad=True) for a in arguments]
+        torch = self.torch
+        tensors = (torch.tensor(a) if isinstance(a, float) else self.tensor(a).clone() for a in arguments)
+        leaves = [tensor.float().requires_grad_() for tensor in tensors]
 
         def call() -> Any:
             for leaf in leaves:

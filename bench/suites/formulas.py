@@ -190,7 +190,10 @@ def _flat(found: Any) -> list[Any]:
 
 def _measure(session: Session, row: Row, n: int) -> list[Record]:
     rng = np.random.default_rng(0)
-    arguments = [rng.uniform(*a, n).astype(np.float32) if isinstance(a, tuple) else float(a) for a in row.arguments]
+    place = session.place
+    arguments = [
+        place.put(rng.uniform(*a, n).astype(np.float32)) if isinstance(a, tuple) else float(a) for a in row.arguments
+    ]
     formula, both = row.formula, "value_and_grad"
     name = formula.__name__
     calls: dict[Key, Call] = {Key("nbgrad", both, "new"): lambda: _flat(formula.sum.value_and_grad(*arguments))}
@@ -201,7 +204,7 @@ def _measure(session: Session, row: Row, n: int) -> list[Record]:
             session.missing[f"{peer.title}: {name}"] = "its loop takes minutes to compile"
             continue
         calls |= {Key(peer.title, *of): call for of, call in peer.formula(name, row.body, arguments).items()}
-    if formula is gate:
+    if formula is gate and place.device == "cpu":
         loop = _by_hand(n > 32_768 and session.threads > 1)
         calls[Key("by hand", both, "new")] = partial(_with_memory(loop), *arguments)
         grads = tuple(np.empty(n, np.float32) for _ in range(3))
@@ -213,9 +216,9 @@ def _measure(session: Session, row: Row, n: int) -> list[Record]:
         calls[Key("numexpr", "value", "new")] = lambda: session.peers["numexpr"].evaluate(row.text, variables, {}).sum()
     if formula is focal:
         calls[Key("nbgrad", "grad_hess", "new")] = partial(formula.grad_hess, *arguments)
-    read = sum(a.nbytes for a in arguments if isinstance(a, np.ndarray))
+    read = sum(a.nbytes for a in arguments if not isinstance(a, float))
     case = Case(
-        "formulas", name, f"{n:,}", "float32", calls, (session.place.copying(read),), work={both: {"copy": 2 * read}},
+        "formulas", name, f"{n:,}", "float32", calls, (place.copying(read),), work={both: {"copy": 2 * read}},
         size=n, tolerance=2e-3,
     )  # fmt: skip
     return session.measure(case, rounds=11, budget=1.0)

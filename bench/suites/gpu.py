@@ -1,6 +1,7 @@
-"""The kernels on a GPU, against PyTorch's: elementwise, rows, losses, regression, an epoch of an MLP. First the tests
-that need a GPU (``pytest -m gpu``), whose outcome stands in the same file. Needs the extra ``cuda``; data are drawn on
-the device, MNIST-shaped where it is about MNIST. Times are the device's, between CUDA's events.
+"""The kernels on a GPU, against PyTorch's: rows, losses, users' formulas, regression, epochs of an MLP, elementwise
+functions. First the tests that need a GPU (``pytest -m gpu``), whose outcome stands in the same file. Needs the extra
+``cuda``; data are drawn on the device, MNIST-shaped where it is about MNIST. Times are the device's, between CUDA's
+events.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from bench.peers.base import Peer
 from bench.place import Gpu
 from bench.record import Record, Spread
 from bench.session import Call, Case, Job, Key, Session
-from bench.suites import elementwise, losses, regression, rows
+from bench.suites import elementwise, formulas, losses, regression, rows
 from nbgrad.formulas.table import LOSSES, OPS
 
 #: larger than any GPU's cache: 256 MB an array
@@ -43,7 +44,7 @@ PASSES = (
 BATCHES = (100, 1000)
 #: seconds that the tests may take
 TESTS = 480
-PARTS = ("tests", "elementwise", "rows", "losses", "regression", "training")
+PARTS = ("tests", "rows", "losses", "formulas", "regression", "training", "elementwise")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -172,9 +173,6 @@ def jobs(session: Session, arguments: argparse.Namespace) -> Iterable[Job]:
         yield Job("pytest -m gpu", _tests)
     here = on_device(session)
     n = 1 << 20 if session.quick else ELEMENTS
-    if "elementwise" in chosen:
-        for name, op in OPS.items():
-            yield Job(name, partial(_as_gpu, elementwise._measure, here, op, n, "float32"))
     if "rows" in chosen:
         for name in rows.NAMES:
             for shape in ROWS[:1] if session.quick else ROWS:
@@ -185,9 +183,15 @@ def jobs(session: Session, arguments: argparse.Namespace) -> Iterable[Job]:
             yield Job(name, partial(_as_gpu, losses._elementwise, here, op, n, "float32"))
         for shape in ROWS[:1] if session.quick else ROWS:
             yield Job(f"cross_entropy {shape}", partial(_as_gpu, losses._cross_entropy, here, "float32", *shape))
+    if "formulas" in chosen:
+        for row in formulas.ROWS[:3]:
+            yield Job(row.formula.__name__, partial(_as_gpu, formulas._measure, here, row, n))
     if "regression" in chosen:
         for p in PASSES[:2] if session.quick else PASSES:
             yield Job(f"{p[0]} {p[1:]}", partial(_as_gpu, regression._pass, here, *p))
     if "training" in chosen:
         for batch in BATCHES:
             yield Job(f"MLP epoch, batch {batch}", partial(_training, here, batch))
+    if "elementwise" in chosen:
+        for name, op in OPS.items():
+            yield Job(name, partial(_as_gpu, elementwise._measure, here, op, n, "float32"))
