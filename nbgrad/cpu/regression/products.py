@@ -168,6 +168,8 @@ def _outer_rows(typingctx, x, at, step, last, features, r, r_at, g, ahead):
         gradient = e.data(g, args[7], e.constant(0))
 
         def add(k: Any, mask: Any) -> None:
+            for place in places:  # for the last numbers of a row, too: of 30 features they are every other line
+                e.prefetch(builder.gep(place, [builder.add(k, ahead)]))
             pointer = e.pointer(gradient, k)
             total, other = builder.load(pointer, align=e.align), e.zero
             for i in range(0, ROWS, 2):
@@ -176,10 +178,7 @@ def _outer_rows(typingctx, x, at, step, last, features, r, r_at, g, ahead):
             builder.store(builder.fadd(total, other), pointer, align=e.align)
 
         def body(i: Any, _: list[Any]) -> list[Any]:
-            k = builder.mul(i, e.constant(e.lanes))
-            for place in places:
-                e.prefetch(builder.gep(place, [builder.add(k, ahead)]))
-            add(k, None)
+            add(builder.mul(i, e.constant(e.lanes)), None)
             return []
 
         whole, rest = e.divide(features)
