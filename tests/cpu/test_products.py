@@ -17,7 +17,7 @@ def compiled(x, at, step, count, features, w, w_step, classes, s, r, g):
         products.add_rows(x, at, step, count, features, r, g, 0)
     else:
         products.dot_matrix(x, at, step, count, features, w, w_step, classes, s)
-        products.add_matrix(x, at, step, count, features, r, g, w_step, classes)
+        products.add_matrix(x, at, step, count, features, r, g, w_step, classes, 0)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

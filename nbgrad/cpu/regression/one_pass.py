@@ -150,7 +150,7 @@ def _pass(terms: Terms, convert: bool, middle: Callable[..., Any], name: str) ->
             vector_map(_add, (lane_block(work, 1), loss), 0, LANES, (loss,), 0, ())
             vector_map(_add, (s, slope), 0, classes * LANES, (slope,), 0, ())
             if matrix:
-                add_matrix(block, at, apart, count, features, s, g, w_step, classes)
+                add_matrix(block, at, apart, count, features, s, g, w_step, classes, ahead)
             else:
                 add_rows(block, at, apart, count, features, s, g, ahead)
             since += rows

@@ -106,18 +106,18 @@ def _dots(rows: int, columns: int, prefetch: bool = False) -> Any:
 
 
 def _outer(columns: int, masked: bool) -> Any:
-    """``tile(x, at, step, count, features, r, r_at, g, g_at, g_step)``: g_c += Σ_i r[r_at + c·LANES + i]·x_i for this
-    many rows g_c of the gradient and this many vectors of the rows x_0, ..., x_(count − 1); ``masked``: ``features`` of
-    their numbers.
+    """``tile(x, at, step, count, features, r, r_at, g, g_at, g_step, ahead)``: g_c += Σ_i r[r_at + c·LANES + i]·x_i for
+    this many rows g_c of the gradient and this many vectors of the rows x_0, ..., x_(count − 1); ``masked``:
+    ``features`` of their numbers. Memory is asked for what lies ``ahead``.
     """
 
     @intrinsic
-    def tile(typingctx, x, at, step, count, features, r, r_at, g, g_at, g_step):
+    def tile(typingctx, x, at, step, count, features, r, r_at, g, g_at, g_step, ahead):
         if not x.dtype == r.dtype == g.dtype:
             return None
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            _, at, step, count, features, _, r_at, _, g_at, g_step = args
+            _, at, step, count, features, _, r_at, _, g_at, g_step, ahead = args
             e = Vectors(context, builder, x.dtype)
             first = e.data(x, args[0], at)
             residuals = [e.data(r, args[5], builder.add(r_at, e.constant(c * LANES))) for c in range(columns)]
@@ -130,6 +130,7 @@ def _outer(columns: int, masked: bool) -> Any:
                 factors = [e.spread(builder.load(builder.gep(p, [i]))) for p in residuals]
                 sums = list(sums)
                 for v in range(TILE_VECTORS):
+                    e.prefetch(builder.gep(place, [builder.add(ahead, e.constant(v * e.lanes))]))
                     value = e.load(place, e.constant(v * e.lanes), masks[v])
                     for c in range(columns):
                         j = v * columns + c
@@ -146,7 +147,7 @@ def _outer(columns: int, masked: bool) -> Any:
             return context.get_dummy_value()
 
         i = types.intp
-        return types.none(x, i, i, i, i, r, i, g, i, i), generate
+        return types.none(x, i, i, i, i, r, i, g, i, i, i), generate
 
     return tile
 
@@ -242,7 +243,7 @@ def dot_matrix(x, at, step, count, features, w, w_step, coefficients, s):
 
 
 @outlined
-def add_matrix(x, at, step, count, features, r, g, g_step, coefficients):
+def add_matrix(x, at, step, count, features, r, g, g_step, coefficients, ahead):
     """g_c += Σ_i r[c·LANES + i]·x_i, as `add_rows`, for two or more rows of coefficients."""
     tile = TILE_VECTORS * VECTOR_BYTES // x.itemsize
     for k in range(0, features, tile):
@@ -251,13 +252,13 @@ def add_matrix(x, at, step, count, features, r, g, g_step, coefficients):
             pair, place = _pair(coefficients - c), c * g_step + k
             if size >= tile:
                 if pair:
-                    _outer_2(x, at + k, step, count, size, r, c * LANES, g, place, g_step)
+                    _outer_2(x, at + k, step, count, size, r, c * LANES, g, place, g_step, ahead if c == 0 else 0)
                 else:
-                    _outer_3(x, at + k, step, count, size, r, c * LANES, g, place, g_step)
+                    _outer_3(x, at + k, step, count, size, r, c * LANES, g, place, g_step, ahead if c == 0 else 0)
             elif pair:
-                _outer_2_rest(x, at + k, step, count, size, r, c * LANES, g, place, g_step)
+                _outer_2_rest(x, at + k, step, count, size, r, c * LANES, g, place, g_step, ahead if c == 0 else 0)
             else:
-                _outer_3_rest(x, at + k, step, count, size, r, c * LANES, g, place, g_step)
+                _outer_3_rest(x, at + k, step, count, size, r, c * LANES, g, place, g_step, ahead if c == 0 else 0)
             c += 2 if pair else 3
 
 
