@@ -1,7 +1,7 @@
 """Streams around a capture, with a stand-in for CuPy's that notes what is asked of it; and what is kept for a graph."""
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -48,7 +48,7 @@ def cuda(monkeypatch):
 
     cuda = SimpleNamespace(
         said=said, current=None, runtime=SimpleNamespace(getDevice=lambda: 0), using_allocator=using_allocator,
-        Device=lambda number: contextmanager(lambda: iter([None]))(), get_current_stream=lambda: cuda.current, Stream=lambda non_blocking: stream("own"),
+        Device=lambda number: nullcontext(), get_current_stream=lambda: cuda.current, Stream=lambda non_blocking: stream("own"),
         set_pinned_memory_allocator=lambda allocator: setattr(cuda, "pinned", allocator), MemoryPool=lambda: SimpleNamespace(malloc=lambda size: SimpleNamespace(ptr=1000), free_all_blocks=lambda: None, used_bytes=lambda: 0),
     )  # fmt: skip
 
@@ -59,7 +59,9 @@ def cuda(monkeypatch):
 
     cuda.stream, cuda.current = stream, stream("first")
     monkeypatch.setattr(
-        graphs, "module", lambda: SimpleNamespace(cuda=cuda, ndarray=np.ndarray, get_default_pinned_memory_pool=lambda: SimpleNamespace(malloc=abs))
+        graphs,
+        "module",
+        lambda: SimpleNamespace(cuda=cuda, ndarray=np.ndarray, empty=np.empty, get_default_pinned_memory_pool=lambda: SimpleNamespace(malloc=abs)),
     )
     monkeypatch.setattr(graphs.blas, "ready", lambda number: SimpleNamespace(use=lambda stream: said.append(f"cuBLAS in {stream}")))
     return cuda

@@ -279,4 +279,4 @@ class Captures:
 
 def _told(error: Exception) -> bool:
     """Whether an error says all: one of nbgrad's, or of the function's own, not one that a capture has made."""
-    return "apture" not in str(error) and "APTURE" not in str(error)
+    return "captur" not in str(error).lower()

@@ -32,7 +32,8 @@ def where() -> str:
 def where_of(error: BaseException) -> str:
     """The user's line that an error comes from."""
     lines = [(tb.f_code.co_filename, line) for tb, line in traceback.walk_tb(error.__traceback__)]
-    lines = [line for line in lines if not line[0].startswith(_NOT_THE_USERS) and "site-packages" not in line[0]]
+    lines = [line for line in lines if not line[0].startswith(_NOT_THE_USERS) and not line[0].endswith(".pyx")]
+    lines = [line for line in lines if "site-packages" not in line[0]]
     return _line(*lines[-1]) if lines else "an unknown line"
 
 
