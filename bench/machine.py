@@ -96,6 +96,16 @@ def _version(package: str) -> str | None:
         return None
 
 
+def _gpu() -> str | None:
+    """The current CUDA device's name; None without one."""
+    try:
+        import cupy
+
+        return str(cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode())
+    except Exception:  # no CuPy, no driver, no GPU
+        return None
+
+
 def describe(threads: int, command: str) -> dict[str, Any]:
     """Everything about a run but its records."""
     import nbgrad
@@ -106,6 +116,7 @@ def describe(threads: int, command: str) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "vectors": _vectors(),
+        "gpu": _gpu() if {"gpu", "all"} & {*command.split()} else None,
         "system": f"{platform.system()} {platform.machine()}",
         "threads": threads,
         "python": platform.python_version(),
@@ -134,8 +145,9 @@ def line(machine: dict[str, Any] | None = None) -> str:
     load = machine.get("load")
     # what runs beside takes time from some candidates and not from others
     busy = f"; BUSY: load {load:g} at the start" if load is not None and load > 0.5 else ""
+    gpu = f"{machine['gpu']}; " if machine.get("gpu") else ""
     return (
-        f"{machine['cpu']}{vectors}, {machine['cores']} cores, {machine['threads']} threads; "
+        f"{gpu}{machine['cpu']}{vectors}, {machine['cores']} cores, {machine['threads']} threads; "
         + ", ".join(several)
         + busy
     )

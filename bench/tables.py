@@ -189,7 +189,7 @@ def _losses(records: list[Record]) -> list[str]:
         f"{r.name} on {r.shape}: {r.who}'s losses are within {number(100 * r.details['difference'])} % of nbgrad's in"
         f" all {r.rounds} epochs; after the last {r.details['accuracy'][-1]:.2f} % of the test set are right"
         for r in records
-        if r.direction == "epoch" and r.who != OWN
+        if r.direction == "epoch" and r.who != OWN and "difference" in r.details
     ]
 
 

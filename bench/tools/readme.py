@@ -28,6 +28,8 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "bench" / "results"
 BEGIN, END = "<!-- bench:begin (python -m bench readme writes what is between these lines) -->", "<!-- bench:end -->"
 OF_FORMULAS = FOLDER / "formulas.json"
+#: Of another machine: ``gpu.md`` beside it is its page.
+OF_GPU = FOLDER / "gpu.json"
 PEER = "PyTorch"
 PAGE = FOLDER / "full.md"
 #: The README's rows of speed: of each kind of work one size or two, not the best: (suite, name, beginning of the shape)
@@ -59,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def results(paths: list[str] | None = None) -> Result:
     """The named results as one, else the committed ones."""
     found: list[Path] = [Path(p) for p in paths or ()] or sorted(
-        {*FOLDER.glob("*.json")} - {defects.FILE, OF_FORMULAS}, key=lambda p: (p.name != "full.json", p)
+        {*FOLDER.glob("*.json")} - {defects.FILE, OF_FORMULAS, OF_GPU}, key=lambda p: (p.name != "full.json", p)
     )
     if not found:
         raise SystemExit(f"there is no result in {FOLDER}")
