@@ -20,8 +20,16 @@ from nbgrad.jit import scalar
 
 __all__ = ["Formula"]
 
-#: Lines of a tile for each thread, and how many of each input it has in flight.
-PER_THREAD, IN_FLIGHT = 8, 2
+#: Lines of a tile for each thread.
+PER_THREAD = 8
+
+
+def in_flight(f: Callable[..., Any], inputs: int, width: int) -> int:
+    """How many lines of ``width`` numbers of each input a thread has in flight: two, which keeps memory busy, and one
+    where two would take the registers of a multiprocessor's second block: of many inputs, or of a formula of many
+    values (what it uses more than once has a name). The other inputs keep memory busy then, or arithmetic hides it.
+    """
+    return 2 if f.__code__.co_nlocals + 2 * inputs * width <= 80 else 1
 
 
 class Formula:
@@ -57,6 +65,7 @@ class Formula:
         outs = [f"o{k}" for k in range(self.kept)]
         partials = [f"p{k}" for k in range(self.sums)]
         width = size_of(dtype)
+        ahead = in_flight(self.f, self.inputs, width)
         results = [f"y{k}" for k in range(self.kept + self.sums)]
 
         def added(terms: list[str]) -> list[str]:
@@ -81,13 +90,13 @@ class Formula:
             ]  # fmt: skip
 
         by_lines = [
-            f"    for turn in range({PER_THREAD // IN_FLIGHT}):",
-            f"        i = (block() * {PER_THREAD} + turn * {IN_FLIGHT}) * threads + thread()",
+            f"    for turn in range({PER_THREAD // ahead}):",
+            f"        i = (block() * {PER_THREAD} + turn * {ahead}) * threads + thread()",
             "        if i >= lines:",
             "            break",
             *(f"        x{a}_{k} = load({name}, lead + least(i + {k} * threads, lines - 1) * WIDTH)"
-              for k in range(IN_FLIGHT) for a, name in enumerate(inputs)),
-            *(line for k in range(IN_FLIGHT) for line in of_line(k)),
+              for k in range(ahead) for a, name in enumerate(inputs)),
+            *(line for k in range(ahead) for line in of_line(k)),
         ]  # fmt: skip
         lines = [
             f"def run({', '.join([*inputs, *outs, *partials, 'lead', 'parameters'])}):",

@@ -13,7 +13,7 @@ import numpy as np
 
 from nbgrad.elementary.choose import choose, quiet
 from nbgrad.jit import scalar
-from nbgrad.jit.intrinsics import fma, horner, power_of_two
+from nbgrad.jit.intrinsics import fma, horner, power_of_two, product
 
 __all__ = [
     "exp", "exp_minus", "exp_minus_close", "expm1", "expm1_minus", "four_exp_minus", "times_exp_minus",
@@ -177,9 +177,8 @@ def _build_times_exp_minus(c: SimpleNamespace) -> Any:
 
     def times_exp_minus(factor, x):
         s, rest, scale = expansion(x)
-        product = factor * s
-        p = product + fma(factor, rest, fma(factor, s, -product))
-        return p * scale * drop
+        p = product(factor, s)
+        return (p + fma(factor, rest, fma(factor, s, -p))) * scale * drop
 
     return times_exp_minus
 
@@ -190,10 +189,9 @@ def _build_times_exp_minus_sums(c: SimpleNamespace) -> Any:
     def times_exp_minus_sums(factor, factor_rest, x, x_rest):
         s, rest, scale = expansion(x)
         whole = s + rest
-        product = factor * s
+        p = product(factor, s)
         others = fma(factor, fma(-x_rest, whole, rest), factor_rest * whole)
-        p = product + (others + fma(factor, s, -product))
-        return p * scale * drop
+        return (p + (others + fma(factor, s, -p))) * scale * drop
 
     return times_exp_minus_sums
 

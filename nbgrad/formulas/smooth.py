@@ -79,7 +79,7 @@ def gelu(x):
     near = -a * fma(-a, normal_center(square), T(0.5))
     ratio, ratio_rest = normal_ratio(a)
     c, c_rest = two_product(-a, ratio)
-    w = times_exp_minus_sums(c, c_rest - a * ratio_rest, T(0.5) * square, T(0.5) * rest)
+    w = times_exp_minus_sums(c, fma(-a, ratio_rest, c_rest), T(0.5) * square, T(0.5) * rest)
     return copysign((x if x > T(0) else T(0)) + (near if a < T(0.7) else w), x)
 
 
@@ -123,7 +123,7 @@ def gelu_tanh(x):
     square, square_rest = two_product(a, a)
     slope, slope_rest = _cubic(a, square, square_rest, 1.0)
     u, rest = two_product(a, slope)
-    rest += a * slope_rest
+    rest = fma(a, slope_rest, rest)
     w = quotient(times_exp_minus_sums(-a, T(0), u, rest), T(1), times_exp_minus_sums(T(1), T(0), u, rest))
     return copysign((x if x > T(0) else T(0)) + w, x)
 
@@ -136,12 +136,12 @@ def d_gelu_tanh(x):
     square, square_rest = two_product(a, a)
     slope, slope_rest = _cubic(a, square, square_rest, 1.0)
     u, rest = two_product(a, slope)
-    rest += a * slope_rest
+    rest = fma(a, slope_rest, rest)
     e = times_exp_minus_sums(T(1), T(0), u, rest)
     growth, growth_rest = _cubic(a, square, square_rest, 3.0)
     product, product_rest = two_product(a, growth)
     c, c_rest = two_sum(T(1) + e, -product)
-    c_rest += (e - ((T(1) + e) - T(1))) - (product_rest + a * growth_rest)
+    c_rest += (e - ((T(1) + e) - T(1))) - fma(a, growth_rest, product_rest)
     v = quotient_squared(times_exp_minus_sums(c, c_rest, u, rest), e)
     return T(1) - v if x > T(0) else v
 
@@ -182,10 +182,10 @@ def d_mish(x):
     first, first_rest = two_product(factor, d)
     second, second_rest = two_product(T(-4) * a, one)
     c, c_rest = two_sum(first, second)
-    c_rest += first_rest + factor * d_rest + factor_rest * d + second_rest - T(4) * a * one_rest
+    c_rest += fma(T(-4) * a, one_rest, second_rest + fma(factor_rest, d, fma(factor, d_rest, first_rest)))
     n = times_exp_minus_sums(c, c_rest, T(2) * a if x > T(0) else a, T(0))
     square = d * d
-    v = divide(n, square, fma(d, d, -square) + T(2) * d * d_rest)
+    v = divide(n, square, fma(T(2) * d, d_rest, fma(d, d, -square)))
     return T(1) - v if x > T(0) else v
 
 

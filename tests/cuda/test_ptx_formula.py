@@ -95,6 +95,12 @@ def price(s, k, t, r, v):
     return s * (0.5 + 0.5 * math.erf(c * d)) - k * elementary.exp(-r * t) * (0.5 + 0.5 * math.erf(c * e))
 
 
+@differentiable
+def products(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p):  # noqa: E741
+    """Much to load, and little to do."""
+    return (a * b + c * d + e * f) * (g * h + i * j) + k * l * m * n * elementary.exp(o * p)
+
+
 #: With the number of arguments, the last ones, that come as numbers, as in a sum over data.
 FORMULAS = {
     "nll": (nll, 0), "focal": (focal, 1), "pieces": (pieces, 0), "mixture": (mixture, 2),
@@ -151,3 +157,12 @@ def test_machine_code(name, case, monkeypatch, tmp_path):
         assert "call" not in ptx or name in ("focal", "lennard_jones")  # CUDA's own power
     # 256 threads of a block have room with 255 registers; of float32 numbers two such blocks
     assembled(ptx, capability, tmp_path, 128 if number is float32 else 255)
+
+
+@pytest.mark.parametrize("name, ahead", {"nll": 2, "pieces": 2, "price": 2, "mixture": 1, "products": 1}.items())
+def test_two_lines_of_each_array_are_under_way_where_registers_are_left(name, ahead, monkeypatch, tmp_path):
+    formula, scalars = FORMULAS.get(name, (products, 0))
+    made, types, _ = kernel(formula, scalars, "sum", float32)
+    ptx = compiled(made, types, CAPABILITIES[0], monkeypatch)
+    assert ptx.count("ld.global.v4.f") == ahead * (len(formula._arguments) - scalars)
+    assembled(ptx, CAPABILITIES[0], tmp_path)
