@@ -54,7 +54,7 @@ def formulas(function: Any) -> list[Any]:
     """A formula, and the functions of nbgrad's that it calls, and so on; not what those of `nbgrad.elementary` call,
     which are others in compiled code.
     """
-    if not isinstance(function, FunctionType) or not function.__module__.startswith("nbgrad."):
+    if not isinstance(function, FunctionType) or not (function.__module__ or "").startswith("nbgrad."):
         return []
     if function.__module__.startswith(("nbgrad.elementary.", "nbgrad.jit.")):
         return [function]
