@@ -17,6 +17,6 @@ done
 wait
 tail -n 3 "$OUT/racecheck.txt" "$OUT/memcheck.txt"
 timeout -s INT -k 10 $((${LIMIT:-250} - SECONDS)) python3 -m bench gpu --rounds 5 \
-    --only rows losses regression training elementwise --save "$OUT/gpu.json" > "$OUT/gpu.txt" 2>&1
+    --only rows losses formulas regression training elementwise --save "$OUT/gpu.json" > "$OUT/gpu.txt" 2>&1
 echo "measured: exit $? after $SECONDS s"
 tail -n 4 "$OUT/gpu.txt"

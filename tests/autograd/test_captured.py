@@ -94,6 +94,7 @@ def test_gradients_are_added_up_unless_they_are_taken_away(device):
     w.grad = device.tensor([1.0, 1.0])
     add()
     assert w.grad.tolist() == [3, 5]
+    assert not device.cpu or len(recorded(clear)) == len(recorded(zero)) == 1
 
 
 def test_what_is_returned_stays(device):
