@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from nbgrad.elementary.division import two_sum
 from nbgrad.formulas import rows
 from nbgrad.jit import outlined, scalar
 from nbgrad.jit.memory import elements
@@ -107,13 +108,14 @@ def _classification(
         if not fits(x, target):
             raise ValueError("target: expected a label for each row, or class probabilities of the logits' shape")
         labels = read_labels(target)
-        total = float(x3.shape[0] * inner) if soft else 0.0
+        total, rest = float(x3.shape[0] * inner) if soft else 0.0, 0.0
         for label in labels:
             if label != ignore_index:
                 if label < 0 or label >= classes:
                     raise ValueError("target: expected labels in 0..C - 1 or ignore_index")
-                total += w[label]
-        scale = scale_of(mean, total)
+                total, rounding = two_sum(total, np.float64(w[label]))
+                rest += rounding
+        scale = scale_of(mean, total + rest if rest == rest else total)
         loss, gradient = np.zeros(loss_shape(x), T), np.zeros(x.shape, T)
         g3, loss_flat, q = layers(gradient, class_axis), elements(loss), np.empty(classes, T)
         for i in range(x3.shape[0]):
